@@ -1,0 +1,146 @@
+"""What travels: a Unit of Records, each with its People and, at the end, exactly one state.
+
+A unit crosses process borders as one `.npz` (arrays plus one JSON member, never a pickle), so any engine can carry it
+and anybody can open it. Images are (H, W, 3) uint8 RGB; masks (H, W) bool; lengths metres; angles radians; cameras
+follow OpenCV (x right, y down, z forward) in pixels of the stored image.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+
+import numpy as np
+
+
+class State(StrEnum):
+    """Where a record stands. Every planned record ends as ok, rejected or failed."""
+
+    PENDING = "pending"
+    OK = "ok"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a record was rejected."""
+
+    NO_PERSON = "no person"
+    EMPTY_DEPTH = "empty depth"
+    TOO_SMALL = "too small"
+    OUT_OF_FRAME = "out of frame"
+    EASY = "easy"
+
+
+@dataclass
+class Person:
+    """One estimated body and the camera that sees it.
+
+    global_orient (3,) and body_pose (69,): axis-angle, camera frame; betas (10,); transl (3,) m, added after posing.
+    K (3, 3): the perspective camera of the whole image, shared by all its people.
+    camera (3,): SPIN's weak-perspective (s, tx, ty) on the square crop crop = (centre x, centre y, side) px.
+    joints2d (49, 3): px + confidence; joints3d (49, 4): m, camera frame + confidence; both in SPIN-49 order.
+    bbox (4,): x0, y0, x1, y1 px of the projected body, clipped to the image.
+    """
+
+    global_orient: np.ndarray
+    body_pose: np.ndarray
+    betas: np.ndarray
+    transl: np.ndarray
+    K: np.ndarray
+    camera: np.ndarray
+    crop: np.ndarray
+    joints2d: np.ndarray
+    joints3d: np.ndarray
+    bbox: np.ndarray
+    detection_score: float = 1.0
+    pose_score: float = 0.0
+
+
+@dataclass
+class Record:
+    """One planned sample on its way through the stages. Fields below `people` are filled by the stage named."""
+
+    key: str
+    seed: int
+    prompt: str
+    state: State = State.PENDING
+    reason: str = ""  # why it was rejected
+    stage: str = ""  # where it was rejected or failed
+    error: str = ""  # the exception, one line
+    attempts: int = 1
+    refined: bool = False  # False: `final` is the initial image itself
+    pose_score: float = 0.0  # sum of squares of the pose code, the largest over the people
+    people: list[Person] = field(default_factory=list)  # estimate
+    initial: np.ndarray | None = None  # generate: (H, W, 3) uint8
+    person_mask: np.ndarray | None = None  # estimate: (H, W) bool, union of detected people
+    object_mask: np.ndarray | None = None  # estimate: (H, W) bool, union of detected non-people
+    silhouette: np.ndarray | None = None  # render: (H, W) bool, the whole rendered body, occluded parts too
+    depth: np.ndarray | None = None  # render: (h, w) float32 d* at latent size, 0 where there is no body
+    final: np.ndarray | None = None  # refine: (H, W, 3) uint8
+
+    @property
+    def active(self) -> bool:
+        return self.state is State.PENDING
+
+    def reject(self, reason: Reason, stage: str) -> None:
+        self.state, self.reason, self.stage = State.REJECTED, str(reason), stage
+
+    def fail(self, error: BaseException | str, stage: str) -> None:
+        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        self.state, self.stage, self.error = State.FAILED, stage, " ".join(text.split())[:500]
+
+
+@dataclass
+class Unit:
+    """One batch of records: what one task computes, what one part file holds."""
+
+    shard: int
+    index: int  # within the shard
+    records: list[Record]
+
+    @property
+    def active(self) -> list[Record]:
+        return [record for record in self.records if record.active]
+
+    def to_bytes(self) -> bytes:
+        """The unit as an uncompressed .npz."""
+        arrays: dict[str, np.ndarray] = {}
+        rows = [_flatten(record, f"{i}", arrays) for i, record in enumerate(self.records)]
+        for row, (i, record) in zip(rows, enumerate(self.records), strict=True):
+            row["people"] = [_flatten(person, f"{i}.{j}", arrays) for j, person in enumerate(record.people)]
+        meta = json.dumps({"shard": self.shard, "index": self.index, "records": rows})
+        arrays["meta"] = np.frombuffer(meta.encode(), np.uint8)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Unit:
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            arrays = dict(stored)
+        meta = json.loads(arrays.pop("meta").tobytes())
+        for row in meta["records"]:
+            row["people"] = [Person(**_restore(person, arrays)) for person in row["people"]]
+            row["state"] = State(row["state"])
+        records = [Record(**_restore(row, arrays)) for row in meta["records"]]
+        return cls(meta["shard"], meta["index"], records)
+
+
+def _flatten(item: Record | Person, prefix: str, arrays: dict[str, np.ndarray]) -> dict:
+    """The item's plain fields; its arrays go to `arrays` and leave their key behind."""
+    row: dict = {}
+    for f in fields(item):
+        value = getattr(item, f.name)
+        if isinstance(value, np.ndarray):
+            arrays[f"{prefix}.{f.name}"] = value
+            row[f.name] = {"array": f"{prefix}.{f.name}"}
+        elif f.name != "people":
+            row[f.name] = value
+    return row
+
+
+def _restore(row: dict, arrays: dict[str, np.ndarray]) -> dict:
+    return {k: arrays[v["array"]] if isinstance(v, dict) else v for k, v in row.items()}
