@@ -1,0 +1,192 @@
+"""Human mesh recovery: one image crop -> pose, shape and weak-perspective camera of the person in it.
+
+The network has the layout of SPIN (Kolotouros et al. 2019: a ResNet and HMR's iterative regressor) under SPIN's own
+parameter names, with every width configurable: SPIN's published checkpoint and the small starter network are the
+same class.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from factory.errors import UserError
+from factory.models.rotations import matrix_to_axis_angle, sixd_to_matrix
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as SPIN
+JOINTS, SHAPES = 24, 10
+SPIN = {"layers": [3, 4, 6, 3], "width": 64, "hidden": 1024, "crop": 224}
+
+
+class Bottleneck(nn.Module):
+    expansion = 4
+
+    def __init__(self, inner: int, planes: int, stride: int) -> None:
+        super().__init__()
+        outer = planes * self.expansion
+        self.conv1 = nn.Conv2d(inner, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, outer, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outer)
+        same = stride == 1 and inner == outer
+        self.downsample = (
+            None if same else nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.bn1(self.conv1(x)).relu()
+        y = self.bn2(self.conv2(y)).relu()
+        y = self.bn3(self.conv3(y))
+        return (y + (x if self.downsample is None else self.downsample(x))).relu()
+
+
+class SpinHMR(nn.Module):
+    """layers: blocks per stage; width: channels of the first; hidden: of the regressor; crop: input side in px."""
+
+    def __init__(self, layers: list[int], width: int, hidden: int, crop: int) -> None:
+        super().__init__()
+        self.config = {"layers": list(layers), "width": width, "hidden": hidden, "crop": crop}
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        channels = width
+        for i, blocks in enumerate(layers):
+            planes = width << i
+            stage = []
+            for j in range(blocks):
+                stage.append(Bottleneck(channels, planes, 2 if i and not j else 1))
+                channels = planes * Bottleneck.expansion
+            setattr(self, f"layer{i + 1}", nn.Sequential(*stage))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)  # SPIN's AvgPool2d(7) at 224 px, and free of the crop's size
+        self.fc1 = nn.Linear(channels + 6 * JOINTS + SHAPES + 3, hidden)
+        self.drop1 = nn.Dropout()
+        self.fc2 = nn.Linear(hidden, hidden)
+        self.drop2 = nn.Dropout()
+        self.decpose = nn.Linear(hidden, 6 * JOINTS)
+        self.decshape = nn.Linear(hidden, SHAPES)
+        self.deccam = nn.Linear(hidden, 3)
+        for head in (self.decpose, self.decshape, self.deccam):
+            nn.init.xavier_uniform_(head.weight, gain=0.01)  # start near the mean body
+        identity = torch.tensor([[1.0, 0, 0, 1, 0, 0]])
+        self.register_buffer("init_pose", identity.repeat(1, JOINTS))  # checkpoints bring the mean pose
+        self.register_buffer("init_shape", torch.zeros(1, SHAPES))
+        self.register_buffer("init_cam", torch.tensor([[0.9, 0, 0]]))
+
+    def forward(self, x: Tensor, iterations: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+        """x (N, 3, crop, crop), ImageNet-normalised RGB -> rotations (N, 24, 3, 3), betas (N, 10), camera (N, 3)."""
+        x = self.maxpool(self.bn1(self.conv1(x)).relu())
+        for i in range(len(self.config["layers"])):
+            x = getattr(self, f"layer{i + 1}")(x)
+        features = self.avgpool(x).flatten(1)
+        pose, shape, camera = (
+            start.expand(len(x), -1) for start in (self.init_pose, self.init_shape, self.init_cam)
+        )
+        for _ in range(iterations):
+            state = torch.cat([features, pose, shape, camera], 1)
+            state = self.drop2(self.fc2(self.drop1(self.fc1(state))))
+            pose = pose + self.decpose(state)
+            shape = shape + self.decshape(state)
+            camera = camera + self.deccam(state)
+        return sixd_to_matrix(pose.view(-1, JOINTS, 6)), shape, camera
+
+
+def load_spin(model: str) -> SpinHMR:
+    """A folder (config.json, model.safetensors) or a checkpoint file of SPIN (key 'model'); float32, eval mode.
+
+    Raises UserError when it is missing, does not fit, or holds anything but plain tensors.
+    """
+    path = Path(model)
+    if path.is_dir():
+        from safetensors.torch import load_file
+
+        files = path / "config.json", path / "model.safetensors"
+        for file in files:
+            if not file.is_file():
+                raise UserError(f"HMR model {model}: {file.name} is missing; give config.json and model.safetensors")
+        config, weights = json.loads(files[0].read_text()), load_file(files[1])
+    elif path.is_file():
+        config, weights = SPIN, _checkpoint(path)
+    else:
+        raise UserError(f"HMR model not found: {model}; give SPIN's model_checkpoint.pt, a folder, or starter:hmr")
+    network = SpinHMR(**config)
+    weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    try:
+        # Not strict: old checkpoints lack num_batches_tracked, training ones carry more than the network.
+        missing = network.load_state_dict(weights, strict=False).missing_keys
+    except RuntimeError as error:
+        raise UserError(f"HMR model {model} does not fit {config}: {str(error).splitlines()[1].strip()}") from error
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing:
+        raise UserError(f"HMR model {model} lacks {len(missing)} parameters, first {missing[0]}; is it SPIN's?")
+    return network.eval()
+
+
+def _checkpoint(path: Path) -> dict[str, Tensor]:
+    try:
+        stored: Any = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(stored["model"])
+    except pickle.UnpicklingError as error:
+        raise UserError(f"HMR model {path} holds more than tensors and is not opened; save its 'model' only") from error
+    except (KeyError, TypeError, RuntimeError, EOFError) as error:
+        raise UserError(f"HMR model {path} is no SPIN checkpoint (a dict with the key 'model'): {error}") from error
+
+
+def square_crop(box: np.ndarray, scale: float) -> np.ndarray:
+    """box (4,) = x0, y0, x1, y1 px -> (3,) float32 = centre x, centre y, side px: scale times the longer side."""
+    x0, y0, x1, y1 = (float(v) for v in box)
+    return np.array([(x0 + x1) / 2, (y0 + y1) / 2, scale * max(x1 - x0, y1 - y0, 1.0)], np.float32)
+
+
+def cut(image: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
+    """image (H, W, 3) uint8 -> (size, size, 3) uint8: the crop (3,), black outside the image, anti-aliased."""
+    x, y, side = (float(v) for v in crop)
+    left, top = x - side / 2, y - side / 2
+    height, width = image.shape[:2]
+    before = (max(0, int(np.ceil(-top))), max(0, int(np.ceil(-left))))
+    after = (max(0, int(np.ceil(top + side - height))), max(0, int(np.ceil(left + side - width))))
+    padded = np.pad(image, (*zip(before, after, strict=True), (0, 0)))
+    left, top = left + before[1], top + before[0]
+    box = (left, top, min(left + side, padded.shape[1]), min(top + side, padded.shape[0]))
+    return np.asarray(Image.fromarray(padded).resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def normalise(crops: np.ndarray) -> Tensor:
+    """(N, r, r, 3) uint8 RGB -> (N, 3, r, r) float32, ImageNet-normalised."""
+    x = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+class HMR:
+    """Estimates all people of all images in one batch."""
+
+    def __init__(self, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2) -> None:
+        self.network = load_spin(model).to(device)
+        self.device, self.crop_scale = torch.device(device), crop_scale
+
+    @torch.no_grad()
+    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray]) -> list[list[dict[str, np.ndarray]]]:
+        """images: (H, W, 3) uint8 RGB each; boxes: (n, 4) x0, y0, x1, y1 px each -> per image, per box, float32:
+        global_orient (3,), body_pose (69,) axis-angle; betas (10,); camera (3,) = s, tx, ty; crop (3,).
+        """
+        crops = [[square_crop(box, self.crop_scale) for box in some] for some in boxes]
+        size = self.network.config["crop"]
+        cuts = [cut(image, crop, size) for image, some in zip(images, crops, strict=True) for crop in some]
+        if not cuts:
+            return [[] for _ in images]
+        rotations, betas, camera = self.network(normalise(np.stack(cuts)).to(self.device))
+        pose = matrix_to_axis_angle(rotations).flatten(1).cpu().numpy()
+        betas, camera = betas.cpu().numpy(), camera.cpu().numpy()
+        flat = (
+            {"global_orient": pose[i, :3], "body_pose": pose[i, 3:], "betas": betas[i], "camera": camera[i]}
+            for i in range(len(cuts))
+        )
+        return [[{**next(flat), "crop": crop} for crop in some] for some in crops]
