@@ -1,0 +1,197 @@
+"""From a job file to a JobSpec: safe YAML, `--set` overrides, and one clear line for whatever is wrong.
+
+A job is data: nothing it names is imported, unpickled or run here.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from factory.errors import UserError
+from factory.job import JobSpec
+
+Location = tuple[int | str, ...]
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
+    """The job in a YAML file, with `a.b=c` overrides (c is YAML too) laid over it.
+
+    UserError: unreadable file, broken YAML, unknown or missing key, wrong type or value.
+    """
+    node = _compose(Path(path))
+    values = _construct(node, str(path))
+    for override in overrides:
+        _override(values, override)
+    return validate(values, where=lambda location: _line(path, node, location))
+
+
+def validate(values: dict, where: Any = lambda location: "job") -> JobSpec:
+    """The typed job of plain values; `where(location)` names the place of a fault in the message."""
+    try:
+        job = JobSpec.model_validate(values)
+    except ValidationError as error:
+        faults = sorted(error.errors(), key=lambda f: f["type"] != "extra_forbidden")  # a typo explains what is missing
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        location: Location = tuple(faults[0]["loc"])
+        raise UserError(f"{where(location)}: {_explain(faults[0], location)}{more}") from None
+    for location, fault in _contradictions(job):
+        raise UserError(f"{where(location)}: {fault}")
+    return job
+
+
+def dump(job: JobSpec) -> str:
+    """The job as YAML, every field written out."""
+    return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
+
+
+def _compose(path: Path) -> yaml.Node:
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], 1)
+        hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
+        raise UserError(f"{path}: no such job file{hint}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file in UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{path}: a job is a mapping of keys to values; see schemas/job.schema.json")
+    return node
+
+
+def _construct(node: yaml.Node, path: str) -> dict:
+    """Plain values of a node. YAML lets the last of two equal keys win in silence; a job does not."""
+    _refuse_repeats(node, path)
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UserError(f"{path}{line}: {error.problem}") from None
+
+
+def _refuse_repeats(node: yaml.Node, path: str, done: set[int] | None = None) -> None:
+    done = set() if done is None else done  # aliases may share or even nest a node
+    if id(node) in done:
+        return
+    done.add(id(node))
+    seen = set()
+    for key, value in node.value if isinstance(node, yaml.MappingNode) else []:
+        if str(key.value) in seen:
+            raise UserError(f"{path}:{key.start_mark.line + 1}: '{key.value}' is given twice; keep one")
+        seen.add(str(key.value))
+        _refuse_repeats(value, path, done)
+
+
+def _override(values: dict, override: str) -> None:
+    name, equals, text = override.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        raise UserError(f"--set {override}: write it as --set stages.refine.strength=0.6")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {override}: the value is not valid YAML") from None
+    at: Any = values
+    for depth, key in enumerate(keys):
+        fields = _fields(tuple(keys[:depth]))
+        if key not in fields:
+            raise UserError(f"--set {override}: {_unknown(key, keys[:depth], fields)}")
+        if depth == len(keys) - 1:
+            at[key] = value
+        else:
+            at[key] = at = dict(at[key]) if isinstance(at.get(key), dict) else {}
+
+
+def _fields(location: Location) -> list[str]:
+    """Names of the fields that a job may have at this place."""
+    model: Any = JobSpec
+    for key in location:
+        field = model.model_fields.get(key) if _is_spec(model) else None
+        if field is None:
+            return []
+        model = next((t for t in (field.annotation, *get_args(field.annotation)) if _is_spec(t)), None)
+    return list(model.model_fields) if _is_spec(model) else []
+
+
+def _is_spec(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _unknown(key: str, parents: Sequence[int | str], fields: list[str]) -> str:
+    place = ".".join(map(str, parents))
+    near = get_close_matches(key, fields, 1, cutoff=0.5)
+    if near:
+        hint = f"did you mean '{near[0]}'?"
+    elif elsewhere := _elsewhere(key):
+        hint = f"did you mean '{elsewhere}'?"
+    elif fields:
+        hint = f"known here: {', '.join(fields)}"
+    else:
+        hint = f"{place} has no keys below it"
+    return f"unknown key '{key}'{' in ' + place if place else ''}; {hint}"
+
+
+def _elsewhere(key: str, location: Location = ()) -> str | None:
+    """The full name of a field called so in another place, such as stages.refine.strength for strength."""
+    fields = _fields(location)
+    if key in fields and location:
+        return ".".join([*map(str, location), key])
+    return next(filter(None, (_elsewhere(key, (*location, field)) for field in fields)), None)
+
+
+def _explain(fault: Any, location: Location) -> str:
+    name = ".".join(map(str, location))
+    if fault["type"] == "extra_forbidden":
+        return _unknown(str(location[-1]), location[:-1], _fields(location[:-1]))
+    if fault["type"] == "missing":
+        return f"{name} is missing"
+    given = fault["input"]
+    what = f"a {type(given).__name__}" if isinstance(given, dict | list) else repr(given)
+    return f"{name}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, not {what}"
+
+
+def _contradictions(job: JobSpec) -> Iterator[tuple[Location, str]]:
+    """What no single field can tell."""
+    if job.samples_per_shard % job.unit_size:
+        yield ("samples_per_shard",), (
+            f"samples_per_shard ({job.samples_per_shard}) must be a multiple of unit_size ({job.unit_size})"
+        )
+    lists = [name for name in type(job.prompts).model_fields if name != "template"]
+    try:
+        names = [name for _, name, _, _ in string.Formatter().parse(job.prompts.template) if name is not None]
+    except ValueError as error:
+        yield ("prompts", "template"), f"prompts.template: {error}"
+        return
+    for name in names:
+        if name not in lists:
+            yield ("prompts", "template"), "prompts.template: " + _unknown(name, (), lists).replace("key", "field")
+
+
+def _line(path: str | Path, node: yaml.Node, location: Location) -> str:
+    """`path:line` of the deepest part of the location that the file holds."""
+    line = None
+    for key in location:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((k, v) for k, v in node.value if k.value == str(key)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            found = node.value[key], node.value[key]
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return f"{path}:{line}" if line else str(path)

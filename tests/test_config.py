@@ -1,0 +1,113 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from factory import config
+from factory.errors import UserError
+from tests.conftest import ROOT
+
+
+def save(path: Path, values: dict) -> Path:
+    path.write_text(yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+def fault(path: Path, *overrides: str) -> str:
+    with pytest.raises(UserError) as caught:
+        config.load(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_loads_and_keeps_values(job_file: Path) -> None:
+    job = config.load(job_file)
+    assert job.name == "small"
+    assert job.stages.generate.steps == 2
+    assert job.stages.render.rasteriser == "torch"  # a whole section may be left out
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_jobs_load(path: Path) -> None:
+    assert config.load(path).name == path.stem
+
+
+def test_dump_is_a_job_again(job_file: Path, tmp_path: Path) -> None:
+    job = config.load(job_file)
+    (tmp_path / "copy.yaml").write_text(config.dump(job))
+    assert config.load(tmp_path / "copy.yaml") == job
+
+
+def test_overrides_are_yaml_and_reach_absent_sections(job_file: Path) -> None:
+    job = config.load(
+        job_file, ["stages.refine.strength=0.6", "prompts.action=[running, yoga]", "stages.render.min_inside=0.25"]
+    )
+    assert job.stages.refine.strength == 0.6
+    assert job.prompts.action == ["running", "yoga"]
+    assert job.stages.render.min_inside == 0.25
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("stages.refine.stength=0.6", "did you mean 'strength'?"),
+        ("stage.refine.strength=0.6", "did you mean 'stages'?"),
+        ("strength=0.6", "did you mean 'stages.refine.strength'?"),
+        ("records.x=1", "records has no keys below it"),
+        ("records", "write it as --set"),
+        ("records=[", "not valid YAML"),
+        ("records=many", "records: input should be a valid integer"),
+        ("stages.generate.gpus=-1", "stages.generate.gpus: input should be greater than or equal to 0, not -1"),
+        ("samples_per_shard=5", "samples_per_shard (5) must be a multiple of unit_size (2)"),
+        ("prompts.template='{descripton} of'", "did you mean 'description'?"),
+        ("prompts.template='{person'", "prompts.template:"),
+    ],
+)
+def test_bad_override(job_file: Path, override: str, expected: str) -> None:
+    assert expected in fault(job_file, override)
+
+
+def test_unknown_key_names_line_and_neighbour(job_file: Path, values: dict, tmp_path: Path) -> None:
+    values["stages"]["refine"]["stpes"] = 3
+    path = save(tmp_path / "bad.yaml", values)
+    line = 1 + next(i for i, text in enumerate(path.read_text().splitlines()) if "stpes" in text)
+    assert fault(path) == f"{path}:{line}: unknown key 'stpes' in stages.refine; did you mean 'steps'?"
+
+
+def test_missing_key(values: dict, tmp_path: Path) -> None:
+    del values["stages"]["estimate"]["hmr"]
+    assert "stages.estimate.hmr is missing" in fault(save(tmp_path / "bad.yaml", values))
+
+
+def test_counts_further_faults(values: dict, tmp_path: Path) -> None:
+    values |= {"records": 0, "unit_size": "x"}
+    assert fault(save(tmp_path / "bad.yaml", values)).endswith("(and 1 more)")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: [", "bad.yaml:1: not valid YAML"),
+        ("name: a\nseed: 1\nname: b\n", "bad.yaml:3: 'name' is given twice"),
+        ("- a\n", "a job is a mapping"),
+        ("", "a job is a mapping"),
+        ("a: !!python/object/apply:os.getcwd []\n", "bad.yaml:1: could not determine a constructor"),
+        ("a: &x\n  b: *x\n", "unknown key 'a'"),
+        ("\x01", "not valid YAML"),
+    ],
+)
+def test_broken_file(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    assert expected in fault(path)
+
+
+def test_missing_file_names_a_neighbour(job_file: Path) -> None:
+    assert f"did you mean {job_file}?" in fault(job_file.with_name("jbo.yaml"))
+
+
+def test_binary_file(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(b"\xff\xfe\x00a")
+    assert "not a text file in UTF-8" in fault(path)
