@@ -1,0 +1,104 @@
+"""The rendered world on disk: plain .npy arrays, one row per scene, so that training reads instead of renders.
+
+    python -m factory.starter.cache --out DIR --first-seed 0 --count 20000
+
+A build continues where an earlier one stopped. Training uses seeds below HELD_OUT, evaluation those from it on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+HELD_OUT = 1_000_000
+PEOPLE = 3
+ROWS: dict[str, tuple[tuple[int, ...], type]] = {
+    "images": ((128, 128, 3), np.uint8),
+    "instances": ((128, 128), np.uint8),
+    "count": ((), np.uint8),
+    "pose": ((PEOPLE, 72), np.float32),
+    "betas": ((PEOPLE, 10), np.float32),
+    "transl": ((PEOPLE, 3), np.float32),
+    "K": ((3, 3), np.float32),
+    "action": ((), np.uint8),
+    "hard": ((), bool),
+    "depth": ((16, 16), np.float32),
+}
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Read-only rows; see scene.Sample for frames and units. People beyond `count` are zeros.
+
+    images (N, 128, 128, 3); instances (N, 128, 128); count (N,); pose (N, 3, 72); betas (N, 3, 10); transl (N, 3, 3);
+    K (N, 3, 3); action (N,) index into ACTIONS; hard (N,); depth (N, 16, 16) in [-1, 1]; prompts: N strings.
+    """
+
+    images: np.ndarray
+    instances: np.ndarray
+    count: np.ndarray
+    pose: np.ndarray
+    betas: np.ndarray
+    transl: np.ndarray
+    K: np.ndarray
+    action: np.ndarray
+    hard: np.ndarray
+    depth: np.ndarray
+    prompts: list[str]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+def build(directory: str | Path, first_seed: int, count: int) -> None:
+    """Render `count` scenes, those of seeds first_seed, first_seed + 1, ..."""
+    from rich.progress import track
+
+    from factory.starter.world.actions import ACTIONS
+    from factory.starter.world.scene import World
+
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    done_file = directory / "prompts.jsonl"
+    done = len(done_file.read_text().splitlines()) if done_file.exists() else 0
+    mode = "r+" if done else "w+"
+    arrays = {
+        name: open_memmap(directory / f"{name}.npy", mode, dtype, (count, *shape)) for name, (shape, dtype) in ROWS.items()
+    }
+    world, names = World(), list(ACTIONS)
+    with done_file.open("a") as prompts:
+        for i in track(range(done, count), "rendering"):
+            s = world.sample(first_seed + i)
+            n = len(s.pose)
+            arrays["images"][i], arrays["instances"][i], arrays["count"][i] = s.image, s.instances, n
+            arrays["pose"][i, :n], arrays["betas"][i, :n], arrays["transl"][i, :n] = s.pose, s.betas, s.transl
+            arrays["K"][i], arrays["depth"][i] = s.K, s.latent_depth
+            arrays["action"][i], arrays["hard"][i] = names.index(s.action), ACTIONS[s.action].hard
+            prompts.write(json.dumps(s.prompt) + "\n")  # last: a row counts once its prompt is there
+            prompts.flush()
+
+
+def load(directory: str | Path) -> Cache:
+    """The rows that are there so far; `directory` may still be being built."""
+    directory = Path(directory)
+    prompts = [json.loads(line) for line in (directory / "prompts.jsonl").read_text().splitlines()]
+    arrays = {name: np.load(directory / f"{name}.npy", mmap_mode="r")[: len(prompts)] for name in ROWS}
+    return Cache(**arrays, prompts=prompts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=20000)
+    args = parser.parse_args()
+    build(args.out, args.first_seed, args.count)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""One scene by seed: people in an action, dressed, with props, in a place, before a camera; rendered with its truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from factory.models.body import BodyModel
+from factory.models.depth import inverse_depth
+from factory.models.rasteriser import interpolate, rasterise
+from factory.models.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from factory.starter.pack import resolve
+from factory.starter.world.actions import ACTIONS, sample_pose
+from factory.starter.world.places import PLACES, paint
+from factory.starter.world.pose import to_smpl
+from factory.starter.world.props import Prop, Setting, occluder, place
+from factory.starter.world.wardrobe import Wardrobe
+
+SIZE = 128  # px
+LATENT = 16  # px of the latent grid
+SUPERSAMPLING = 2
+MAX_PEOPLE = 3
+FIRST_OBJECT = 10  # instance ids: 0 background, 1.. people, FIRST_OBJECT.. objects
+# lowest point of the body above the ground, metres, by what carries it
+SUPPORT = {"ground": (0, 0), "seat": (0, 0), "saddle": (0.3, 0.4), "air": (0.5, 1.2), "over_bar": (0.5, 0.9), "hands_on": (0.85, 1.0),
+           "beam": (0.5, 0.8), "hands_hang": (0.25, 0.7)}  # fmt: skip
+
+DESCRIPTIONS = ("a photo of", "a nice photo of", "a high resolution photo of", "a pretty picture of", "an eye level shot of",
+                "a full body photo of", "a full body shot of", "a full shot of", "a pretty photo of")  # fmt: skip
+# subject: (people, first shape coefficients: size and build, hair)
+SUBJECTS = {
+    "a person": "any", "an athlete": "any", "a woman": "woman", "a man": "man", "a child": "child", "an old person": "old",
+    "a teenager": "teenager", "a young person": "any", "women": "woman", "men": "man", "children": "child",
+    "several people": "any", "multiple people": "any", "some people": "any", "a group of people": "any",
+}  # fmt: skip
+PLURAL = ("women", "men", "children", "several people", "multiple people", "some people", "a group of people")
+
+
+@dataclass
+class Sample:
+    """A rendered scene. Camera frame: OpenCV axes, metres. P people.
+
+    image (128, 128, 3) uint8; instances (128, 128) uint8 visible ids; pose (P, 72); betas (P, 10); transl (P, 3);
+    K (3, 3) px; depth (128, 128) float32 m: the people's, 0 where something else is seen.
+    """
+
+    image: np.ndarray
+    prompt: str
+    action: str
+    pose: np.ndarray
+    betas: np.ndarray
+    transl: np.ndarray
+    K: np.ndarray
+    instances: np.ndarray
+    objects: list[str]
+    depth: np.ndarray
+
+    @property
+    def latent_depth(self) -> np.ndarray:
+        """(16, 16) float32 in [-1, 1]: what conditions the depth-to-image model; all -1 when nobody is visible."""
+        if not self.depth.any():
+            return np.full((LATENT, LATENT), -1, np.float32)
+        return inverse_depth(self.depth, LATENT, LATENT)
+
+
+class World:
+    """Draws scenes. Deterministic: the same seed gives the same bytes on the same machine."""
+
+    def __init__(self, body_path: str = "starter:body") -> None:
+        path = resolve(body_path)
+        self.body = BodyModel(path)
+        with np.load(path) as stored:
+            self.wardrobe = Wardrobe(stored["part_labels"], stored["part_names"].tolist(), stored["v_template"].astype(np.float32))
+
+    @cached_property
+    def _faces(self) -> np.ndarray:
+        return self.body.faces.numpy()
+
+    def sample(self, seed: int, action: str | None = None) -> Sample:
+        rng = np.random.default_rng(seed)
+        name = action or str(rng.choice(list(ACTIONS)))
+        act = ACTIONS[name]
+        subject = str(rng.choice([s for s in SUBJECTS if s not in PLURAL] if rng.random() < 0.8 else PLURAL))
+        prompt = f"{rng.choice(DESCRIPTIONS)} {subject} doing {name}"
+        count = int(rng.integers(2, MAX_PEOPLE + 1)) if subject in PLURAL else 1
+        betas = np.stack([_shape(SUBJECTS[subject], rng) for _ in range(count)])
+        yaw = rng.normal(0, 45) if rng.random() < 0.6 else rng.uniform(-180, 180)
+        pose = np.stack([to_smpl(sample_pose(act, rng), yaw + rng.normal(0, 25 if i else 0)) for i in range(count)])
+        vertices, joints = self._pose(pose, betas)
+        rest_pelvis = joints[:, 0].copy()
+        shift = self._stand(vertices, act.support, rng)
+        vertices, joints = vertices + shift[:, None], joints + shift[:, None]
+
+        front = np.array([np.sin(np.radians(yaw)), 0, np.cos(np.radians(yaw))])
+        settings = [Setting(joints[i], vertices[i], front, rng) for i in range(count)]
+        props = [place(p, setting) for p in act.props if rng.random() < 0.85 for setting in settings]
+        rotation, eye, K = _camera(vertices, rng)
+        if rng.random() < 0.3:
+            towards = (eye - joints[0, 0]) * [1, 0, 1]
+            props.append(occluder(settings[0], towards / np.linalg.norm(towards)))
+        dressed = [
+            self.wardrobe.dress(rng, SUBJECTS[subject] == "woman" or rng.random() < 0.25, SUBJECTS[subject] == "old")
+            for _ in range(count)
+        ]
+        image, instances, depth = self._render(vertices, dressed, props, act.place, rotation, eye, K, rng)
+
+        root = torch.from_numpy(rotation) @ axis_angle_to_matrix(torch.from_numpy(pose[:, 0]))
+        pose[:, 0] = matrix_to_axis_angle(root).numpy()
+        transl = (rest_pelvis + shift - eye) @ rotation.T - rest_pelvis
+        return Sample(
+            image, prompt, name, pose.reshape(count, 72).astype(np.float32), betas.astype(np.float32), transl.astype(np.float32),
+            K.astype(np.float32), instances, [p.label for p in props], depth,
+        )  # fmt: skip
+
+    def _pose(self, pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        full = torch.from_numpy(pose.reshape(len(pose), 72)).float()
+        with torch.no_grad():
+            vertices, joints = self.body(full[:, :3], full[:, 3:], torch.from_numpy(betas).float(), torch.zeros(len(pose), 3))
+        return vertices.numpy().astype(float), joints.numpy().astype(float)
+
+    @staticmethod
+    def _stand(vertices: np.ndarray, support: str, rng: np.random.Generator) -> np.ndarray:
+        """(P, 3) m: sets each body on its support, the first at the origin, the others beside it."""
+        lift = rng.uniform(*SUPPORT[support])
+        shift = np.zeros((len(vertices), 3))
+        side = rng.choice([-1, 1])
+        for i, body in enumerate(vertices):
+            shift[i] = -(body.min(0) + body.max(0)) / 2
+            shift[i, 1] = lift - body[:, 1].min()
+            if i:
+                shift[i, 0] += side * rng.uniform(0.55, 1.0) * (1 if i == 1 else -1)
+                shift[i, 2] += rng.normal(0, 0.4)
+        return shift
+
+    def _render(self, vertices, dressed, props: list[Prop], where: str, rotation, eye, K, rng):
+        """Image (128, 128, 3) uint8, instances (128, 128) uint8, people's visible depth (128, 128) float32 m."""
+        size = SIZE * SUPERSAMPLING
+        big = torch.from_numpy(np.diag([SUPERSAMPLING, SUPERSAMPLING, 1.0]) @ K).float()
+        sun = _unit(np.array([rng.normal(0, 0.7), rng.uniform(0.7, 1.6), 0]) + 0.8 * _unit(eye * [1, 0, 1]))
+        parts = [(v, self._faces, c, 1 + i) for i, (v, c) in enumerate(zip(vertices, dressed, strict=True))]
+        parts += [(p.vertices, p.faces, np.tile(p.colour, (len(p.vertices), 1)), FIRST_OBJECT + j) for j, p in enumerate(props)]
+        start = np.cumsum([0] + [len(p[0]) for p in parts])
+        points = np.concatenate([p[0] for p in parts])
+        faces = torch.from_numpy(np.concatenate([p[1] + s for p, s in zip(parts, start, strict=False)])).long()
+        ids = np.concatenate([np.full(len(p[1]), p[3], np.uint8) for p in parts])
+        colour = np.concatenate([p[2] for p in parts])
+        seen = torch.from_numpy((points - eye) @ rotation.T).float()
+        drawn = rasterise(seen[None], faces, big, size, size)
+        face, depth = drawn.face[0], drawn.depth[0].numpy()
+        hit = (face >= 0).numpy()
+        instances = np.where(hit, ids[face.numpy()], 0)
+
+        v, u = np.mgrid[:size, :size].astype(np.float32) + 0.5
+        rays = np.stack([u, v, np.ones_like(u)], -1) @ (np.linalg.inv(big.numpy()).T @ rotation).astype(np.float32)
+        image, floor = paint(PLACES[where], rays, eye.astype(np.float32), rng)
+        shadow_points = points - sun * (points[:, 1:2] / sun[1])
+        ground = torch.from_numpy((shadow_points - eye) @ rotation.T).float()
+        low = torch.from_numpy(K).float()
+        shade = (rasterise(ground[None], faces, low, SIZE, SIZE).face[0] >= 0).numpy()
+        shade = shade.repeat(SUPERSAMPLING, 0).repeat(SUPERSAMPLING, 1)
+        image = image * np.where(floor & shade, 0.62, 1.0)[..., None]
+
+        normals = _normals(points, faces.numpy())
+        attributes = torch.from_numpy(np.concatenate([colour, normals], 1)).float()
+        pixel = interpolate(face, seen, faces, big, attributes).numpy()
+        normal = pixel[..., 3:] / np.maximum(np.linalg.norm(pixel[..., 3:], axis=-1, keepdims=True), 1e-6)
+        light = 0.5 + 0.1 * normal[..., 1] + 0.5 * np.clip(normal @ sun, 0, None)
+        image = np.where(hit[..., None], pixel[..., :3] * light[..., None], image)
+        image = _shrink(np.clip(image, 0, 1)) * 255 + 0.5
+        instances = instances[1::SUPERSAMPLING, 1::SUPERSAMPLING]
+        people = (instances > 0) & (instances < FIRST_OBJECT)
+        return image.astype(np.uint8), instances, np.where(people, depth[1::SUPERSAMPLING, 1::SUPERSAMPLING], 0).astype(np.float32)
+
+
+def _shape(kind: str, rng: np.random.Generator) -> np.ndarray:
+    """(10,) betas. Component 0 is size, 1 is build (positive: narrower chest, wider hips)."""
+    betas = rng.normal(0, 0.6, 10)
+    if kind == "child":
+        betas[0] = rng.uniform(-4.2, -3.0)
+    elif kind == "teenager":
+        betas[0] = rng.uniform(-2.2, -1.0)
+    elif kind in ("woman", "man"):
+        sign = 1 if kind == "woman" else -1
+        betas[1] = sign * rng.uniform(0.5, 2.0)
+        betas[0] = -sign * rng.uniform(0.0, 1.2)
+    return betas
+
+
+def _camera(vertices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """World -> camera rotation (3, 3), eye (3,) m, K (3, 3) px: looks at the people, who fill most of the frame."""
+    elevation, roll = np.radians(rng.uniform(-2, 22)), np.radians(rng.normal(0, 2))
+    back = np.array([0, np.sin(elevation), np.cos(elevation)])  # from the people to the eye; their yaw does the rest
+    right = _unit(np.cross([0, 1, 0], back))
+    up = np.cross(back, right)
+    spin = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    rotation = spin @ np.stack([right, -up, -back])
+    points = vertices.reshape(-1, 3)
+    flat = points @ rotation.T
+    low, high = flat.min(0), flat.max(0)
+    extent = max(high[0] - low[0], high[1] - low[1])
+    focal = rng.uniform(300, 560)
+    distance = max(focal * extent / (rng.uniform(0.55, 0.92) * SIZE), extent + 1.5)
+    target = rotation.T @ ((low + high) / 2)
+    eye = target + distance * back
+    eye[1] = max(eye[1], 0.15)
+    shift = rng.normal(0, 3.5, 2)
+    return rotation, eye, np.array([[focal, 0, SIZE / 2 + shift[0]], [0, focal, SIZE / 2 + shift[1]], [0, 0, 1]])
+
+
+def _normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(V, 3) unit vertex normals, area-weighted."""
+    triangles = points[faces]
+    flat = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    normals = np.stack([np.bincount(faces.ravel(), np.repeat(flat[:, k], 3), len(points)) for k in range(3)], -1)
+    return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
+
+
+def _shrink(image: np.ndarray) -> np.ndarray:
+    s = SUPERSAMPLING
+    return image.reshape(image.shape[0] // s, s, image.shape[1] // s, s, -1).mean((1, 3))
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)

@@ -1,0 +1,61 @@
+"""Skin, hair and clothes: one colour per vertex, from the body's regions and where they lie on the resting body."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SKIN = np.array([[0.95, 0.8, 0.7], [0.9, 0.72, 0.58], [0.78, 0.57, 0.42], [0.6, 0.42, 0.3], [0.42, 0.28, 0.2]])
+HAIR = np.array([[0.1, 0.08, 0.07], [0.28, 0.17, 0.1], [0.5, 0.32, 0.16], [0.85, 0.7, 0.4], [0.55, 0.22, 0.1]])
+GREY = np.array([0.8, 0.8, 0.8])
+CLOTH = np.array(
+    [[0.8, 0.15, 0.15], [0.15, 0.3, 0.7], [0.95, 0.95, 0.95], [0.12, 0.12, 0.15], [0.2, 0.55, 0.3], [0.95, 0.75, 0.2], [0.9, 0.45, 0.15],
+     [0.5, 0.25, 0.55], [0.3, 0.65, 0.8], [0.9, 0.55, 0.65], [0.45, 0.45, 0.48]]
+)  # fmt: skip
+
+
+class Wardrobe:
+    """Dresses one body. labels (V,) region index, names (R,), rest (V, 3) the resting template, m."""
+
+    def __init__(self, labels: np.ndarray, names: list[str], rest: np.ndarray) -> None:
+        self.where = {name: labels == i for i, name in enumerate(names)}
+        self.rest = rest
+        self.elbow_side = np.abs(rest[:, 0])
+        leg = self.where["upper_leg"]
+        self.mid_thigh = (rest[leg, 1].min() + rest[leg, 1].max()) / 2
+        arm = self.where["upper_arm"]
+        self.mid_arm = (self.elbow_side[arm].min() + self.elbow_side[arm].max()) / 2
+
+    def dress(self, rng: np.random.Generator, long_hair: bool, old: bool) -> np.ndarray:
+        """(V, 3) float32 colours in [0, 1]."""
+        colours = np.empty_like(self.rest, dtype=np.float32)
+        colours[:] = self._shade(SKIN, rng)
+        shirt, trousers, shoes = (self._shade(CLOTH, rng) for _ in range(3))
+        if rng.random() < 0.2:  # one piece
+            trousers = shirt
+        at = self.where
+        colours[at["torso"]] = shirt
+        colours[at["hips"]] = trousers
+        sleeve = rng.choice(["none", "short", "long"], p=[0.25, 0.45, 0.3])
+        if sleeve != "none":
+            colours[at["upper_arm"] & ((self.elbow_side < self.mid_arm) | (sleeve == "long"))] = shirt
+        if sleeve == "long":
+            colours[at["forearm"]] = shirt
+        leg = rng.choice(["bare", "short", "long"], p=[0.15, 0.35, 0.5])
+        if leg != "bare":
+            colours[at["upper_leg"] & ((self.rest[:, 1] > self.mid_thigh) | (leg == "long"))] = trousers
+        if leg == "long":
+            colours[at["lower_leg"]] = trousers
+        if rng.random() < 0.85:
+            colours[at["foot"]] = shoes
+        hair = np.clip(GREY + rng.normal(0, 0.05), 0, 1) if old else self._shade(HAIR, rng)
+        crown = at["scalp"]
+        if long_hair:
+            low = self.rest[at["scalp"], 1].min()
+            back = self.rest[:, 2] < 0.045
+            crown = crown | (back & (self.rest[:, 1] > low - 0.2) & (at["face"] | at["neck"] | at["torso"]) & (self.elbow_side < 0.11))
+        colours[crown] = hair
+        return colours
+
+    @staticmethod
+    def _shade(colours: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return np.clip(colours[rng.integers(len(colours))] + rng.normal(0, 0.04, 3), 0.03, 0.98)
