@@ -7,6 +7,7 @@ follow OpenCV (x right, y down, z forward) in pixels of the stored image.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from dataclasses import dataclass, field, fields
@@ -84,6 +85,11 @@ class Record:
     @property
     def active(self) -> bool:
         return self.state is State.PENDING
+
+    def seed_for(self, purpose: str) -> int:
+        """A random stream per purpose: stage 4's noise must not be the noise that stage 1 started from."""
+        digest = hashlib.blake2b(f"{self.seed}:{purpose}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") & (2**63 - 1)
 
     def reject(self, reason: Reason, stage: str) -> None:
         self.state, self.reason, self.stage = State.REJECTED, str(reason), stage

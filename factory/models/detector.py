@@ -1,0 +1,96 @@
+"""Instance segmentation: who and what is where in an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from factory.errors import UserError
+from factory.starter.pack import locate
+
+
+@dataclass
+class Instance:
+    """mask (H, W) bool, never empty; bbox (4,) float32: x0, y0, x1, y1 px around it, right and bottom exclusive."""
+
+    score: float
+    label: Literal["person", "object"]
+    mask: np.ndarray
+    bbox: np.ndarray
+
+
+class Detector(Protocol):
+    def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
+        """images: (H, W, 3) uint8 RGB, all of one size -> instances of each, best score first."""
+
+
+def load_detector(kind: str, model: str, threshold: float, device: str | torch.device = "cpu") -> Detector:
+    """kind `mask2former` (a transformers folder or hub id) or `detectron2` (a weights file of its model zoo)."""
+    if kind == "mask2former":
+        return Mask2Former(model, threshold, device)
+    from factory.models.detectron import MaskRCNN
+
+    return MaskRCNN(model, threshold, device)
+
+
+def instance(score: float, person: bool, mask: np.ndarray) -> Instance:
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    bbox = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
+    return Instance(score, "person" if person else "object", mask, bbox)
+
+
+class Mask2Former:
+    """Mask2Former by transformers; a label called `person` is a person, every other one an object."""
+
+    def __init__(self, model: str, threshold: float = 0.5, device: str | torch.device = "cpu") -> None:
+        from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        folder = locate(model)
+        source: Any = {"pretrained_model_name_or_path": str(folder or model), "local_files_only": folder is not None}
+        try:
+            self.processor = AutoImageProcessor.from_pretrained(**source)
+            network = Mask2FormerForUniversalSegmentation.from_pretrained(
+                **source, use_safetensors=True, dtype=torch.float32
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(f"detector {model} does not load: {str(error).splitlines()[0]}") from error
+        self.network = network.eval().to(device)
+        self.people = {i for i, name in network.config.id2label.items() if name.lower() == "person"}
+        if not self.people:
+            raise UserError(f"detector {model} has no label `person`: {', '.join(network.config.id2label.values())}")
+        self.device, self.threshold = torch.device(device), threshold
+
+    @torch.inference_mode()
+    def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
+        """See `Detector`. score = class probability x mean mask probability inside the mask, as Mask2Former's paper.
+
+        Not transformers' own post-processing: that goes through a fixed 384 px grid and lets one query win under two
+        labels, so that a person could occlude itself as an object.
+        """
+        inputs = self.processor(images=images, return_tensors="pt").to(self.device)
+        outputs = self.network(pixel_values=inputs["pixel_values"], pixel_mask=inputs["pixel_mask"])
+        probability, label = outputs.class_queries_logits.softmax(-1)[..., :-1].max(-1)  # the last class is `nothing`
+        padded = inputs["pixel_values"].shape[-2:]
+        found = []
+        for i, image in enumerate(images):
+            chosen = torch.nonzero(probability[i] >= self.threshold)[:, 0]
+            logits = outputs.masks_queries_logits[i, chosen][None]
+            if not len(chosen):
+                found.append([])
+                continue
+            height, width = int(inputs["pixel_mask"][i, :, 0].sum()), int(inputs["pixel_mask"][i, 0].sum())
+            logits = interpolate(logits, size=padded, mode="bilinear")[..., :height, :width]
+            logits = interpolate(logits, size=image.shape[:2], mode="bilinear")[0]
+            masks = logits > 0
+            certainty = (logits.sigmoid() * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
+            scores = (probability[i, chosen] * certainty * masks.any(2).any(1)).tolist()
+            kept = [j for j in np.argsort(scores, kind="stable")[::-1] if scores[j] >= max(self.threshold, 1e-6)]
+            labels, arrays = label[i, chosen].tolist(), masks.cpu().numpy()
+            found.append([instance(scores[j], labels[j] in self.people, arrays[j]) for j in kept])
+        return found
