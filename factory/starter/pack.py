@@ -1,4 +1,4 @@
-"""Names of the embedded starter pack: `starter:hmr` in a job means the folder that ships with this package."""
+"""Where the embedded starter pack keeps its parts."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from factory.errors import UserError
 
+PREFIX = "starter:"
 WEIGHTS = Path(__file__).parent / "weights"
 PARTS = {
     "body": "body/open_body.npz",
@@ -20,16 +21,13 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def resolve(name: str) -> str:
-    """`starter:PART` -> the part's absolute path; any other name comes back as it is. UserError: no such part."""
-    if not name.startswith("starter:"):
+    """`starter:PART` -> that part's absolute path; anything else (a folder, a hub id) as it is."""
+    if not name.startswith(PREFIX):
         return name
-    part = name.removeprefix("starter:")
+    part = name.removeprefix(PREFIX)
     if part not in PARTS:
-        raise UserError(f"unknown starter part {name!r}; there are {', '.join(f'starter:{p}' for p in PARTS)}")
-    path = WEIGHTS / PARTS[part]
-    if not path.exists():
-        raise UserError(f"{name} is not installed: {path} is missing; reinstall the package with its weights")
-    return str(path)
+        raise UserError(f"unknown starter part {name!r}; there are: {', '.join(PREFIX + p for p in PARTS)}")
+    return str(WEIGHTS / PARTS[part])
 
 
 def locate(name: str) -> Path | None:
