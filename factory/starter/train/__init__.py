@@ -1,1 +1,1 @@
-"""Training of the starter pack on the rendered world: one script per model, on CPU or CUDA, resumed by running it again."""
+"""Training of the starter pack on the rendered world: one script per model, on CPU or CUDA, resumed by a rerun."""

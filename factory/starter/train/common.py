@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import argparse
 import copy
+import io
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 
@@ -33,6 +35,34 @@ def seed_everything(seed: int, threads: int = 0) -> None:
 def rng(seed: int, step: int) -> np.random.Generator:
     """The generator from which step number `step` draws its batch and augmentation."""
     return np.random.default_rng((seed, step))
+
+
+def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """images (N, 3, H, W) in [0, 1] -> the same, as a diffusion model might have drawn them: colours shifted in all,
+    softened to a lower resolution in half, noise in half, JPEG in a quarter."""
+    count, (height, width) = len(images), images.shape[2:]
+
+    def some(share: float) -> Tensor:
+        return torch.from_numpy(np.flatnonzero(rng.random(count) < share))
+
+    gain = torch.from_numpy(rng.uniform(0.7, 1.3, (count, 1, 1, 1)) * rng.uniform(0.9, 1.1, (count, 3, 1, 1))).float()
+    shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (count, 1, 1, 1))).float()
+    images = ((images - 0.5) * gain + 0.5 + shift).clamp(0, 1)
+    soft = some(0.5)
+    for part, factor in zip(soft.chunk(4), rng.uniform(0.3, 0.9, 4), strict=False):
+        size = (round(height * factor), round(width * factor))
+        small = nn.functional.interpolate(images[part], size=size, mode="bilinear", antialias=True)
+        images[part] = nn.functional.interpolate(small, size=(height, width), mode="bicubic").clamp(0, 1)
+    noisy = some(0.5)
+    noise = torch.from_numpy(rng.standard_normal((len(noisy), *images.shape[1:]), np.float32))
+    noise *= torch.from_numpy(rng.uniform(0, 0.06, (len(noisy), 1, 1, 1))).float()
+    images[noisy] = (images[noisy] + noise).clamp(0, 1)
+    for i in some(0.25).tolist():
+        buffer = io.BytesIO()
+        pixels = (images[i].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=int(rng.integers(25, 90)))
+        images[i] = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1) / 255
+    return images
 
 
 def learning_rate(peak: float, step: int, fraction: float, warmup: int = 200, floor: float = 0.02) -> float:
@@ -109,7 +139,7 @@ class Checkpoint:
 
 
 class Progress:
-    """One line now and then: `hmr  step 1200  41 %  3.21 steps/s  ETA 12 min  loss 0.123` (means since the last line)."""
+    """One line now and then: name, step, share done, rate, ETA, and the mean of each value since the last line."""
 
     def __init__(self, name: str, interval: float = 20.0) -> None:
         self.name, self.interval = name, interval
@@ -124,8 +154,8 @@ class Progress:
             return
         means = "  ".join(f"{key} {total / self.steps:.4g}" for key, total in self.sums.items())
         left = (step + 1) * (1 - fraction) / max(fraction, 1e-9) * elapsed / self.steps / 60
-        rate = self.steps / max(elapsed, 1e-9)
-        print(f"{self.name}  step {step + 1}  {fraction:.0%}  {rate:.2f} steps/s  ETA {left:.0f} min  {means}", flush=True)
+        rate = f"{self.steps / max(elapsed, 1e-9):.2f} steps/s"
+        print(f"{self.name}  step {step + 1}  {fraction:.0%}  {rate}  ETA {left:.0f} min  {means}", flush=True)
         self.since, self.steps, self.sums = time.monotonic(), 0, {}
 
 
@@ -168,17 +198,18 @@ def fit(
     return index
 
 
-def arguments(description: str, out: str, argv: Iterable[str] | None = None, cache: bool = True) -> argparse.Namespace:
+def parser(description: str | None, batch: int, cache: bool = True) -> argparse.ArgumentParser:
     """The command line that the training scripts share."""
-    parser = argparse.ArgumentParser(description=description)
+    out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if cache:
-        parser.add_argument("--cache", required=True, help="folder of the rendered world's cache")
-    parser.add_argument("--out", required=True, help="folder of the checkpoint")
-    parser.add_argument("--export", default=out, help="folder that the finished model is written to")
-    parser.add_argument("--steps", type=int, default=0, help="budget in steps")
-    parser.add_argument("--minutes", type=float, default=0.0, help="budget in minutes, where no steps are given")
-    parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's default")
-    return parser.parse_args(list(argv) if argv is not None else None)
+        out.add_argument("--cache", required=True, help="folder of the rendered world's cache")
+    out.add_argument("--out", required=True, help="folder of the checkpoint; run again to resume from it")
+    out.add_argument("--export", required=True, help="folder that the model is written to at each checkpoint")
+    out.add_argument("--steps", type=int, default=0, help="budget in steps")
+    out.add_argument("--minutes", type=float, default=0.0, help="budget in minutes, where no steps are given")
+    out.add_argument("--every", type=int, default=500, help="steps between checkpoints")
+    out.add_argument("--batch", type=int, default=batch)
+    out.add_argument("--seed", type=int, default=0)
+    out.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's default")
+    out.add_argument("--full-precision", action="store_true", help="float32 throughout; default: bfloat16 autocast")
+    return out

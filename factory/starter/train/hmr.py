@@ -1,0 +1,231 @@
+"""Train the human mesh recovery network on crops of every visible person of the rendered world.
+
+    python -m factory.starter.train.hmr --cache DIR --out DIR --minutes 30
+
+The losses are SPIN's: rotation matrices, shape, root-relative 3D joints, and 2D joints seen by the weak-perspective
+camera.
+"""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from factory.models.camera import CROP, FOCAL
+from factory.models.hmr import MEAN, STD, SpinHMR, square_crop
+from factory.models.rotations import axis_angle_to_matrix, matrix_to_sixd
+from factory.starter.cache import Cache, load
+from factory.starter.pack import resolve
+from factory.starter.train import common
+
+CONFIG = {"layers": [2, 2, 2, 2], "width": 24, "hidden": 512, "crop": 112}
+CROP_SCALE = 1.2  # as the estimate stage cuts
+MIN_SHARE = 0.3  # of the joints must be visible
+# SMPL's joints with left and right exchanged.
+FLIP = [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
+
+
+class Skeleton:
+    """The 24 joints of an SMPL-format body by forward kinematics alone: no vertices, so a loss is cheap."""
+
+    def __init__(self, path: str, device: str | torch.device = "cpu") -> None:
+        with np.load(path, allow_pickle=False) as body:
+            regressor = torch.from_numpy(np.asarray(body["J_regressor"], np.float64))
+            template = regressor @ torch.from_numpy(np.asarray(body["v_template"], np.float64))
+            directions = torch.from_numpy(np.asarray(body["shapedirs"], np.float64)[:, :, :10])
+            self.parents = [int(p) for p in body["kintree_table"][0]]
+        self.template = template.float().to(device)  # (24, 3) m
+        self.directions = torch.einsum("jv,vcb->jcb", regressor, directions).float().to(device)  # (24, 3, 10)
+
+    def joints(self, rotations: Tensor, betas: Tensor) -> Tensor:
+        """rotations (N, 24, 3, 3), betas (N, 10) -> (N, 24, 3) m, before the translation."""
+        rest = self.template + torch.einsum("jcb,nb->njc", self.directions, betas)
+        turned, placed = [rotations[:, 0]], [rest[:, 0]]
+        for joint in range(1, len(self.parents)):
+            parent = self.parents[joint]
+            bone = (rest[:, joint] - rest[:, parent])[:, :, None]
+            placed.append(placed[parent] + (turned[parent] @ bone)[:, :, 0])
+            turned.append(turned[parent] @ rotations[:, joint])
+        return torch.stack(placed, 1)
+
+
+def weak_project(joints: Tensor, camera: Tensor) -> Tensor:
+    """joints (N, J, 3) m, camera (N, 3) = (s, tx, ty) -> (N, J, 2): -1 ... 1 across the crop (SPIN's camera)."""
+    depth = 2 * FOCAL / (CROP * camera[:, 0] + 1e-9)
+    points = joints + torch.stack([camera[:, 1], camera[:, 2], depth], -1)[:, None]
+    return points[..., :2] / points[..., 2:].clamp(min=0.1) * (2 * FOCAL / CROP)
+
+
+@dataclass
+class People:
+    """Every person of a cache of whom at least MIN_SHARE is visible. M people."""
+
+    image: np.ndarray  # (M,) index of the image
+    slot: np.ndarray  # (M,) which person of it
+    crop: np.ndarray  # (M, 3) centre x, centre y, side px, from the visible pixels
+    share: np.ndarray  # (M,) of the joints that are visible
+    pixels: np.ndarray  # (M, 24, 2) px, projected joints
+    rotations: np.ndarray  # (M, 24, 3, 3), camera frame
+    betas: np.ndarray  # (M, 10)
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+def people(cache: Cache, skeleton: Skeleton) -> People:
+    count = np.asarray(cache.count)
+    image, slot = np.nonzero(np.arange(cache.pose.shape[1]) < count[:, None])
+    rotations = axis_angle_to_matrix(torch.from_numpy(cache.pose[image, slot].reshape(-1, 24, 3))).numpy()
+    betas = cache.betas[image, slot]
+    joints = skeleton.joints(torch.from_numpy(rotations), torch.from_numpy(betas)).numpy()
+    homogeneous = np.einsum("nij,nkj->nki", cache.K[image], joints + cache.transl[image, slot][:, None])
+    pixels = homogeneous[..., :2] / np.maximum(homogeneous[..., 2:], 0.05)
+    crop, share = np.zeros((len(image), 3), np.float32), np.zeros(len(image), np.float32)
+    size = cache.instances.shape[1]
+    for i, (number, person) in enumerate(zip(image, slot, strict=True)):
+        mask = np.asarray(cache.instances[number]) == person + 1
+        if mask.sum() < 16:
+            continue
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        crop[i] = square_crop(np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]), CROP_SCALE)
+        near = np.zeros((size + 4, size + 4), bool)  # the mask grown by 2 px: a joint may lie just beside thin limbs
+        for dy in range(5):
+            for dx in range(5):
+                near[dy : dy + size, dx : dx + size] |= mask
+        x, y = (np.floor(pixels[i]).astype(int) + 2).clip(0, size + 3).T
+        share[i] = near[y, x].mean()
+    keep = share >= MIN_SHARE
+    return People(
+        image[keep], slot[keep], crop[keep], share[keep],
+        pixels[keep].astype(np.float32), rotations[keep].astype(np.float32), betas[keep].astype(np.float32),
+    )
+
+
+def mean_body(some: People) -> dict[str, Tensor]:
+    """The network's starting point: mean 6D pose (1, 144), mean shape (1, 10), mean camera (1, 3)."""
+    pose = matrix_to_sixd(torch.from_numpy(some.rotations)).flatten(1).mean(0, keepdim=True)
+    height = np.ptp(some.pixels[..., 1], 1).mean() / some.crop[:, 2].mean()  # s is about 2 m / the crop in metres
+    camera = torch.tensor([[2 * float(height) / 1.5, 0.0, 0.0]])
+    return {"init_pose": pose, "init_shape": torch.zeros(1, 10), "init_cam": camera}
+
+
+def cut_batch(images: Tensor, crop: Tensor, angle: Tensor, mirror: Tensor, size: int) -> Tensor:
+    """images (N, 3, H, W), crop (N, 3) px, angle (N,) radians, mirror (N,) +-1 -> (N, 3, size, size), black outside.
+
+    Crop coordinates u in [-1, 1] map to the image as centre + side / 2 * R(angle) diag(mirror, 1) u.
+    """
+    height, width = images.shape[2:]
+    scale = crop[:, 2:] / torch.tensor([width, height])  # half a side in units of half an image
+    cos, sin = angle.cos(), angle.sin()
+    turn = torch.stack([torch.stack([cos * mirror, -sin], -1), torch.stack([sin * mirror, cos], -1)], 1)
+    shift = 2 * crop[:, :2] / torch.tensor([width, height]) - 1
+    turn = torch.cat([turn * scale[:, :, None], shift[:, :, None]], 2)
+    grid = F.affine_grid(turn, [len(images), 3, size, size], align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+def draw(cache: Cache, some: People, rng: np.random.Generator, batch: int, size: int) -> dict[str, Tensor]:
+    """An augmented batch: image (N, 3, size, size) in [0, 1]; rotations, betas; joints2d (N, 24, 2) in -1 ... 1."""
+    pick = rng.integers(len(some), size=batch)
+    images = torch.from_numpy(np.stack([cache.images[i] for i in some.image[pick]])).permute(0, 3, 1, 2) / 255
+    crop = torch.from_numpy(some.crop[pick])
+    jitter = torch.from_numpy(rng.uniform(-0.08, 0.08, (batch, 2))).float()
+    zoom = torch.from_numpy(np.exp(rng.normal(0, 0.1, batch)).clip(0.8, 1.3)).float()
+    crop = torch.cat([crop[:, :2] + jitter * crop[:, 2:], (crop[:, 2] * zoom)[:, None]], 1)
+    angle = torch.from_numpy(np.deg2rad(rng.normal(0, 15, batch).clip(-40, 40)) * (rng.random(batch) < 0.6)).float()
+    mirror = torch.from_numpy(np.where(rng.random(batch) < 0.5, -1.0, 1.0)).float()
+    cuts = common.degrade(cut_batch(images, crop, angle, mirror, size), rng)
+    for i in np.flatnonzero(rng.random(batch) < 0.3):  # erase a rectangle, as an unknown occluder
+        h, w = rng.integers(size // 8, size // 2, 2)
+        y, x = rng.integers(size - h), rng.integers(size - w)
+        cuts[i, :, y : y + h, x : x + w] = torch.from_numpy(rng.random(3)).float()[:, None, None]
+
+    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros(batch), torch.ones(batch)
+    turn = torch.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], -1).view(-1, 3, 3)  # by -angle about z
+    rotations = torch.from_numpy(some.rotations[pick]).clone()
+    rotations[:, 0] = turn @ rotations[:, 0]
+    relative = (torch.from_numpy(some.pixels[pick]) - crop[:, None, :2]) * 2 / crop[:, None, 2:]
+    joints2d = torch.einsum("nij,nkj->nki", turn[:, :2, :2], relative)
+    flip = mirror < 0
+    sign = torch.tensor([-1.0, 1.0, 1.0])
+    rotations[flip] = (sign[:, None] * sign * rotations[flip])[:, FLIP]  # negates y and z of the axis-angle
+    joints2d[flip] = (joints2d[flip] * sign[:2])[:, FLIP]
+    return {"image": cuts, "rotations": rotations, "betas": torch.from_numpy(some.betas[pick]), "joints2d": joints2d}
+
+
+def losses(network: nn.Module, skeleton: Skeleton, batch: dict[str, Tensor], bfloat: bool) -> dict[str, Tensor]:
+    """The weighted terms, to be summed."""
+    x = (batch["image"] - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    target = {key: value.to(skeleton.template.device) for key, value in batch.items()}
+    x = x.to(skeleton.template.device).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat):
+        rotations, betas, camera = network(x)
+    rotations, betas, camera = rotations.float(), betas.float(), camera.float()
+    joints = skeleton.joints(rotations, betas)
+    truth = skeleton.joints(target["rotations"], target["betas"])
+    seen = (target["joints2d"].abs() < 1.2).all(-1, keepdim=True)  # no 2D demand far outside the crop
+    return {
+        "pose": 8 * F.mse_loss(rotations, target["rotations"]),
+        "betas": 0.02 * F.mse_loss(betas, target["betas"]),
+        "joints3d": 12 * F.l1_loss(joints - joints[:, :1], truth - truth[:, :1]),
+        "joints2d": 5 * ((weak_project(joints, camera) - target["joints2d"]).abs() * seen).mean(),
+        "camera": 0.1 * torch.exp(-10 * camera[:, 0]).mean(),  # SPIN's guard against a body behind the camera
+    }
+
+
+def export(network: nn.Module, directory: str | Path) -> None:
+    """config.json + model.safetensors in half precision, as `factory.models.hmr` loads."""
+    from safetensors.torch import save_file
+
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    weights = {
+        name: (value.half() if value.is_floating_point() else value).contiguous()
+        for name, value in network.state_dict().items()
+    }
+    save_file(weights, Path(directory) / "model.safetensors")
+    (Path(directory) / "config.json").write_text(json.dumps(network.config, indent=1) + "\n")
+
+
+def train(a: Namespace) -> None:
+    common.seed_everything(a.seed, a.threads)
+    cache, skeleton = load(a.cache), Skeleton(resolve("starter:body"), common.device())
+    some = people(cache, Skeleton(resolve("starter:body")))
+    print(f"hmr: {len(some)} people in {len(cache.images)} images", flush=True)
+    network = SpinHMR(**CONFIG)
+    network.drop1.p = network.drop2.p = 0.1  # SPIN's 0.5 starves so small a network
+    network.load_state_dict(network.state_dict() | mean_body(some))
+    network.to(common.device(), memory_format=torch.channels_last).train()
+    average = common.EMA(network)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.01)
+
+    def step(index: int, fraction: float) -> dict[str, float | Tensor]:
+        common.set_learning_rate(optimizer, common.learning_rate(1e-3, index, fraction))
+        batch = draw(cache, some, common.rng(a.seed, index), a.batch, CONFIG["crop"])
+        terms = losses(network, skeleton, batch, bfloat=not a.full_precision)
+        optimizer.zero_grad()
+        total = sum(terms.values())
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        average.update(network)
+        return {key: value.detach() for key, value in terms.items()}
+
+    common.fit(
+        "hmr", step, common.Checkpoint(a.out), {"model": network, "optimizer": optimizer, "average": average},
+        a.steps, a.minutes, a.every, lambda: export(average.model, a.export),
+    )
+
+
+def main(argv: list[str] | None = None) -> None:
+    train(common.parser(__doc__, batch=64).parse_args(argv))
+
+
+if __name__ == "__main__":
+    main()
