@@ -5,8 +5,7 @@ A job is data: nothing it names is imported, unpickled or run here.
 
 from __future__ import annotations
 
-import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
@@ -32,19 +31,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     return validate(values, where=lambda location: _line(path, node, location))
 
 
-def validate(values: dict, where: Any = lambda location: "job") -> JobSpec:
+def validate(values: dict, where: Callable[[Location], str] = lambda location: "job") -> JobSpec:
     """The typed job of plain values; `where(location)` names the place of a fault in the message."""
     try:
-        job = JobSpec.model_validate(values)
+        return JobSpec.model_validate(values)
     except ValidationError as error:
         faults = sorted(error.errors(), key=lambda f: f["type"] != "extra_forbidden")  # a typo explains what is missing
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         location: Location = tuple(faults[0]["loc"])
         raise UserError(f"{where(location)}: {_explain(faults[0], location)}{more}") from None
-    for location, fault in _contradictions(job):
-        raise UserError(f"{where(location)}: {fault}")
-    return job
-
 
 def dump(job: JobSpec) -> str:
     """The job as YAML, every field written out."""
@@ -162,23 +157,6 @@ def _explain(fault: Any, location: Location) -> str:
     given = fault["input"]
     what = f"a {type(given).__name__}" if isinstance(given, dict | list) else repr(given)
     return f"{name}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, not {what}"
-
-
-def _contradictions(job: JobSpec) -> Iterator[tuple[Location, str]]:
-    """What no single field can tell."""
-    if job.samples_per_shard % job.unit_size:
-        yield ("samples_per_shard",), (
-            f"samples_per_shard ({job.samples_per_shard}) must be a multiple of unit_size ({job.unit_size})"
-        )
-    lists = [name for name in type(job.prompts).model_fields if name != "template"]
-    try:
-        names = [name for _, name, _, _ in string.Formatter().parse(job.prompts.template) if name is not None]
-    except ValueError as error:
-        yield ("prompts", "template"), f"prompts.template: {error}"
-        return
-    for name in names:
-        if name not in lists:
-            yield ("prompts", "template"), "prompts.template: " + _unknown(name, (), lists).replace("key", "field")
 
 
 def _line(path: str | Path, node: yaml.Node, location: Location) -> str:

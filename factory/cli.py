@@ -1,0 +1,181 @@
+"""The command `factory`. Every verb imports what it needs itself, so that help answers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from factory.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    help="Make data sets of people in hard poses, with the bodies that fit them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+Job = Annotated[Path, typer.Argument(metavar="JOB", help="A job file, such as jobs/demo.yaml.", show_default=False)]
+Out = Annotated[str, typer.Argument(metavar="OUT", help="A data set: the job's output.", show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="A.B=C", help="Override a field: --set stages.refine.strength=0.6. Repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@app.command()
+def plan(job: Job, set_: Set = None) -> None:
+    """Say what a job would make: records, shards, size, time, prompts."""
+    from factory.config import load
+    from factory.plan import plan as make_plan
+    from factory.present.tables import show_plan
+
+    spec = load(job, set_ or ())
+    show_plan(_console(), spec, make_plan(spec))
+
+
+@app.command()
+def run(job: Job, set_: Set = None) -> None:
+    """Make the data set, or go on where an earlier run stopped."""
+    from factory.config import load
+    from factory.doctor import require_models
+    from factory.plan import plan as make_plan
+    from factory.present.progress import RunProgress
+    from factory.present.words import counts, duration
+
+    console = _console()
+    spec = load(job, set_ or ())
+    make_plan(spec)
+    if not spec.ray_address:  # on a cluster the models lie on its nodes
+        require_models(spec)
+    from factory.engine.run import run as run_job
+
+    try:
+        with RunProgress(console) as progress:
+            summary = run_job(spec, on_event=progress)
+    except KeyboardInterrupt:
+        _say(console, f"\nStopped. What was finished is kept in {spec.output}; the same command goes on from there.")
+        raise typer.Exit(1) from None
+    words = counts(summary.states, summary.reasons)
+    if not summary.units_done:
+        _say(console, f"Nothing to do: {spec.output} is complete. {summary.planned:,} records: {words}.")
+    else:
+        shards = f"{summary.shards} shard{'s' * (summary.shards != 1)}"
+        _say(console, f"Done in {duration(summary.seconds)}: {summary.planned:,} records in {shards}: {words}.")
+        _say(console, f"Look at it: factory inspect {spec.output}")
+    if summary.states.get("failed") and not summary.states.get("ok"):
+        _say(console, f"Every attempt failed; why: factory status {spec.output}")
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(out: Out, as_json: AsJson = False) -> None:
+    """Say how far a data set is, from storage alone."""
+    from dataclasses import asdict
+
+    from factory.present.tables import show_status
+    from factory.store.ledger import status as read_status
+
+    state = read_status(out)
+    if as_json:
+        print(json.dumps({**asdict(state), "complete": state.complete}, indent=2, default=str))
+    else:
+        show_status(_console(), state)
+
+
+@app.command()
+def inspect(
+    out: Out,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most so many samples, evenly spread.")] = 48,
+) -> None:
+    """Write OUT/report.html: what the data set looks like."""
+    from factory.present.report import write
+
+    path, written = write(out, limit)
+    _say(_console(), f"{'Report' if written else 'The report is up to date'}: {path.absolute().as_uri()}")
+
+
+@app.command()
+def verify(out: Out) -> None:
+    """Check every shard against its index, byte by byte."""
+    from factory.present.words import size
+    from factory.store.verify import verify as check
+
+    console = _console()
+    report = check(out)
+    for problem in report.problems:
+        _say(console, problem)
+    words = f"{report.shards:,} shards, {report.samples:,} samples, {size(report.bytes)}"
+    if report.problems:
+        _say(console, f"{len(report.problems)} problem{'s' * (len(report.problems) != 1)} in {words}.")
+        raise typer.Exit(1)
+    _say(console, f"Sound: {words}{'' if report.complete else '; the run is not finished'}.")
+
+
+@app.command()
+def doctor(
+    job: Annotated[Path | None, typer.Argument(metavar="[JOB]", help="Also check what it needs.")] = None,
+    set_: Set = None,
+) -> None:
+    """Check this machine and a job's models, and say where to get them."""
+    from rich.markup import escape
+
+    from factory.config import load
+    from factory.doctor import checks
+
+    console, sound = _console(), True
+    marks = {True: "[green]ok[/]  ", False: "[red]no[/]  ", None: "[yellow]-[/]   "}
+    for check in checks(load(job, set_ or ()) if job else None):
+        sound &= check.ok is not False
+        console.print(f"{marks[check.ok]}[bold]{check.name}[/]  {escape(check.says)}", highlight=False, soft_wrap=True)
+    if not sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def schema(
+    name: Annotated[str, typer.Argument(metavar="[job|sample]", help="Which one.")] = "job",
+    write: Annotated[Path | None, typer.Option(metavar="DIR", help="Write both there as NAME.schema.json.")] = None,
+) -> None:
+    """Print the JSON Schema of job files or of samples."""
+    from factory.schema import texts
+    from factory.schema import write as write_all
+
+    if write:
+        for path in write_all(write):
+            print(path)
+        return
+    found = texts()
+    if name not in found:
+        raise UserError(f"schema {name}: there are {' and '.join(found)}")
+    print(found[name], end="")
+
+
+def main() -> None:
+    """Entry point: 0 for success, 2 for what the user can mend, 1 for anything else."""
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

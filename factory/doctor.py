@@ -1,0 +1,170 @@
+"""What a run needs and whether it is here: models, PyTorch, Ray, disk, GL. Each answer says how to mend a fault."""
+
+from __future__ import annotations
+
+import ctypes.util
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from factory.errors import UserError
+from factory.job import JobSpec
+from factory.starter import pack
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor. ok: True, False, or None where a fault does not stop a run."""
+
+    ok: bool | None
+    name: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Need:
+    """A model that a job names. hub: whether a hub id will do, and not only a path on this disk."""
+
+    field: str
+    model: str
+    hub: bool
+    revision: str | None = None
+
+
+# Where the weights of the method come from. The part of a model's name that tells it: (source, licence).
+SOURCES = {
+    "stable-diffusion-v1-4": ("the hub: CompVis/stable-diffusion-v1-4", "CreativeML OpenRAIL-M"),
+    "stable-diffusion-2-depth": ("a mirror on the hub; the original left in November 2025", "OpenRAIL++-M"),
+    "mask2former": ("the hub: facebook/mask2former-*-coco-instance", "see its model card"),
+    "model_final": ("detectron2's model zoo: mask_rcnn_R_50_FPN_3x/model_final_f10217.pkl", "Apache-2.0 code"),
+    "smpl": ("https://smpl.is.tue.mpg.de after registration; convert the .pkl to .npz", "non-commercial"),
+    "vposer": ("https://smpl-x.is.tue.mpg.de after registration, VPoser v1.0", "non-commercial"),
+    "spin": ("SPIN's fetch_data.sh: model_checkpoint.pt", "bound to SMPL's, non-commercial"),
+}
+
+
+def needs(job: JobSpec) -> list[Need]:
+    """Every model that the job names, in the order of use."""
+    generate, estimate, refine = job.stages.generate, job.stages.estimate, job.stages.refine
+    detector_hub = estimate.detector.kind == "mask2former"
+    return [
+        Need("stages.generate.model", generate.model, True, generate.revision),
+        Need("stages.estimate.hmr.model", estimate.hmr.model, False),
+        Need("stages.estimate.prior.model", estimate.prior.model, False),
+        Need("stages.estimate.detector.model", estimate.detector.model, detector_hub),
+        Need("body.model", job.body.model, False),
+        Need("stages.refine.model", refine.model, True, refine.revision),
+    ]
+
+
+def require_models(job: JobSpec) -> None:
+    """UserError for the first model that is neither on this disk, nor in the hub's cache, nor on the hub."""
+    for need in needs(job):
+        check = look(need)
+        if check.ok is False:
+            raise UserError(f"{check.name}: {check.says}")
+
+
+def look(need: Need) -> Check:
+    """Is the model here? Asks the hub only about an id that its local cache lacks."""
+    try:
+        path = pack.locate(need.model)
+    except UserError:
+        path = None if need.model.startswith(pack.PREFIX) else Path(need.model)
+        if path is None or not path.exists():
+            return Check(False, need.field, f"no such file or folder: {need.model}{_source(need)}")
+    if path is not None:
+        if path.is_dir() and not any(path.iterdir()):
+            return Check(False, need.field, f"empty folder: {need.model}{_source(need)}")
+        return Check(True, need.field, f"{need.model}")
+    if not need.hub:
+        return Check(False, need.field, f"no such file or folder: {need.model}{_source(need)}")
+    return _look_on_hub(need)
+
+
+def _look_on_hub(need: Need) -> Check:
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RevisionNotFoundError
+
+    for file in ("model_index.json", "config.json"):
+        if isinstance(try_to_load_from_cache(need.model, file, revision=need.revision), str):
+            return Check(True, need.field, f"{need.model} (in the hub's cache)")
+    try:
+        HfApi().model_info(need.model, revision=need.revision, timeout=10)
+    except GatedRepoError:
+        says = f"{need.model} is gated: accept its licence on the hub, then log in with `hf auth login`"
+        return Check(False, need.field, says)
+    except RevisionNotFoundError:
+        return Check(False, need.field, f"{need.model} has no revision {need.revision} on the hub")
+    except HfHubHTTPError as error:
+        missing = error.response is not None and error.response.status_code in (401, 404)
+        says = "neither a folder here nor a model on the hub" if missing else "the hub does not answer"
+        return Check(False, need.field, f"{need.model}: {says}{_source(need)}")
+    except Exception as error:  # offline: each transport has exceptions of its own
+        says = f"no such folder, not in the hub's cache, and the hub is out of reach ({type(error).__name__})"
+        return Check(False, need.field, f"{need.model}: {says}{_source(need)}")
+    return Check(True, need.field, f"{need.model} (on the hub; the first run fetches it){_source(need)}")
+
+
+def _source(need: Need) -> str:
+    name = need.model.lower()
+    if name.startswith(pack.PREFIX):
+        return "; it is part of a full checkout of this repository"
+    known = next((value for key, value in SOURCES.items() if key in name), None)
+    return f"; from {known[0]} ({known[1]})" if known else ""
+
+
+def checks(job: JobSpec | None) -> Iterator[Check]:
+    """Lines of the doctor, the quick ones first."""
+    found = f"{sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    yield Check(sys.version_info >= (3, 11), "python", f"{found} (3.11 or newer is needed)")
+    for package in ("ray", "diffusers", "transformers", "smplx", "human_body_prior", "webdataset"):
+        try:
+            yield Check(True, package, version(package))
+        except PackageNotFoundError:
+            yield Check(False, package, f"not installed; pip install -c constraints.txt {package}")
+    yield _torch(job)
+    yield _disk(job)
+    yield _gl(job)
+    for need in needs(job) if job else []:
+        yield look(need)
+
+
+def _torch(job: JobSpec | None) -> Check:
+    import torch
+
+    gpus = torch.cuda.device_count()
+    names = ", ".join(sorted({torch.cuda.get_device_name(i) for i in range(gpus)}))
+    device = f"{gpus} GPU{'s' * (gpus != 1)}: {names}" if gpus else "no GPU, computing on the CPU"
+    says = f"{torch.__version__}, {device}"
+    if job and not job.ray_address:
+        from factory.engine.cluster import needed
+
+        wanted = needed(job)[1]
+        if wanted > gpus:
+            return Check(False, "torch", f"{says}; the job asks for {wanted:g} GPUs: lower gpus or workers")
+    return Check(True, "torch", says)
+
+
+def _disk(job: JobSpec | None) -> Check:
+    from factory.plan import plan
+    from factory.present.words import size
+
+    folder = Path(job.output if job else ".").absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if job is None:
+        return Check(True, "disk", f"{size(free)} free")
+    planned = plan(job).bytes
+    return Check(free > planned, "disk", f"{size(free)} free at {folder}, the plan takes about {size(planned)}")
+
+
+def _gl(job: JobSpec | None) -> Check:
+    found = [name for name in ("EGL", "OSMesa") if ctypes.util.find_library(name)]
+    wanted = job is not None and job.stages.render.rasteriser == "pyrender"
+    says = ", ".join(found) or "no EGL or OSMesa; only rasteriser pyrender needs them (Debian: libegl1, libgl1)"
+    return Check(True if found else (False if wanted else None), "gl", says)

@@ -1,0 +1,29 @@
+"""How long a plan takes: from figures that were measured or published, and says which."""
+
+from __future__ import annotations
+
+import os
+
+from factory.job import JobSpec
+
+# The starter pack on CPU cores: seconds of one core per record, measured on jobs/demo.yaml.
+STARTER_FIXED = 0.8  # decoding, estimating, masks, render
+STARTER_STEP = 0.02  # one denoising step at 128 px, guidance included
+# The paper: about 6 s per image on one GPU, four stages, 50 steps, one by one. A batch should beat that.
+PAPER = 6.0
+
+
+def seconds(job: JobSpec) -> tuple[float | None, str]:
+    """(seconds or None, where the figure comes from)."""
+    stages = job.stages
+    steps = stages.generate.steps + stages.refine.steps * stages.refine.strength
+    gpus = sum(stage.gpus * stage.workers for stage in (stages.generate, stages.estimate, stages.render, stages.refine))
+    if all(model.startswith("starter:") for model in (stages.generate.model, stages.refine.model)):
+        cores = os.cpu_count() or 1
+        each = STARTER_FIXED + STARTER_STEP * steps * (job.image_size / 128) ** 2
+        return job.records * each / cores, f"measured: {each:.1f} s of one core per starter record, {cores} cores here"
+    if gpus:
+        each = PAPER * steps / 85 * (job.image_size / 512) ** 2
+        basis = f"the paper's {PAPER:.0f} s per image on one GPU, one by one; {gpus:g} GPU{'s' * (gpus != 1)} here"
+        return job.records * each / gpus, basis
+    return None, "no figure for these models on a CPU; time a few with --set records=8 --set output=/tmp/try"

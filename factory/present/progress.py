@@ -1,0 +1,80 @@
+"""What a run looks like while it goes: a live line on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from factory.present.words import counts, duration
+
+EVERY = 5.0  # seconds between plain lines
+
+
+class Event(Protocol):
+    """As much of factory.engine.run.Event as is shown here."""
+
+    kind: str
+    message: str
+    records: int
+    states: dict[str, int]
+    reasons: dict[str, int]
+    units: int
+    total_records: int
+
+
+class RunProgress:
+    """Give it to `run(on_event=...)` and use it as a context: `with RunProgress(console) as progress: ...`."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console, self.clock = console, clock
+        self.done = self.total = 0
+        self.states: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.first: tuple[float, int] | None = None  # when the first unit of this run came, and the count then
+        self.printed = float("-inf")
+        self.bar = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[pace]}[/]"), console=console,
+        )  # fmt: skip
+        self.task = self.bar.add_task("starting", total=None, pace="loading models")
+
+    def __enter__(self) -> RunProgress:
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        self.total = event.total_records
+        self.done += event.records
+        self.states.update(event.states)
+        self.reasons.update(event.reasons)
+        now = self.clock()
+        if event.kind == "unit" and self.first is None:
+            self.first = now, self.done
+        if event.kind == "isolating" or (event.kind == "resumed" and event.units):
+            self.console.print(event.message, markup=False, highlight=False)
+        pace = self.pace(now)
+        shown = {"description": counts(self.states), "pace": pace or "loading models"}
+        self.bar.update(self.task, completed=self.done, total=self.total, **shown)
+        due = now - self.printed >= EVERY or self.done == self.total
+        if event.kind == "unit" and due and not self.console.is_terminal:
+            self.printed = now
+            line = f"{self.done:,} of {self.total:,} records: {counts(self.states)}"
+            self.console.print(f"{line}; {pace}" if pace else line, markup=False, highlight=False, soft_wrap=True)
+
+    def pace(self, now: float) -> str:
+        """Rate and time to go, measured from this run's first unit on: loading models says nothing about the rest."""
+        if self.first is None or self.done == self.first[1] or now <= self.first[0]:
+            return ""
+        rate = (self.done - self.first[1]) / (now - self.first[0])
+        speed = f"{rate:.1f} records/s" if rate >= 1 else f"{1 / rate:.1f} s/record"
+        left = self.total - self.done
+        return f"{speed}, {duration(left / rate)} to go" if left else speed

@@ -1,0 +1,27 @@
+"""The JSON Schemas under schemas/: what editors check a job with, and what a reader may rely on in a sample."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def texts() -> dict[str, str]:
+    """`job` and `sample` -> JSON Schema."""
+    from factory.job import JobSpec
+    from factory.store.sample import SampleJson
+
+    models = {"job": JobSpec, "sample": SampleJson}
+    draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return {name: json.dumps(draft | model.model_json_schema(), indent=2) + "\n" for name, model in models.items()}
+
+
+def write(folder: str | Path) -> list[Path]:
+    """Write both as NAME.schema.json."""
+    paths = []
+    for name, text in texts().items():
+        path = Path(folder) / f"{name}.schema.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        paths.append(path)
+    return paths
