@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from factory.errors import UserError
+from factory.models.device import quiet
 from factory.starter.pack import locate
 
 
@@ -47,10 +48,9 @@ class Mask2Former:
     """Mask2Former by transformers; a label called `person` is a person, every other one an object."""
 
     def __init__(self, model: str, threshold: float = 0.5, device: str | torch.device = "cpu") -> None:
+        quiet()
         from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
-        from transformers.utils.logging import disable_progress_bar
 
-        disable_progress_bar()
         folder = locate(model)
         source: Any = {"pretrained_model_name_or_path": str(folder or model), "local_files_only": folder is not None}
         try:

@@ -1,4 +1,4 @@
-"""Where a stage computes."""
+"""Where a stage computes, and how quietly."""
 
 from __future__ import annotations
 
@@ -17,3 +17,19 @@ def pick(name: str) -> torch.device:
             raise UserError(f"device {name}: this process sees {torch.cuda.device_count()} GPUs; set device: auto")
         torch.backends.cudnn.deterministic = True  # the same bytes on the same hardware
     return device
+
+
+def quiet() -> None:
+    """No progress bars and no advice from the model libraries: before importing their models."""
+    import transformers.utils.logging
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+def quiet_diffusers() -> None:
+    import diffusers.utils.logging
+
+    quiet()
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()

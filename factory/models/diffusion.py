@@ -1,6 +1,7 @@
 """Text-to-image and depth-to-image by diffusers, in batches, with one random stream per image.
 
-Streams live on the CPU, so that an image depends on its seed alone: not on its batch, nor on where it is made.
+Streams live on the CPU, so that an image follows from its seed on any device and, but for the last bit of rounding, in
+any batch.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from factory.errors import UserError
 from factory.models.depth import inverse_depth
+from factory.models.device import quiet_diffusers
 from factory.starter.pack import locate
 
 LIBRARIES = {"diffusers", "transformers"}  # that a model folder may name classes of
@@ -57,6 +59,7 @@ class TextToImage(_Pipeline):
     def __init__(
         self, model: str, dtype: str = "float32", device: str | torch.device = "cpu", revision: str | None = None
     ) -> None:
+        quiet_diffusers()
         from diffusers import StableDiffusionPipeline
 
         absent = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
@@ -89,6 +92,7 @@ class DepthToImage(_Pipeline):
     def __init__(
         self, model: str, dtype: str = "float32", device: str | torch.device = "cpu", revision: str | None = None
     ) -> None:
+        quiet_diffusers()
         from factory.models.depth2img import HumanRegionDepth2Img
 
         absent = {"depth_estimator": None, "feature_extractor": None}
@@ -135,12 +139,7 @@ def _shrink(masks: np.ndarray, height: int, width: int) -> Tensor:
 
 
 def _load(pipeline: Any, model: str, dtype: str, revision: str | None, **absent: Any) -> Any:
-    """Only safetensors, no code from the folder, no network for a local one, no progress bars."""
-    import diffusers
-    import transformers
-
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
+    """Only safetensors, no code from the folder, no network for a local one."""
     folder = locate(model)
     if folder is not None:
         index = folder / "model_index.json"
@@ -154,7 +153,7 @@ def _load(pipeline: Any, model: str, dtype: str, revision: str | None, **absent:
         return pipeline.from_pretrained(
             str(folder or model),
             revision=revision,
-            torch_dtype=getattr(torch, dtype),
+            dtype=getattr(torch, dtype),
             use_safetensors=True,
             local_files_only=folder is not None,
             **absent,
