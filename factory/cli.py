@@ -81,7 +81,7 @@ def status(out: Out, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from factory.present.tables import show_status
-    from factory.store.ledger import status as read_status
+    from factory.store.status import status as read_status
 
     state = read_status(out)
     if as_json:

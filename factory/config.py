@@ -41,6 +41,7 @@ def validate(values: dict, where: Callable[[Location], str] = lambda location: "
         location: Location = tuple(faults[0]["loc"])
         raise UserError(f"{where(location)}: {_explain(faults[0], location)}{more}") from None
 
+
 def dump(job: JobSpec) -> str:
     """The job as YAML, every field written out."""
     return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)

@@ -49,7 +49,8 @@ class RunProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.stop()
+        if self.console.is_terminal:
+            self.bar.stop()
 
     def __call__(self, event: Event) -> None:
         self.total = event.total_records

@@ -15,7 +15,9 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import pictures
 from factory.present.words import size, state_counts
-from factory.store import ledger
+from factory.store.layout import read_job
+from factory.store.status import Status, read_index, read_sample
+from factory.store.status import status as read_status
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 COLUMNS = ("initial", "masks", "depth", "final", "mesh")
@@ -34,15 +36,15 @@ def write(out: str, limit: int = 48) -> tuple[Path, bool]:
 
     At most `limit` samples are shown, evenly spread. UserError: no data set there.
     """
-    status, job = ledger.status(out), ledger.read_job(out)
-    rows = sorted(ledger.read_index(out).to_pylist(), key=lambda row: row["key"])
+    status, job = read_status(out), read_job(out)
+    rows = sorted(read_index(out).to_pylist(), key=lambda row: row["key"])
     path = Path(out) / "report.html"
     stamp = _stamp(rows, limit)
     if path.is_file() and stamp in path.read_text(encoding="utf-8")[:600] and path.with_name("contact.png").is_file():
         return path, False
     shown = _spread([row for row in rows if row["size"]], limit)
     draw = _painter(job)
-    cards = [Card(row, draw(ledger.read_sample(out, row))) for row in shown]
+    cards = [Card(row, draw(read_sample(out, row))) for row in shown]
     _save(path.with_name("contact.png"), _contact(cards))
     _save(path, _page(status, job, cards, [row for row in rows if row["state"] != "ok"], stamp).encode())
     return path, True
@@ -76,7 +78,7 @@ def _painter(job: JobSpec) -> Callable[[dict[str, bytes]], dict[str, np.ndarray 
     return paint
 
 
-def _page(status: ledger.Status, job: JobSpec, cards: list[Card], others: list[dict], stamp: str) -> str:
+def _page(status: Status, job: JobSpec, cards: list[Card], others: list[dict], stamp: str) -> str:
     from jinja2 import Environment
 
     stages = job.stages

@@ -12,7 +12,7 @@ from factory.job import JobSpec
 from factory.plan import Plan
 from factory.present.estimate import seconds
 from factory.present.words import duration, size, state_counts
-from factory.store.ledger import Status
+from factory.store.status import Status
 
 STYLE = {"ok": "green", "rejected": "yellow", "failed": "red", "pending": "dim"}
 
