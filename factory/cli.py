@@ -170,7 +170,8 @@ def main() -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console()
+    console = Console()
+    return console if console.is_terminal else Console(width=160)  # a pipe has no width to fit
 
 
 def _say(console: Console, text: str) -> None:

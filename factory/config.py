@@ -51,8 +51,9 @@ def _compose(path: Path) -> yaml.Node:
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except FileNotFoundError:
-        near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.y*ml")], 1)
-        hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
+        others = {p.stem: p for p in path.parent.glob("*.y*ml")}
+        near = get_close_matches(path.stem, others, 1)
+        hint = f"; did you mean {others[near[0]]}?" if near else ""
         raise UserError(f"{path}: no such job file{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None

@@ -60,7 +60,7 @@ class RunProgress:
         now = self.clock()
         if event.kind == "unit" and self.first is None:
             self.first = now, self.done
-        if event.kind == "isolating" or (event.kind == "resumed" and event.units):
+        if event.kind == "isolating" or (event.kind == "resumed" and 0 < self.done < self.total):
             self.console.print(event.message, markup=False, highlight=False)
         pace = self.pace(now)
         shown = {"description": counts(self.states), "pace": pace or "loading models"}
