@@ -35,6 +35,7 @@ class HumanRegionDepth2Img(StableDiffusionDepth2ImgPipeline):
             return randn_tensor(code.mean.shape, generator=generator, device=device, dtype=dtype)
 
         latents = self.vae.config.scaling_factor * (code.mean + code.std * noise())
+        added = noise()
         if self.region is not None:
             latents = torch.where(self.region.to(device), noise(), latents)
-        return self.scheduler.add_noise(latents, noise(), timestep)
+        return self.scheduler.add_noise(latents, added, timestep)

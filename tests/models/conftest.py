@@ -12,6 +12,14 @@ import pytest
 VPOSER_INI = "[All]\nnum_neurons : 64\nlatentD : 32\ndata_shape : [1, 21, 3]\n"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """As a stage on one core; on a busy machine more threads wait for each other."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def _text_parts() -> dict[str, Any]:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 

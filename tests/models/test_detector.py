@@ -1,0 +1,92 @@
+import pickle
+import shutil
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from factory.errors import UserError
+from factory.models.detector import instance, load_detector
+from factory.models.detectron import read_weights
+
+IMAGES = [np.random.default_rng(i).integers(0, 256, (100, 90, 3), np.uint8) for i in range(2)]
+
+
+def test_instance_box_is_tight():
+    mask = np.zeros((20, 30), bool)
+    mask[4:9, 10:26] = True
+    found = instance(0.9, True, mask)
+    assert found.bbox.tolist() == [10, 4, 26, 9] and found.label == "person"
+    assert instance(0.9, False, mask).label == "object"
+
+
+def test_masks_come_at_image_size_best_first(tiny_detector):
+    """100 x 90 px is padded to 128 x 96 for the network: the padding must be cut off again."""
+    found = load_detector("mask2former", str(tiny_detector), 0.0).detect(IMAGES)
+    assert len(found) == 2 and all(found)
+    for some in found:
+        scores = [i.score for i in some]
+        assert scores == sorted(scores, reverse=True) and 0 < min(scores) <= max(scores) <= 1
+        assert all(i.mask.shape == (100, 90) and i.mask.dtype == bool and i.mask.any() for i in some)
+
+
+def test_threshold_filters_by_score(tiny_detector):
+    everything = load_detector("mask2former", str(tiny_detector), 0.0).detect(IMAGES)[0]
+    middle = everything[len(everything) // 2].score
+    some = load_detector("mask2former", str(tiny_detector), middle).detect(IMAGES)[0]
+    assert [i.score for i in some] == [i.score for i in everything if i.score >= middle]
+    assert load_detector("mask2former", str(tiny_detector), 1.0).detect(IMAGES) == [[], []]
+
+
+def test_labels_follow_the_models_names(tiny_detector, tmp_path):
+    folder = shutil.copytree(tiny_detector, tmp_path / "renamed")
+    config = (folder / "config.json").read_text()
+    before = load_detector("mask2former", str(folder), 0.0).detect(IMAGES)[0]
+    swapped = config.replace('"0": "person"', '"0": "bar"').replace('"1": "bar"', '"1": "person"')
+    (folder / "config.json").write_text(swapped)
+    after = load_detector("mask2former", str(folder), 0.0).detect(IMAGES)[0]
+    assert {i.label for i in before} == {"person", "object"}
+    swap = {"person": "object", "object": "person"}
+    assert [swap[i.label] for i in after] == [i.label for i in before]
+    (folder / "config.json").write_text(config.replace('"person"', '"human"'))
+    with pytest.raises(UserError, match="no label `person`"):
+        load_detector("mask2former", str(folder), 0.5)
+
+
+def test_missing_folder_is_refused_in_one_line():
+    with pytest.raises(UserError, match="model not found"):
+        load_detector("mask2former", "/no/such/folder", 0.5)
+
+
+def test_without_detectron2_the_error_says_how_to_get_it():
+    try:
+        import detectron2  # noqa: F401
+    except ImportError:
+        with pytest.raises(UserError, match="built from source"):
+            load_detector("detectron2", "model_final_f10217.pkl", 0.5)
+    else:
+        pytest.skip("detectron2 is installed")
+
+
+def test_model_zoo_pickles_give_arrays(tmp_path):
+    arrays = OrderedDict(weight=np.arange(6, dtype=np.float32).reshape(2, 3), count=np.array(3))
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"model": arrays, "__author__": "x"}, protocol=2))
+    found = read_weights(str(tmp_path / "m.pkl"))
+    assert torch.equal(found["weight"], torch.arange(6.0).view(2, 3)) and found["count"].item() == 3
+
+
+class Boom:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_model_zoo_pickles_run_no_code(tmp_path):
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps({"model": Boom(tmp_path / "ran")}))
+    with pytest.raises(UserError, match="more than arrays"):
+        read_weights(str(tmp_path / "m.pkl"))
+    assert not (tmp_path / "ran").exists()
