@@ -1,0 +1,205 @@
+"""The stages on Ray Data: each a pool of actors, units streaming between them through the object store.
+
+One row of the data set is one unit, in one binary column: so units are never merged or split, and people and failed
+records travel as they are. Ray keeps the queues, the backpressure, the restarts and the lost nodes.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+import pyarrow as pa
+
+from factory.engine.worker import Worker, spec
+from factory.errors import UserError
+from factory.job import JobSpec
+from factory.plan import Plan
+from factory.record import Record, Unit
+from factory.stages.base import Stage
+from factory.store.part import Part, pack
+
+WAVE = 10_000  # units given to Ray at a time: bounds what the driver holds, at the price of loading the models anew
+QUEUED = 4  # units per actor that may lie finished but unread, before the stages ahead of them wait
+BYTES_PER_PIXEL = 16  # of a record on its way: two images, three masks, a depth; and some room
+LEAST_BYTES = 64 * 2**20  # the share of the object store is never kept smaller
+
+
+def needed(job: JobSpec) -> tuple[float, float]:
+    """(CPU cores, GPUs) that all actors hold together."""
+    hosts = [job.stages.generate, job.stages.estimate, job.stages.render, job.stages.refine]
+    return sum(h.workers * h.cpus for h in hosts), sum(h.workers * h.gpus for h in hosts)
+
+
+@contextmanager
+def session(job: JobSpec) -> Iterator[None]:
+    """A Ray that can host the job: the cluster at ray_address, or one of our own for as long as we need it.
+
+    UserError where the cluster does not answer or has too little: Ray itself would wait for ever.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+
+    cpus, gpus = needed(job)
+    ours = not ray.is_initialized()
+    if ours:
+        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+        if job.ray_address:
+            try:
+                ray.init(address=job.ray_address, **quiet)
+            except ConnectionError as error:
+                raise UserError(f"ray_address: no cluster answers at {job.ray_address} ({error})") from None
+        else:  # cores are shared without harm, so a small machine may host every stage; GPUs are never made up
+            ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)), **quiet)
+    try:
+        have = ray.cluster_resources()
+        for name, want, field in (("GPU", gpus, "gpus"), ("CPU", cpus, "cpus")):
+            if want > have.get(name, 0):
+                raise UserError(
+                    f"stages: the workers hold {want:g} {name}s together and there are {have.get(name, 0):g}; "
+                    f"lower stages.*.{field} or workers"
+                )
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+def compute(
+    plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]], on_isolate: Callable[[Unit], None]
+) -> Iterator[tuple[int, int, Part]]:
+    """(shard, index, part) of each unit asked for, once each, as they come.
+
+    A unit whose worker died twice is dropped by Ray. It comes at the end of its wave, redone by `Isolation`.
+    """
+    todo = iter(ids)
+    with session(plan.job):
+        while wave := list(islice(todo, WAVE)):
+            lost = set(wave)
+            for shard, index, part in _stream(plan, stages, wave):
+                if (shard, index) in lost:
+                    lost.remove((shard, index))
+                    yield shard, index, part
+            with Isolation(stages, plan.job) as isolation:
+                for shard, index in sorted(lost):
+                    unit = plan.unit(shard, index)
+                    on_isolate(unit)
+                    yield shard, index, pack(isolation(unit), plan.job)
+
+
+class Actor:
+    """What Ray hosts: a worker that reads and writes rows, the last of them finished parts."""
+
+    def __init__(self, stage: type[Stage], job: JobSpec, last: bool) -> None:
+        self.worker, self.job, self.last = Worker(stage, job), job, last
+
+    def __call__(self, rows: pa.Table) -> pa.Table:
+        unit = Unit.from_bytes(rows["unit"][0].as_py())
+        unit = self.run(unit)
+        if not self.last:
+            return _row(unit=unit.to_bytes())
+        part = pack(unit, self.job)
+        return _row(tar=part.tar, index=part.index).append_column("id", pa.array([[unit.shard, unit.index]]))
+
+    def run(self, unit: Unit) -> Unit:
+        unit = self.worker(unit)
+        if self.worker.broken(unit):
+            os._exit(1)  # Ray starts another process and gives it the unit
+        return unit
+
+
+def _row(**columns: bytes) -> pa.Table:
+    return pa.table({name: pa.array([value], pa.large_binary()) for name, value in columns.items()})
+
+
+def _stream(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:
+    import ray
+    from ray.data import ActorPoolStrategy
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is told by the index, once and in our words
+    dataset = ray.data.from_blocks([_row(unit=plan.unit(*id).to_bytes()) for id in ids])
+    _configure(dataset.context, plan.job, stages)
+    for stage in stages:
+        host = spec(stage, plan.job)
+        dataset = dataset.map_batches(
+            Actor,
+            fn_constructor_args=(stage, plan.job, stage is stages[-1]),
+            batch_size=1,
+            batch_format="pyarrow",
+            zero_copy_batch=True,
+            num_cpus=host.cpus,
+            num_gpus=host.gpus,
+            # One task at a time: what waits in an actor that dies counts as having died too.
+            compute=ActorPoolStrategy(size=host.workers, max_tasks_in_flight_per_actor=1),
+            max_restarts=-1,
+            max_task_retries=1,  # for ever by default: a record that kills its process would
+        )
+    for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+        for i, (shard, index) in enumerate(rows["id"].to_pylist()):
+            yield shard, index, Part(rows["tar"][i].as_py(), rows["index"][i].as_py())
+
+
+def _configure(context, job: JobSpec, stages: list[type[Stage]]) -> None:
+    """Ray's settings for this one data set."""
+    context.enable_progress_bars = context.print_on_execution_start = False
+    context.max_errored_blocks = -1  # a unit that is lost is redone in isolation
+    context.execution_no_progress_timeout_s = -1  # a large unit may take an hour
+    actors = sum(spec(stage, job).workers for stage in stages)
+    unit_bytes = job.unit_size * job.image_size**2 * BYTES_PER_PIXEL
+    limits = context.execution_options.resource_limits
+    # Without a limit a fast first stage fills the store with work that the slow last stage cannot take.
+    limit = max(actors * QUEUED * unit_bytes, LEAST_BYTES)
+    context.execution_options.resource_limits = limits.copy(object_store_memory=limit)
+
+
+class Isolation:
+    """Finds the record that kills its worker: the unit again, alone; and if that dies too, record by record."""
+
+    def __init__(self, stages: list[type[Stage]], job: JobSpec) -> None:
+        self.stages, self.job, self.actors = stages, job, {}
+
+    def __enter__(self) -> Isolation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        for actor in self.actors.values():
+            ray.kill(actor)
+
+    def __call__(self, unit: Unit) -> Unit:
+        for stage in self.stages:
+            unit = self._survive(stage, unit) or Unit(unit.shard, unit.index, [self._alone(stage, unit, r) for r in unit.records])
+        return unit
+
+    def _alone(self, stage: type[Stage], unit: Unit, record: Record) -> Record:
+        if not record.active:
+            return record
+        if done := self._survive(stage, Unit(unit.shard, unit.index, [record])):
+            return done.records[0]
+        record.fail("its worker died", stage.name)
+        record.attempts = 4  # twice in the stream, once with its unit, once alone
+        return record
+
+    def _survive(self, stage: type[Stage], unit: Unit) -> Unit | None:
+        """The unit one stage further, or None where the worker died of it."""
+        import ray
+
+        if stage not in self.actors:
+            host = spec(stage, self.job)
+            remote = ray.remote(num_cpus=host.cpus, num_gpus=host.gpus)(IsolatedActor)
+            self.actors[stage] = remote.remote(stage, self.job, False)
+        try:
+            return Unit.from_bytes(ray.get(self.actors[stage].isolated.remote(unit.to_bytes())))
+        except ray.exceptions.RayActorError:
+            del self.actors[stage]
+            return None
+
+
+class IsolatedActor(Actor):
+    def isolated(self, data: bytes) -> bytes:
+        return self.run(Unit.from_bytes(data)).to_bytes()

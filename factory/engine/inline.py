@@ -1,0 +1,20 @@
+"""One process, one unit at a time, the stages in a row: the oracle that the other engine is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factory.engine.worker import Worker
+from factory.plan import Plan
+from factory.stages.base import Stage
+from factory.store.part import Part, pack
+
+
+def compute(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:
+    """(shard, index, part) of each unit asked for."""
+    workers = [Worker(stage, plan.job) for stage in stages]
+    for shard, index in ids:
+        unit = plan.unit(shard, index)
+        for worker in workers:
+            unit = worker(unit)
+        yield shard, index, pack(unit, plan.job)

@@ -1,0 +1,115 @@
+"""From a job to a data set: find what is done, compute the rest, seal what is complete."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Literal
+
+from factory.job import JobSpec
+from factory.plan import Plan, plan
+from factory.record import Unit
+from factory.stages.base import Stage
+from factory.store.ledger import Ledger, check, open_ledger, units_left
+from factory.store.part import Part
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened. `states` and `reasons` count the event's own records, so that a listener may add them up.
+
+    resumed: comes first, always, with what earlier runs have done. unit: one unit was committed. sealed: a shard was.
+    isolating: a unit's workers died, it is now redone more carefully; its `unit` event follows.
+    """
+
+    kind: Literal["resumed", "unit", "sealed", "isolating"]
+    message: str  # one line for a log
+    total_records: int
+    total_units: int
+    units: int = 0
+    records: int = 0
+    states: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)  # of the rejected
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the data set holds now; states and reasons of all of it."""
+
+    output: str
+    planned: int
+    units_found: int
+    units_done: int  # 0: there was nothing to do
+    shards: int
+    states: dict[str, int]
+    reasons: dict[str, int]
+    seconds: float
+
+
+def run(
+    job: JobSpec, stages: list[type[Stage]] | None = None, on_event: Callable[[Event], None] = lambda event: None
+) -> Summary:
+    """Make the job's data set, or what is missing of it. UserError, before anything is touched, where that cannot be."""
+    begin, planned = time.monotonic(), plan(job)
+    check(job, planned)
+    with ExitStack() as stack:
+        if job.engine == "ray" and not units_left(planned):
+            from factory.engine import cluster
+
+            stack.enter_context(cluster.session(job))  # before the output is touched: it may refuse
+        ledger = stack.enter_context(open_ledger(job, planned))
+        missing = ledger.missing()
+
+        def tell(kind, message: str, units: int = 0, states: Counter | None = None, reasons: Counter | None = None) -> None:
+            counts, whys = dict(states or {}), dict(reasons or {})
+            on_event(Event(kind, message, planned.records, planned.units, units, sum(counts.values()), counts, whys))
+
+        tell("resumed", _resumed(ledger, missing), ledger.units_found, ledger.states, ledger.reasons)
+        parts = _compute(planned, stages or default_stages(), missing, lambda unit: tell("isolating", _isolating(unit)))
+        for shard, index, part in parts if missing else ():
+            states, reasons = ledger.commit(shard, index, part)
+            tell("unit", f"unit {index} of shard {shard} done", 1, states, reasons)
+            if ledger.seal(shard):
+                tell("sealed", f"shard {planned.shard_name(shard)} sealed")
+    return Summary(
+        job.output, planned.records, ledger.units_found, len(missing), planned.shards,
+        dict(ledger.states), dict(ledger.reasons), time.monotonic() - begin,
+    )  # fmt: skip
+
+
+def default_stages() -> list[type[Stage]]:
+    """The method's four."""
+    from factory.stages.estimate import Estimate
+    from factory.stages.generate import Generate
+    from factory.stages.refine import Refine
+    from factory.stages.render import Render
+
+    return [Generate, Estimate, Render, Refine]
+
+
+def _compute(
+    planned: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]], on_isolate: Callable[[Unit], None]
+) -> Iterator[tuple[int, int, Part]]:
+    if planned.job.engine == "ray":
+        from factory.engine import cluster
+
+        return cluster.compute(planned, stages, ids, on_isolate)
+    from factory.engine import inline
+
+    return inline.compute(planned, stages, ids)
+
+
+def _resumed(ledger: Ledger, missing: list[tuple[int, int]]) -> str:
+    if not ledger.units_found:
+        return f"{ledger.plan.units} units to do"
+    if not missing:
+        return f"all {ledger.plan.units} units are done"
+    names = ", ".join(f"{shard}/{index}" for shard, index in missing[:8]) + (", ..." if len(missing) > 8 else "")
+    return f"resumed: {ledger.units_found} of {ledger.plan.units} units found; redoing {len(missing)} (shard/unit {names})"
+
+
+def _isolating(unit: Unit) -> str:
+    return f"unit {unit.index} of shard {unit.shard} killed its workers: redoing it alone to find the record"

@@ -1,0 +1,72 @@
+"""Where things lie in a data set, and what makes two jobs the same data set."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import ValidationError
+
+from factory.errors import UserError
+from factory.job import JobSpec
+from factory.plan import Plan
+from factory.store.fs import Files, LocalFiles
+
+JOB, REPORT = "job.json", "report.html"
+PARTS = "parts/"
+
+# What may differ between two runs of one data set: where it lies, and who computes it. `cpus` and `device` may not:
+# the number of threads and the kind of processor change the order of sums, hence the last bits, hence the bytes.
+ELSEWHERE = {"output", "engine", "ray_address"}
+HOSTING = {"workers", "gpus"}
+
+
+def part_names(shard: int, index: int) -> tuple[str, str]:
+    """(tar, index) of a unit."""
+    return f"{PARTS}{shard:06d}/{index:06d}.tar", f"{PARTS}{shard:06d}/{index:06d}.parquet"
+
+
+def shard_names(plan: Plan, shard: int) -> tuple[str, str]:
+    """(tar, index) of a shard."""
+    return f"{plan.shard_name(shard)}.tar", f"{plan.shard_name(shard)}.parquet"
+
+
+def found(plan: Plan, sizes: dict[str, int]) -> tuple[set[int], dict[int, set[int]]]:
+    """Sealed shards, and committed units of the others, among the objects of a data set."""
+    sealed = {shard for shard in range(plan.shards) if shard_names(plan, shard)[1] in sizes}
+    parts: dict[int, set[int]] = {}
+    for shard, index in plan.ids():
+        if shard not in sealed and part_names(shard, index)[1] in sizes:
+            parts.setdefault(shard, set()).add(index)
+    return sealed, parts
+
+
+def identity(job: JobSpec) -> dict[str, str]:
+    """Dotted field -> value, of every field that the data follow from."""
+    values = job.model_dump(mode="json", exclude=ELSEWHERE)
+    for stage in values["stages"].values():
+        for field in HOSTING:
+            del stage[field]
+    return dict(_flat(values, ""))
+
+
+def read_job(out: str) -> JobSpec:
+    """The job that a data set was made from. UserError where there is none."""
+    return stored_job(LocalFiles(out), out)
+
+
+def stored_job(files: Files, out: str) -> JobSpec:
+    try:
+        return JobSpec.model_validate(json.loads(files.read(JOB))["job"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{out}: no data set is there (no {JOB})") from None
+    except (ValueError, ValidationError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{out}/{JOB}: not a job this version can read ({reason})") from None
+
+
+def _flat(value: object, prefix: str):
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
+    else:
+        yield prefix, json.dumps(value, ensure_ascii=False)

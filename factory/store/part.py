@@ -1,0 +1,82 @@
+"""A unit's contribution to its shard: tar bytes and index rows, ready to be written."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from factory.job import JobSpec
+from factory.record import Record, State, Unit
+from factory.store import sample, tar
+
+# One row per planned record, whatever became of it.
+SCHEMA = pa.schema(
+    {
+        "key": pa.string(),
+        "shard": pa.int32(),
+        "unit": pa.int32(),
+        "state": pa.string(),  # ok | rejected | failed
+        "reason": pa.string(),  # why it was rejected
+        "stage": pa.string(),  # where it was rejected or failed
+        "error": pa.string(),  # how it failed
+        "attempts": pa.int32(),
+        "seed": pa.int64(),
+        "prompt": pa.string(),
+        "refined": pa.bool_(),
+        "pose_score": pa.float64(),
+        "people": pa.int32(),
+        "offset": pa.int64(),  # where the sample's bytes begin in the tar
+        "size": pa.int64(),  # how many there are; 0: the record gave no sample
+    }
+)
+
+
+class Part(NamedTuple):
+    tar: bytes  # a segment
+    index: bytes  # parquet of SCHEMA; offsets count from the segment's start
+
+
+def pack(unit: Unit, job: JobSpec) -> Part:
+    """Give every record its final state and the ok ones their bytes. A record that cannot be written has failed."""
+    data, rows = b"", []
+    for record in unit.records:
+        segment = b""
+        if record.active:
+            try:
+                segment = tar.segment(sample.members(record, job))
+                record.state = State.OK
+            except Exception as error:
+                record.fail(error, "store")
+        rows.append(_row(unit, record, len(data), len(segment)))
+        data += segment
+    return Part(data, index_bytes(pa.Table.from_pylist(rows, SCHEMA), digest(data)))
+
+
+def digest(data: bytes) -> dict[str, str]:
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": str(len(data))}
+
+
+def index_bytes(table: pa.Table, digest: dict[str, str]) -> bytes:
+    """The table as parquet that carries the size and hash of the tar it belongs to."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata(digest), sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def index_table(data: bytes) -> tuple[pa.Table, dict[str, str]]:
+    """The rows, and {"sha256": ..., "bytes": ...} of the tar. Raises pa.ArrowInvalid where the file is damaged."""
+    table = pq.read_table(pa.BufferReader(data))
+    digest = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+    return table.replace_schema_metadata(None), digest
+
+
+def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:
+    return {
+        "key": record.key, "shard": unit.shard, "unit": unit.index,
+        "state": str(record.state), "reason": record.reason, "stage": record.stage, "error": record.error,
+        "attempts": record.attempts, "seed": record.seed, "prompt": record.prompt, "refined": record.refined,
+        "pose_score": float(record.pose_score), "people": len(record.people), "offset": offset, "size": size,
+    }  # fmt: skip

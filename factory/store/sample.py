@@ -1,0 +1,155 @@
+"""One finished record as the files of one sample, and back. No pickle anywhere: jpg, png, json, npy, npz."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+
+from factory.job import JobSpec
+from factory.record import Record
+
+# smpl.npz: array -> shape of one person's row. float32; units and frames as in factory.record.Person.
+PERSON = {
+    "global_orient": (3,),
+    "body_pose": (69,),
+    "pose": (72,),  # global_orient ++ body_pose
+    "betas": (10,),
+    "transl": (3,),
+    "K": (3, 3),
+    "camera": (3,),
+    "crop": (3,),
+    "joints2d": (49, 3),
+    "joints3d": (49, 4),
+    "bbox": (4,),
+    "detection_score": (),
+    "pose_score": (),
+}
+EXTRAS = {"initial": ["initial.jpg"], "depth": ["depth.npy"], "masks": ["person.png", "object.png"]}
+
+
+class Models(BaseModel):
+    """Which weights made the sample: folder or hub id, with @revision where one was named."""
+
+    model_config = ConfigDict(extra="forbid")
+    generate: str
+    hmr: str
+    prior: str
+    detector: str
+    refine: str
+
+
+class SampleJson(BaseModel):
+    """The `json` member. The same fields, with the same types, in every sample."""
+
+    model_config = ConfigDict(extra="forbid")
+    key: str = Field(description="Name of the sample, without extension.")
+    prompt: str
+    seed: int = Field(ge=0, lt=2**63, description="Everything random in this sample follows from it.")
+    state: Literal["ok"] = Field(description="Only finished records become samples; the others are rows of the index.")
+    refined: bool = Field(description="False: the final image is the initial one.")
+    pose_score: float = Field(description="Sum of squares of the pose code, the largest over the people.")
+    people: int = Field(ge=0, description="Rows of smpl.npz.")
+    width: int = Field(description="Of the final image, px.")
+    height: int = Field(description="Of the final image, px.")
+    body: str = Field(description="The body model that pose and betas belong to.")
+    models: Models
+
+
+def extensions(job: JobSpec) -> list[str]:
+    """The members of every sample, in order. They hold no key: a member is called key.extension."""
+    return ["jpg", "json", "smpl.npz", *(name for extra in EXTRAS if extra in job.sample.extras for name in EXTRAS[extra])]
+
+
+def members(record: Record, job: JobSpec) -> list[tuple[str, bytes]]:
+    """(member name, bytes) of a finished record. Raises ValueError where the stages left something out."""
+    final, shape = _present(record, "final"), (job.image_size, job.image_size, 3)
+    if final.shape != shape or final.dtype != np.uint8:
+        raise ValueError(f"final image is {final.dtype} {final.shape}, not uint8 {shape}")
+    files = {"jpg": _jpeg(final, job), "json": _json(record, job), "smpl.npz": npz(_people(record))}
+    if "initial" in job.sample.extras:
+        files["initial.jpg"] = _jpeg(_present(record, "initial"), job)
+    if "depth" in job.sample.extras:
+        files["depth.npy"] = _npy(_present(record, "depth").astype(np.float32))
+    if "masks" in job.sample.extras:
+        files["person.png"] = _png(_present(record, "person_mask"))
+        files["object.png"] = _png(_present(record, "object_mask"))
+    return [(f"{record.key}.{extension}", files[extension]) for extension in extensions(job)]
+
+
+def npz(arrays: dict[str, np.ndarray]) -> bytes:
+    """numpy's .npz, stored, with the fixed dates that numpy does not set."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980-01-01
+            info.create_system = 3  # whatever the system
+            archive.writestr(info, _npy(array))
+    return buffer.getvalue()
+
+
+def _people(record: Record) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, shape in PERSON.items():
+        if name == "pose":
+            rows = [np.concatenate([person.global_orient, person.body_pose]) for person in record.people]
+        else:
+            rows = [getattr(person, name) for person in record.people]
+        if any(np.shape(row) != shape for row in rows):
+            raise ValueError(f"{name} is {np.shape(rows[0])}, not {shape}")
+        arrays[name] = np.array(rows, np.float32).reshape(-1, *shape)
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name} is not finite")
+    return arrays
+
+
+def _json(record: Record, job: JobSpec) -> bytes:
+    stages = job.stages
+    models = Models(
+        generate=_id(stages.generate.model, stages.generate.revision),
+        hmr=stages.estimate.hmr.model,
+        prior=stages.estimate.prior.model,
+        detector=stages.estimate.detector.model,
+        refine=_id(stages.refine.model, stages.refine.revision),
+    )
+    sample = SampleJson(
+        key=record.key, prompt=record.prompt, seed=record.seed, state="ok", refined=record.refined,
+        pose_score=float(record.pose_score), people=len(record.people), width=job.image_size, height=job.image_size,
+        body=job.body.name, models=models,
+    )  # fmt: skip
+    return json.dumps(sample.model_dump(), sort_keys=True, allow_nan=False).encode()
+
+
+def _id(model: str, revision: str | None) -> str:
+    return f"{model}@{revision}" if revision else model
+
+
+def _present(record: Record, name: str) -> np.ndarray:
+    array = getattr(record, name)
+    if array is None:
+        raise ValueError(f"no stage made {name}")
+    return array
+
+
+def _jpeg(image: np.ndarray, job: JobSpec) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "jpeg", quality=job.sample.jpeg_quality, subsampling=0)
+    return buffer.getvalue()
+
+
+def _png(mask: np.ndarray) -> bytes:
+    """A mask (H, W) bool as 8-bit grey, 0 or 255."""
+    buffer = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()

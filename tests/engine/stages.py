@@ -1,0 +1,94 @@
+"""Real stages that need no model: each record is drawn from its seed, some are rejected, one raises, one kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+
+from factory.record import Person, Reason, Record
+from factory.stages.base import Stage
+
+
+class Draw(Stage):
+    name = "generate"
+
+    def setup(self) -> None: ...
+
+    def process(self, records: list[Record]) -> None:
+        for record in records:
+            size = self.job.image_size
+            record.initial = _random(record, 1).integers(0, 256, (size, size, 3), np.uint8)
+
+
+class People(Stage):
+    """Rejects every fifth record; every third has two people."""
+
+    name = "estimate"
+
+    def setup(self) -> None: ...
+
+    def process(self, records: list[Record]) -> None:
+        for record in records:
+            size, number, random = self.job.image_size, int(record.key[-8:]), _random(record, 2)
+            record.person_mask, record.object_mask = random.random((2, size, size)) > 0.5
+            if number % 5 == 4:
+                record.reject(Reason.EASY, self.name)
+                continue
+            shapes = {"global_orient": 3, "body_pose": 69, "betas": 10, "transl": 3, "K": (3, 3), "camera": 3, "crop": 3}
+            shapes |= {"joints2d": (49, 3), "joints3d": (49, 4), "bbox": 4}
+            draw = lambda: Person(**{name: random.normal(size=shape) for name, shape in shapes.items()})  # noqa: E731
+            record.people = [draw() for _ in range(2 if number % 3 == 0 else 1)]
+            record.pose_score = float(random.normal())
+
+
+class Depth(Stage):
+    """Raises on record 7."""
+
+    name = "render"
+
+    def setup(self) -> None: ...
+
+    def process(self, records: list[Record]) -> None:
+        for record in records:
+            if record.key.endswith("00000007"):
+                raise ArithmeticError("seven\nis odd")
+            record.depth = _random(record, 3).random((self.job.image_size,) * 2, np.float32)
+
+
+class Finish(Stage):
+    name = "refine"
+
+    def setup(self) -> None: ...
+
+    def process(self, records: list[Record]) -> None:
+        for record in records:
+            record.final, record.refined = 255 - record.initial, True
+
+
+class Poison(Depth):
+    """Record 5 kills its process, the others of its unit are innocent."""
+
+    def process(self, records: list[Record]) -> None:
+        if any(record.key.endswith("00000005") for record in records):
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().process(records)
+
+
+class Victim(Depth):
+    """Tells its process to whoever watches: one file per process and per call, beside the output."""
+
+    def process(self, records: list[Record]) -> None:
+        calls = Path(self.job.output + ".calls")
+        calls.mkdir(exist_ok=True)
+        (calls / f"{records[0].key}.{os.getpid()}").touch()
+        super().process(records)
+
+
+STAGES: list[type[Stage]] = [Draw, People, Depth, Finish]
+
+
+def _random(record: Record, stage: int) -> np.random.Generator:
+    return np.random.default_rng([record.seed, stage])
