@@ -3,9 +3,9 @@
 Where a vertex follows a joint by a weight w, blending matrices gives ((1 - w) I + w R) x, which shrinks towards the
 joint (the "candy wrapper"). Turning x about the same axis by the share w of the angle does not; dual-quaternion
 skinning (Kavan et al. 2007) does nearly that. Per joint and vertex, a ridge regression finds the 3 x 9 matrix B for
-which the blend of x + B (R - I) is closest to the shared turn, over random rotations; the error is measured in the posed
-frame, so that a blend near singular asks for no huge offsets. SMPL adds up the joints' corrections, so each is fitted
-alone.
+which the blend of x + B (R - I) is closest to the shared turn, over random rotations; the error is measured in the
+posed frame, so that a blend near singular asks for no huge offsets. SMPL adds up the joints' corrections, so each is
+fitted alone.
 """
 import numpy as np
 from scipy.spatial.transform import Rotation

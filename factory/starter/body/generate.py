@@ -57,7 +57,8 @@ def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarra
     body["J_regressor"] = regressor.joint_regressor(both_vertices, both_joints, weights, mesh.mirror)
     extra = regressor.extra_regressor(both_vertices, targets, weights, mesh.mirror)
     for kind, names, rows, truth in (
-        ("joints", skeleton.JOINTS, body["J_regressor"], both_joints), ("extra joints", regressor.EXTRA, extra, targets),
+        ("joints", skeleton.JOINTS, body["J_regressor"], both_joints),
+        ("extra joints", regressor.EXTRA, extra, targets),
     ):
         error = 1e3 * np.linalg.norm(rows @ both_vertices - truth, axis=-1)
         for title, part in (("at rest", error[:people].mean(0)), ("posed", error[people:].mean(0))):
