@@ -30,18 +30,19 @@ def rasterise(vertices: Tensor, faces: Tensor, K: Tensor, height: int, width: in
 
 
 def _draw(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, height: int, width: int) -> np.ndarray:
-    pyrender, renderer = _renderer(height, width)
+    pyrender, drawing = renderer(height, width)
     near, far = max(NEAR, vertices[:, 2].min() * 0.9), max(2 * NEAR, vertices[:, 2].max() * 1.1)
     camera = pyrender.IntrinsicsCamera(K[0, 0], K[1, 1], K[0, 2], K[1, 2], znear=near, zfar=far)
     scene = pyrender.Scene()
     scene.add(camera)
     primitive = pyrender.Primitive(positions=vertices, indices=faces)
     scene.add(pyrender.Mesh([primitive]), pose=OPENGL)
-    return renderer.render(scene, flags=pyrender.RenderFlags.DEPTH_ONLY).astype(np.float32)
+    return drawing.render(scene, flags=pyrender.RenderFlags.DEPTH_ONLY).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=2)
-def _renderer(height: int, width: int) -> Any:
+def renderer(height: int, width: int) -> Any:
+    """The package and its renderer for images of this size. UserError without a GL driver."""
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")  # read when OpenGL is imported
     np.infty = np.inf  # type: ignore[attr-defined]  # pyrender predates numpy 2
     try:

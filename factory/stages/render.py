@@ -27,7 +27,9 @@ class Render(Stage):
         self.device = pick(spec.device)
         self.body = BodyModel(resolve(self.job.body.model), self.device)
         if spec.rasteriser == "pyrender":
-            from factory.models.pyrender_backend import rasterise
+            from factory.models.pyrender_backend import rasterise, renderer
+
+            renderer(self.job.image_size, self.job.image_size)  # no driver: better told now than once a record
         else:
             from factory.models.rasteriser import rasterise
         self.rasterise = rasterise

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+
+from factory.models.body import BodyModel, spin49
+from factory.models.camera import CROP, FOCAL, project
+from factory.record import Unit
+from factory.stages.estimate import Estimate
+from factory.starter.pack import resolve
+from tests.stages.conftest import SIZE, record
+
+
+def run(spec, count: int = 2):
+    return Estimate(spec)(Unit(0, 0, [record(i) for i in range(count)])).records
+
+
+def test_everybody_found_is_labelled(job):
+    for done in run(job(estimate={"easy": "refine"})):
+        assert done.active and done.people
+        assert done.person_mask.shape == done.object_mask.shape == (SIZE, SIZE) and done.person_mask.any()
+        scores = [person.detection_score for person in done.people]
+        assert scores == sorted(scores, reverse=True)
+        assert done.pose_score == max(person.pose_score for person in done.people) > 0
+
+
+def test_a_label_is_one_geometry(job):
+    """Pose, translation and K give the 3D joints, these the 2D ones, and the box holds the body."""
+    body = BodyModel(resolve("starter:body"))
+    for person in run(job())[0].people:
+        pose = (person.global_orient, person.body_pose, person.betas, person.transl)
+        vertices, joints = body(*(torch.from_numpy(value)[None] for value in pose))
+        joints = spin49(joints)[0]
+        np.testing.assert_allclose(person.joints3d[:, :3], joints, atol=1e-4)
+        assert (person.joints3d[:, 3] == 1).all()
+        pixels = project(joints, torch.from_numpy(person.K)).numpy()
+        np.testing.assert_allclose(person.joints2d[:, :2], pixels, atol=0.02)
+        np.testing.assert_array_equal(person.joints2d[:, 2], ((pixels >= 0) & (pixels < SIZE)).all(1))
+        outline = project(vertices[0], torch.from_numpy(person.K)).numpy().clip(0, SIZE)
+        np.testing.assert_allclose(person.bbox, [*outline.min(0), *outline.max(0)], atol=0.02)
+        s, x, y = person.camera
+        assert person.transl[2] == pytest.approx(2 * FOCAL * SIZE / CROP / (s * person.crop[2]), rel=1e-4)
+        centre = person.crop[:2] + person.crop[2] / 2 * s * np.array([x, y])  # where the weak camera puts the origin
+        origin = project(torch.from_numpy(person.transl), torch.from_numpy(person.K))
+        np.testing.assert_allclose(origin, centre, atol=0.02)
+
+
+def test_no_more_people_than_asked_for_the_best_first(job):
+    everybody, best = run(job())[0].people, run(job(estimate={"max_people": 1}))[0].people
+    assert len(everybody) > 1 and len(best) == 1
+    assert best[0].detection_score == everybody[0].detection_score
+
+
+def test_nobody_found(job):
+    for done in run(job(estimate={"detector": {"threshold": 1.0}})):
+        assert (done.state, done.reason, done.stage) == ("rejected", "no person", "estimate")
+        assert done.people == [] and not done.person_mask.any()
+
+
+@pytest.mark.parametrize(("easy", "tau", "state"), [
+    ("drop", 1e9, "rejected"),
+    ("drop", 0.0, "pending"),
+    ("keep", 1e9, "pending"),
+    ("refine", 1e9, "pending"),
+])  # fmt: skip
+def test_easy_poses_are_treated_as_the_job_says(job, easy, tau, state):
+    for done in run(job(estimate={"easy": easy, "prior": {"tau": tau}})):
+        assert done.state == state and done.people
+        assert done.reason == ("easy" if state == "rejected" else "")
+
+
+def test_scores_do_not_depend_on_the_batch(job):
+    together, alone = run(job())[1], Estimate(job())(Unit(0, 0, [record(1)])).records[0]
+    assert [person.pose_score for person in together.people] == pytest.approx(
+        [person.pose_score for person in alone.people], rel=1e-4
+    )
+
+
+def test_a_record_without_an_image_fails_alone(job):
+    unit = Estimate(job())(Unit(0, 0, [record(0), record(1, initial=None)]))
+    assert [done.state for done in unit.records] == ["pending", "failed"]
