@@ -39,8 +39,8 @@ def build() -> nn.Module:
     )
     config = Mask2FormerConfig(
         backbone_config=backbone, feature_size=HIDDEN, mask_feature_size=HIDDEN, hidden_dim=HIDDEN,
-        encoder_feedforward_dim=2 * HIDDEN, dim_feedforward=2 * HIDDEN, encoder_layers=2, decoder_layers=4,
-        num_attention_heads=4, num_queries=QUERIES, train_num_points=1024,
+        encoder_feedforward_dim=2 * HIDDEN, dim_feedforward=2 * HIDDEN, encoder_layers=1, decoder_layers=3,
+        num_attention_heads=4, num_queries=QUERIES, train_num_points=512,
         id2label=LABELS, label2id={label: number for number, label in LABELS.items()},
     )
     return Mask2FormerForUniversalSegmentation(config)
