@@ -55,7 +55,7 @@ def factory() -> Run:
 
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "factory.cli", *map(str, arguments)]
-        environment = {**os.environ, "COLUMNS": "160", "NO_COLOR": "1"}
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
         return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, **options)
 
     return run

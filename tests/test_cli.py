@@ -1,0 +1,188 @@
+"""The real command, in a process of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from factory.starter import pack
+from tests.conftest import ROOT, Run
+
+TRAINED = all(Path(pack.resolve(pack.PREFIX + part)).exists() for part in pack.PARTS)
+needs_weights = pytest.mark.skipif(not TRAINED, reason="the starter pack's weights are not in this checkout")
+
+
+@pytest.fixture
+def stub_models(values: dict, job_file: Path, tmp_path: Path) -> list[str]:
+    """Overrides that name models which exist, for runs that are refused before any is loaded."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    estimate = [f"stages.estimate.{part}.model={tmp_path / 'model'}" for part in ("hmr", "prior", "detector")]
+    others = [f"stages.{stage}.model={tmp_path / 'model'}" for stage in ("generate", "refine")]
+    return [word for override in estimate + others for word in ("--set", override)]
+
+
+def refused(result: subprocess.CompletedProcess[str], *expected: str) -> None:
+    """One clear line, exit code 2, and nothing on standard output."""
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    for words in expected:
+        assert words in result.stderr
+
+
+def test_help_needs_nothing_heavy() -> None:
+    """What takes long is importing PyTorch, Ray and their like: help must not."""
+    code = "import sys; from factory.cli import app; app(['--help'], standalone_mode=False); print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.splitlines()[-1].split())
+    assert not loaded & {"torch", "ray", "numpy", "pandas", "pyarrow", "pydantic", "transformers", "diffusers", "yaml"}
+
+
+def test_every_verb_has_help(factory: Run) -> None:
+    shown = factory("--help").stdout
+    for verb in ("plan", "run", "status", "inspect", "verify", "doctor", "schema"):
+        assert verb in shown
+
+
+def test_plan(factory: Run, job_file: Path) -> None:
+    result = factory("plan", job_file, "--set", "records=10")
+    assert result.returncode == 0, result.stderr
+    words = result.stdout.split()
+    assert words[words.index("records") + 1] == "10"
+    assert words[words.index("units") + 1] == "5"
+    assert words[words.index("shards") + 1] == "3"
+    assert "small-00000000  a photo of a person doing" in result.stdout
+    assert not (job_file.parent / "out").exists()
+
+
+@pytest.mark.parametrize("verb", ["plan", "run", "doctor"])
+def test_unknown_key(factory: Run, job_file: Path, verb: str) -> None:
+    job_file.write_text(job_file.read_text().replace("records:", "recrods:"))
+    refused(factory(verb, job_file), "job.yaml:3: unknown key 'recrods'; did you mean 'records'?")
+
+
+def test_wrong_type(factory: Run, job_file: Path) -> None:
+    refused(factory("run", job_file, "--set", "stages.refine.strength=strong"), "stages.refine.strength", "'strong'")
+
+
+def test_unreadable_yaml(factory: Run, job_file: Path) -> None:
+    job_file.write_text("name: [unclosed\n")
+    refused(factory("run", job_file), "job.yaml:2: not valid YAML")
+
+
+def test_missing_model_folder(factory: Run, job_file: Path, stub_models: list[str]) -> None:
+    result = factory("run", job_file, *stub_models, "--set", "stages.refine.model=./weights/sd2-depth")
+    refused(result, "stages.refine.model: no such file or folder: ./weights/sd2-depth")
+    assert not (job_file.parent / "out").exists()
+
+
+def test_model_neither_here_nor_on_the_hub(factory: Run, job_file: Path, stub_models: list[str]) -> None:
+    result = factory("run", job_file, *stub_models, "--set", "stages.generate.model=weights/no-such-thing")
+    refused(result, "stages.generate.model: weights/no-such-thing", "hub")
+
+
+def test_impossible_gpu_sum(factory: Run, job_file: Path, stub_models: list[str]) -> None:
+    gpus = ["--set", "engine=ray", "--set", "stages.generate.gpus=1", "--set", "stages.generate.workers=4096"]
+    refused(factory("run", job_file, *stub_models, *gpus), "4096 GPUs", "lower stages.*.gpus or workers")
+    assert not (job_file.parent / "out").exists()
+
+
+def test_disk_without_room(factory: Run, job_file: Path, stub_models: list[str]) -> None:
+    size = ["--set", "records=90000000", "--set", "image_size=4096"]
+    refused(factory("run", job_file, *stub_models, *size), "free")
+    assert not (job_file.parent / "out").exists()
+
+
+def test_output_of_another_job(factory: Run, job_file: Path, stub_models: list[str], values: dict) -> None:
+    from factory import config
+    from factory.plan import plan
+    from factory.store.ledger import open_ledger
+
+    job = config.load(job_file, [word for word in stub_models if word != "--set"])
+    with open_ledger(job, plan(job)):
+        pass
+    before = sorted((path, path.stat().st_mtime_ns) for path in Path(job.output).rglob("*") if path.name != ".lock")
+    refused(factory("run", job_file, *stub_models, "--set", "seed=7"), "seed", "7")
+    after = sorted((path, path.stat().st_mtime_ns) for path in Path(job.output).rglob("*") if path.name != ".lock")
+    assert after == before
+
+
+def test_output_in_use(factory: Run, job_file: Path, stub_models: list[str]) -> None:
+    from factory import config
+    from factory.plan import plan
+    from factory.store.ledger import open_ledger
+
+    job = config.load(job_file, [word for word in stub_models if word != "--set"])
+    with open_ledger(job, plan(job)):
+        refused(factory("run", job_file, *stub_models), "in use", str(os.getpid()))
+        assert f"process {os.getpid()}" in factory("status", job.output).stdout
+
+
+@pytest.mark.parametrize("verb", ["status", "inspect", "verify"])
+def test_no_data_set(factory: Run, tmp_path: Path, verb: str) -> None:
+    refused(factory(verb, tmp_path / "nowhere"), "no data set")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_doctor_tells_what_is_missing_and_from_where(factory: Run) -> None:
+    result = factory("doctor", ROOT / "jobs" / "smart.yaml")
+    assert result.returncode == 1
+    line = next(line for line in result.stdout.splitlines() if "body.model" in line)
+    assert line.startswith("no") and "smpl.is.tue.mpg.de" in line and "non-commercial" in line
+
+
+def test_doctor_without_job_is_content(factory: Run) -> None:
+    result = factory("doctor")
+    assert result.returncode == 0, result.stdout
+    assert "torch" in result.stdout and "free" in result.stdout
+
+
+@needs_weights
+def test_run_status_verify_inspect_and_run_again(factory: Run, job_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first = factory("run", job_file)
+    assert first.returncode == 0, first.stderr
+    assert "4 records in 1 shard" in first.stdout
+    assert all(len(line) < 160 and "\x1b" not in line for line in first.stdout.splitlines())
+
+    state = json.loads(factory("status", out, "--json").stdout)
+    assert state["complete"] and sum(state["states"].values()) == 4
+    assert factory("verify", out).returncode == 0
+    assert "file://" in factory("inspect", out).stdout
+    assert (out / "report.html").stat().st_size < 10e6
+
+    again = factory("run", job_file)
+    assert again.returncode == 0
+    assert again.stdout.startswith(f"Nothing to do: {out} is complete.")
+    assert factory("inspect", out).stdout.startswith("The report is up to date")
+    assert factory("doctor", job_file).returncode == 0
+
+
+@needs_weights
+def test_interrupt_keeps_what_is_done_and_says_how_to_go_on(job_file: Path, tmp_path: Path, factory: Run) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "factory.cli",
+        "run",
+        str(job_file),
+        "--set",
+        "records=400",
+        "--set",
+        "unit_size=1",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()  # the first unit is done
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert f"kept in {tmp_path / 'out'}; the same command goes on from there" in stdout
+    assert "Traceback" not in stderr
+    state = json.loads(factory("status", tmp_path / "out", "--json").stdout)
+    assert 0 < state["units_done"] < 400 and state["live"] is None
