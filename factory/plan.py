@@ -53,8 +53,8 @@ class Plan:
 
     def record(self, index: int) -> Record:
         key = f"{self.job.name}-{index:08d}"
-        digest = hashlib.blake2b(f"{self.job.seed}:{key}".encode(), digest_size=8).digest()
-        seed = int.from_bytes(digest) & (2**63 - 1)
+        digest = hashlib.blake2b(f"{self.job.seed}:{key}".encode()).digest()
+        seed = int.from_bytes(digest[:8]) & (2**63 - 1)
         return Record(key=key, seed=seed, prompt=self._prompt(seed))
 
     def unit(self, shard: int, index: int) -> Unit:

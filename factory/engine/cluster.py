@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
@@ -42,12 +44,13 @@ def session(job: JobSpec) -> Iterator[None]:
     UserError where the cluster does not answer or has too little: Ray itself would wait for ever.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or it warns of Ray Data's own way to make actors
     import ray
 
     cpus, gpus = needed(job)
     ours = not ray.is_initialized()
     if ours:
-        quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
+        quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         if job.ray_address:
             try:
                 ray.init(address=job.ray_address, **quiet)
@@ -103,7 +106,7 @@ class Actor:
         if not self.last:
             return _row(unit=unit.to_bytes())
         part = pack(unit, self.job)
-        return _row(tar=part.tar, index=part.index).append_column("id", pa.array([[unit.shard, unit.index]]))
+        return _row(tar=part.tar, rows=part.rows).append_column("id", pa.array([[unit.shard, unit.index]]))
 
     def run(self, unit: Unit) -> Unit:
         unit = self.worker(unit)
@@ -125,6 +128,8 @@ def _stream(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -
     _configure(dataset.context, plan.job, stages)
     for stage in stages:
         host = spec(stage, plan.job)
+        # Ray 2.60 warns that max_restarts and max_task_retries will have another spelling, and has none yet.
+        warnings.filterwarnings("ignore", ".*ray_remote_args.*", category=DeprecationWarning)
         dataset = dataset.map_batches(
             Actor,
             fn_constructor_args=(stage, plan.job, stage is stages[-1]),
@@ -140,7 +145,7 @@ def _stream(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -
         )
     for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
         for i, (shard, index) in enumerate(rows["id"].to_pylist()):
-            yield shard, index, Part(rows["tar"][i].as_py(), rows["index"][i].as_py())
+            yield shard, index, Part(rows["tar"][i].as_py(), rows["rows"][i].as_py())
 
 
 def _configure(context, job: JobSpec, stages: list[type[Stage]]) -> None:
@@ -160,7 +165,8 @@ class Isolation:
     """Finds the record that kills its worker: the unit again, alone; and if that dies too, record by record."""
 
     def __init__(self, stages: list[type[Stage]], job: JobSpec) -> None:
-        self.stages, self.job, self.actors = stages, job, {}
+        self.stages, self.job = stages, job
+        self.actors: dict[type[Stage], Any] = {}
 
     def __enter__(self) -> Isolation:
         return self
@@ -173,13 +179,14 @@ class Isolation:
 
     def __call__(self, unit: Unit) -> Unit:
         for stage in self.stages:
-            unit = self._survive(stage, unit) or Unit(unit.shard, unit.index, [self._alone(stage, unit, r) for r in unit.records])
+            done = self._survive(stage, unit)
+            unit = done or Unit(unit.shard, unit.index, [self._alone(stage, record) for record in unit.records])
         return unit
 
-    def _alone(self, stage: type[Stage], unit: Unit, record: Record) -> Record:
+    def _alone(self, stage: type[Stage], record: Record) -> Record:
         if not record.active:
             return record
-        if done := self._survive(stage, Unit(unit.shard, unit.index, [record])):
+        if done := self._survive(stage, Unit(0, 0, [record])):
             return done.records[0]
         record.fail("its worker died", stage.name)
         record.attempts = 4  # twice in the stream, once with its unit, once alone

@@ -16,6 +16,9 @@ from factory.stages.base import Stage
 from factory.store.ledger import Ledger, check, open_ledger, units_left
 from factory.store.part import Part
 
+Kind = Literal["resumed", "unit", "sealed", "isolating"]
+NONE: Counter[str] = Counter()
+
 
 @dataclass(frozen=True)
 class Event:
@@ -25,7 +28,7 @@ class Event:
     isolating: a unit's workers died, it is now redone more carefully; its `unit` event follows.
     """
 
-    kind: Literal["resumed", "unit", "sealed", "isolating"]
+    kind: Kind
     message: str  # one line for a log
     total_records: int
     total_units: int
@@ -52,7 +55,7 @@ class Summary:
 def run(
     job: JobSpec, stages: list[type[Stage]] | None = None, on_event: Callable[[Event], None] = lambda event: None
 ) -> Summary:
-    """Make the job's data set, or what is missing of it. UserError, before anything is touched, where that cannot be."""
+    """Make the job's data set, or what is missing of it. UserError where that cannot be, before anything is touched."""
     begin, planned = time.monotonic(), plan(job)
     check(job, planned)
     with ExitStack() as stack:
@@ -63,9 +66,9 @@ def run(
         ledger = stack.enter_context(open_ledger(job, planned))
         missing = ledger.missing()
 
-        def tell(kind, message: str, units: int = 0, states: Counter | None = None, reasons: Counter | None = None) -> None:
-            counts, whys = dict(states or {}), dict(reasons or {})
-            on_event(Event(kind, message, planned.records, planned.units, units, sum(counts.values()), counts, whys))
+        def tell(kind: Kind, message: str, units: int = 0, states: Counter = NONE, reasons: Counter = NONE) -> None:
+            count = planned.records, planned.units, units, states.total()
+            on_event(Event(kind, message, *count, dict(states), dict(reasons)))
 
         tell("resumed", _resumed(ledger, missing), ledger.units_found, ledger.states, ledger.reasons)
         parts = _compute(planned, stages or default_stages(), missing, lambda unit: tell("isolating", _isolating(unit)))
@@ -108,7 +111,8 @@ def _resumed(ledger: Ledger, missing: list[tuple[int, int]]) -> str:
     if not missing:
         return f"all {ledger.plan.units} units are done"
     names = ", ".join(f"{shard}/{index}" for shard, index in missing[:8]) + (", ..." if len(missing) > 8 else "")
-    return f"resumed: {ledger.units_found} of {ledger.plan.units} units found; redoing {len(missing)} (shard/unit {names})"
+    found = f"{ledger.units_found} of {ledger.plan.units} units found"
+    return f"resumed: {found}; doing the other {len(missing)} (shard/unit {names})"
 
 
 def _isolating(unit: Unit) -> str:

@@ -2,7 +2,7 @@
 
     OUT/job.json                            the job, whole
     OUT/parts/000000/000000.tar .parquet    a unit: the tar first; the parquet marks it as done
-    OUT/NAME-000000.tar .parquet            a shard: its parts in a row; the parquet marks it as sealed; then its parts go
+    OUT/NAME-000000.tar .parquet            a shard: its parts in a row; the parquet seals it; then its parts go
     OUT/.lock                               held by the run that writes
 
 Whatever the moment of a kill, every object is whole and its mark is last. What has no mark is done again, to the same
@@ -35,6 +35,8 @@ from factory.store.status import read_index as read_index
 from factory.store.status import read_sample as read_sample
 from factory.store.status import status as status
 
+MADE_WITH = ("factory", "torch", "diffusers", "transformers", "numpy", "pillow")
+
 
 class Ledger:
     """Commits units and seals shards. Only `open_ledger` makes one: it holds the lock."""
@@ -55,7 +57,7 @@ class Ledger:
         for name, data in zip(part_names(shard, index), part, strict=True):
             self.files.put(name, [data])
         self._parts.setdefault(shard, set()).add(index)
-        return self._count(index_table(part.index)[0])
+        return self._count(index_table(part.rows)[0])
 
     def seal(self, shard: int) -> bool:
         """Make the shard out of its parts if they are all there; says whether it did."""
@@ -151,7 +153,8 @@ def check(job: JobSpec, plan: Plan, mine: bool = False) -> None:
         raise UserError(f"output: {root} cannot be used ({error.strerror}); write elsewhere") from None
     if JOB in names:
         here, there = layout.identity(job), layout.identity(read_job(job.output))
-        differ = [f"{name}: {there.get(name)} there, {here.get(name)} here" for name in here | there if here.get(name) != there.get(name)]
+        fields = [name for name in here | there if here.get(name) != there.get(name)]
+        differ = [f"{name}: {there.get(name, 'absent')} there, {here.get(name, 'absent')} here" for name in fields]
         if differ:
             raise UserError(f"output: {root} holds another job's data ({'; '.join(differ)}); write elsewhere")
     elif names:
@@ -186,6 +189,9 @@ def _check_room(root: Path, plan: Plan) -> None:
 def _job_json(job: JobSpec) -> bytes:
     """The job and what it was made with: same job, hardware and software give the same bytes."""
     identity = json.dumps(layout.identity(job), sort_keys=True).encode()
-    made_with = {name: version(name) for name in ("factory", "torch", "diffusers", "transformers", "numpy", "pillow")}
-    content = {"job": job.model_dump(mode="json"), "fingerprint": hashlib.sha256(identity).hexdigest(), "made_with": made_with}
+    content = {
+        "job": job.model_dump(mode="json"),
+        "fingerprint": hashlib.sha256(identity).hexdigest(),
+        "made_with": {name: version(name) for name in MADE_WITH},
+    }
     return json.dumps(content, indent=1, ensure_ascii=False).encode()

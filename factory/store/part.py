@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
 
 class Part(NamedTuple):
     tar: bytes  # a segment
-    index: bytes  # parquet of SCHEMA; offsets count from the segment's start
+    rows: bytes  # parquet of SCHEMA; offsets count from the segment's start
 
 
 def pack(unit: Unit, job: JobSpec) -> Part:

@@ -63,7 +63,8 @@ class SampleJson(BaseModel):
 
 def extensions(job: JobSpec) -> list[str]:
     """The members of every sample, in order. They hold no key: a member is called key.extension."""
-    return ["jpg", "json", "smpl.npz", *(name for extra in EXTRAS if extra in job.sample.extras for name in EXTRAS[extra])]
+    extras = [name for extra, names in EXTRAS.items() if extra in job.sample.extras for name in names]
+    return ["jpg", "json", "smpl.npz", *extras]
 
 
 def members(record: Record, job: JobSpec) -> list[tuple[str, bytes]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import tarfile
@@ -87,7 +86,7 @@ def _check(report: Report, files: LocalFiles, names: tuple[str, str], planned: P
         return fault(tar_name, "missing, but its index is there")
     report.bytes += len(data)
     if digest(data) != {key: written.get(key) for key in ("sha256", "bytes")}:
-        fault(tar_name, f"its bytes are not those written (sha256 {hashlib.sha256(data).hexdigest()[:12]}..., {len(data)} bytes)")
+        fault(tar_name, f"its {len(data)} bytes are not the {written.get('bytes')} that were written")
     try:
         members = list(tar.members(data))
     except tarfile.TarError as error:
@@ -119,7 +118,8 @@ def _check_rows(rows: list[dict], planned: Plan, shard: int, units: range, fault
             fault(f"{record.key} is {row['state']}, which is no final state")
         if (row["state"] == State.OK) != (row["size"] > 0):
             fault(f"{record.key} is {row['state']} with a sample of {row['size']} bytes")
-        if bool(row["reason"]) != (row["state"] == State.REJECTED) or bool(row["error"]) != (row["state"] == State.FAILED):
+        why = bool(row["reason"]), bool(row["error"])
+        if why != (row["state"] == State.REJECTED, row["state"] == State.FAILED):
             fault(f"{record.key} is {row['state']}, reason {row['reason']!r}, error {row['error']!r}")
 
 

@@ -11,6 +11,11 @@ import numpy as np
 from factory.record import Person, Reason, Record
 from factory.stages.base import Stage
 
+SHAPES: dict[str, int | tuple[int, ...]] = {
+    "global_orient": 3, "body_pose": 69, "betas": 10, "transl": 3, "K": (3, 3), "camera": 3, "crop": 3,
+    "joints2d": (49, 3), "joints3d": (49, 4), "bbox": 4,
+}  # fmt: skip
+
 
 class Draw(Stage):
     name = "generate"
@@ -37,10 +42,8 @@ class People(Stage):
             if number % 5 == 4:
                 record.reject(Reason.EASY, self.name)
                 continue
-            shapes = {"global_orient": 3, "body_pose": 69, "betas": 10, "transl": 3, "K": (3, 3), "camera": 3, "crop": 3}
-            shapes |= {"joints2d": (49, 3), "joints3d": (49, 4), "bbox": 4}
-            draw = lambda: Person(**{name: random.normal(size=shape) for name, shape in shapes.items()})  # noqa: E731
-            record.people = [draw() for _ in range(2 if number % 3 == 0 else 1)]
+            for _ in range(2 if number % 3 == 0 else 1):
+                record.people.append(Person(**{name: random.normal(size=shape) for name, shape in SHAPES.items()}))
             record.pose_score = float(random.normal())
 
 
