@@ -8,10 +8,12 @@ from pathlib import Path
 
 def texts() -> dict[str, str]:
     """`job` and `sample` -> JSON Schema."""
+    from pydantic import BaseModel
+
     from factory.job import JobSpec
     from factory.store.sample import SampleJson
 
-    models = {"job": JobSpec, "sample": SampleJson}
+    models: dict[str, type[BaseModel]] = {"job": JobSpec, "sample": SampleJson}
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {name: json.dumps(draft | model.model_json_schema(), indent=2) + "\n" for name, model in models.items()}
 

@@ -12,7 +12,7 @@ from tests.conftest import ROOT, Run
 TEXT = (ROOT / "README.md").read_text()
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
 INNER = [line for line in SHELL for line in re.findall(r"'([^']*)'", line) or [line]]  # what ray exec runs there
-FACTORY = [match[0] for line in INNER for match in re.findall(r"((?:\.venv/bin/)?factory [a-z]+ [^#&]*)", line + " ")]
+FACTORY = [match for line in INNER for match in re.findall(r"((?:\.venv/bin/)?factory [a-z]+ [^#&]*)", line + " ")]
 
 
 def test_the_two_commands_come_first() -> None:

@@ -5,26 +5,17 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from factory.present.words import counts, duration
 
+if TYPE_CHECKING:
+    from factory.engine.run import Event
+
 EVERY = 5.0  # seconds between plain lines
-
-
-class Event(Protocol):
-    """As much of factory.engine.run.Event as is shown here."""
-
-    kind: str
-    message: str
-    records: int
-    states: dict[str, int]
-    reasons: dict[str, int]
-    units: int
-    total_records: int
 
 
 class RunProgress:
@@ -63,12 +54,14 @@ class RunProgress:
         if event.kind == "isolating" or (event.kind == "resumed" and 0 < self.done < self.total):
             self.console.print(event.message, markup=False, highlight=False)
         pace = self.pace(now)
-        shown = {"description": counts(self.states), "pace": pace or "loading models"}
-        self.bar.update(self.task, completed=self.done, total=self.total, **shown)
+        words = counts(self.states)
+        self.bar.update(
+            self.task, completed=self.done, total=self.total, description=words, pace=pace or "loading models"
+        )
         due = now - self.printed >= EVERY or self.done == self.total
         if event.kind == "unit" and due and not self.console.is_terminal:
             self.printed = now
-            line = f"{self.done:,} of {self.total:,} records: {counts(self.states)}"
+            line = f"{self.done:,} of {self.total:,} records: {words}"
             self.console.print(f"{line}; {pace}" if pace else line, markup=False, highlight=False, soft_wrap=True)
 
     def pace(self, now: float) -> str:

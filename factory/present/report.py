@@ -121,7 +121,7 @@ def _contact(cards: list[Card]) -> bytes:
     from PIL import Image
 
     names = ("initial", "final", "mesh")
-    rows = [[card.pictures[name] for name in names if card.pictures[name] is not None] for card in cards]
+    rows = [[image for name in names if (image := card.pictures[name]) is not None] for card in cards]
     buffer = io.BytesIO()
     Image.fromarray(pictures.contact_sheet(rows)).save(buffer, "PNG")
     return buffer.getvalue()
