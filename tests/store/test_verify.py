@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from factory.engine import inline
+from factory.engine.run import run
+from factory.plan import plan
+from factory.store import sample, tar
+from factory.store.ledger import open_ledger
+from factory.store.part import index_bytes, index_table
+from factory.store.verify import verify
+from tests.engine.stages import STAGES
+
+
+@pytest.fixture
+def out(job) -> Path:
+    run(job, STAGES)
+    return Path(job.output)
+
+
+def rewrite(out: Path, change) -> None:
+    """Forge shard 0: its rows and members go through `change`, and its hash is made to fit again."""
+    from factory.store.part import digest
+
+    name = out / "small-000000"
+    table = index_table(name.with_suffix(".parquet").read_bytes())[0]
+    rows, members = change(table.to_pylist(), list(tar.members(name.with_suffix(".tar").read_bytes())))
+    data = tar.segment(members)
+    data += tar.trailer(len(data))
+    name.with_suffix(".tar").write_bytes(data)
+    name.with_suffix(".parquet").write_bytes(index_bytes(table.from_pylist(rows, table.schema), digest(data)))
+
+
+def test_a_whole_data_set_is_sound(out):
+    report = verify(str(out))
+    assert report.ok and report.complete and (report.shards, report.samples) == (3, 17)
+    assert report.bytes == sum(path.stat().st_size for path in out.glob("*.tar"))
+
+
+def test_an_unfinished_one_is_sound_but_not_complete(job):
+    with open_ledger(job, plan(job)) as ledger:
+        for shard, index, part in inline.compute(plan(job), STAGES, [(0, 0), (0, 1), (1, 1)]):
+            ledger.commit(shard, index, part)
+            ledger.seal(shard)
+    report = verify(job.output)
+    assert report.ok and not report.complete and (report.shards, report.samples) == (1, 9)
+
+
+def test_every_flipped_byte_is_noticed(out):
+    path = out / "small-000001.tar"
+    data = path.read_bytes()
+    for place in (0, 600, len(data) // 2, len(data) - 1):
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        assert any("small-000001.tar" in problem for problem in verify(str(out)).problems)
+    path.write_bytes(data)
+    assert verify(str(out)).ok
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda out: (out / "small-000001.tar").unlink(), "small-000001.tar: missing"),
+        (lambda out: (out / "small-000001.parquet").write_bytes(b"PAR1"), "small-000001.parquet: unreadable"),
+        (lambda out: shutil.copy(out / "small-000001.tar", out / "small-000009.tar"), "small-000009.tar: does not belong"),
+        (lambda out: (out / "notes.txt").write_text("x"), "notes.txt: does not belong"),
+        (lambda out: shutil.copy(out / "small-000001.parquet", out / "small-000000.parquet"), "not those of the plan"),
+    ],
+)
+def test_lost_and_stray_files_are_noticed(out, spoil, words):
+    spoil(out)
+    assert words in "\n".join(verify(str(out)).problems)
+
+
+def replaced(members, ending, data):
+    return [(name, data if name.endswith("00000000." + ending) else content) for name, content in members]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows, members: (rows[:-1], members), "keys are not those of the plan"),
+        (lambda rows, members: ([rows[1], rows[0], *rows[2:]], members), "keys are not those of the plan"),
+        (lambda rows, members: ([{**rows[0], "seed": 1}, *rows[1:]], members), "another unit, seed or prompt"),
+        (lambda rows, members: ([{**rows[0], "state": "pending"}, *rows[1:]], members), "no final state"),
+        (lambda rows, members: (rows, members[1:]), "members are not those"),
+        (lambda rows, members: ([{**rows[0], "offset": 512}, *rows[1:]], members), "not at the offset"),
+        (lambda rows, members: (rows, replaced(members, "jpg", b"no image")), "00000000.jpg: unreadable"),
+        (lambda rows, members: (rows, replaced(members, "json", b"{}")), "00000000.json: unreadable"),
+        (lambda rows, members: (rows, replaced(members, "smpl.npz", sample.npz({}))), "00000000.smpl.npz: shapes"),
+        (lambda rows, members: (rows, replaced(members, "depth.npy", b"")), "00000000.depth.npy: unreadable"),
+    ],
+)
+def test_what_contradicts_plan_index_or_format_is_noticed(out, change, words):
+    """Even where the hash was made to fit."""
+    rewrite(out, change)
+    assert words in "\n".join(verify(str(out)).problems)
