@@ -86,6 +86,13 @@ class Record:
     def active(self) -> bool:
         return self.state is State.PENDING
 
+    def array(self, name: str) -> np.ndarray:
+        """A field that an earlier stage has filled. ValueError when it has not."""
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"{name} is missing: no earlier stage made it")
+        return value
+
     def seed_for(self, purpose: str) -> int:
         """A random stream per purpose: stage 4's noise must not be the noise that stage 1 started from."""
         digest = hashlib.blake2b(f"{self.seed}:{purpose}".encode(), digest_size=8).digest()

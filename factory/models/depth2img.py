@@ -16,6 +16,8 @@ class HumanRegionDepth2Img(StableDiffusionDepth2ImgPipeline):
     diffusers takes ready latents only when they have four channels, hence a subclass.
     """
 
+    vae: Any  # set by diffusers
+    scheduler: Any
     region: Tensor | None = None
 
     def prepare_latents(

@@ -61,9 +61,10 @@ class Mask2Former:
         except (OSError, ValueError) as error:
             raise UserError(f"detector {model} does not load: {str(error).splitlines()[0]}") from error
         self.network = network.eval().to(device)
-        self.people = {i for i, name in network.config.id2label.items() if name.lower() == "person"}
+        labels: dict[Any, str] = dict(network.config.id2label or {})
+        self.people = {i for i, name in labels.items() if name.lower() == "person"}
         if not self.people:
-            raise UserError(f"detector {model} has no label `person`: {', '.join(network.config.id2label.values())}")
+            raise UserError(f"detector {model} has no label `person`: {', '.join(labels.values())}")
         self.device, self.threshold = torch.device(device), threshold
 
     @torch.inference_mode()
@@ -77,7 +78,7 @@ class Mask2Former:
         outputs = self.network(pixel_values=inputs["pixel_values"], pixel_mask=inputs["pixel_mask"])
         probability, label = outputs.class_queries_logits.softmax(-1)[..., :-1].max(-1)  # the last class is `nothing`
         padded = inputs["pixel_values"].shape[-2:]
-        found = []
+        found: list[list[Instance]] = []
         for i, image in enumerate(images):
             chosen = torch.nonzero(probability[i] >= self.threshold)[:, 0]
             logits = outputs.masks_queries_logits[i, chosen][None]

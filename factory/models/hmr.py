@@ -52,9 +52,13 @@ class Bottleneck(nn.Module):
 class SpinHMR(nn.Module):
     """layers: blocks per stage; width: channels of the first; hidden: of the regressor; crop: input side in px."""
 
+    init_pose: Tensor
+    init_shape: Tensor
+    init_cam: Tensor
+
     def __init__(self, layers: list[int], width: int, hidden: int, crop: int) -> None:
         super().__init__()
-        self.config = {"layers": list(layers), "width": width, "hidden": hidden, "crop": crop}
+        self.config: dict[str, Any] = {"layers": list(layers), "width": width, "hidden": hidden, "crop": crop}
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -85,7 +89,7 @@ class SpinHMR(nn.Module):
         """x (N, 3, crop, crop), ImageNet-normalised RGB -> rotations (N, 24, 3, 3), betas (N, 10), camera (N, 3)."""
         x = self.maxpool(self.bn1(self.conv1(x)).relu())
         for i in range(len(self.config["layers"])):
-            x = getattr(self, f"layer{i + 1}")(x)
+            x = self.get_submodule(f"layer{i + 1}")(x)
         features = self.avgpool(x).flatten(1)
         pose, shape, camera = (
             start.expand(len(x), -1) for start in (self.init_pose, self.init_shape, self.init_cam)

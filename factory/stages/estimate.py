@@ -30,14 +30,14 @@ class Estimate(Stage):
 
     def process(self, records: list[Record]) -> None:
         spec = self.job.stages.estimate
-        images = [record.initial for record in records]
+        images = [record.array("initial") for record in records]
         instances = self.detector.detect(images)
         people = [[i for i in found if i.label == "person"] for found in instances]
         objects = [[i for i in found if i.label == "object"] for found in instances]
         boxes = [np.array([i.bbox for i in some[: spec.max_people]]).reshape(-1, 4) for some in people]
         bodies = self.hmr.estimate(images, boxes)
         for record, seen, things, estimates in zip(records, people, objects, bodies, strict=True):
-            shape = record.initial.shape[:2]
+            shape = record.array("initial").shape[:2]
             record.person_mask, record.object_mask = _union(seen, shape), _union(things, shape)
             scores = [float(i.score) for i in seen]
             record.people = self._people(record, estimates, scores) if estimates else []
@@ -57,7 +57,7 @@ class Estimate(Stage):
         from factory.models.body import spin49
         from factory.models.camera import full_image_K, project, weak_to_transl
 
-        height, width = record.initial.shape[:2]
+        height, width = record.array("initial").shape[:2]
         K = full_image_K(width, height)
         rows = {name: np.stack([estimate[name] for estimate in estimates]) for name in estimates[0]}
         stack = {name: torch.from_numpy(row).to(self.device) for name, row in rows.items()}

@@ -26,7 +26,7 @@ class Refine(Stage):
     def process(self, records: list[Record]) -> None:
         keep = [record for record in records if self._keeps(record)]
         redraw = [record for record in records if not self._keeps(record)]
-        images = self._redraw(redraw) if redraw else []
+        images = list(self._redraw(redraw)) if redraw else []
         for record in keep:
             record.final, record.refined, record.state = record.initial, False, State.OK
         for record, image in zip(redraw, images, strict=True):
@@ -40,8 +40,8 @@ class Refine(Stage):
     def _redraw(self, records: list[Record]) -> np.ndarray:
         spec = self.job.stages.refine
         return self.model.refine(
-            np.stack([record.initial for record in records]),
-            np.stack([record.depth for record in records]),
+            np.stack([record.array("initial") for record in records]),
+            np.stack([record.array("depth") for record in records]),
             [record.prompt for record in records],
             [record.seed_for(self.name) for record in records],
             spec.steps,
@@ -54,4 +54,4 @@ class Refine(Stage):
 
 def human_region(record: Record) -> np.ndarray:
     """(H, W) bool: where the person was or shall be, except behind objects."""
-    return (record.person_mask | record.silhouette) & ~record.object_mask
+    return (record.array("person_mask") | record.array("silhouette")) & ~record.array("object_mask")

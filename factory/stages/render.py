@@ -42,7 +42,7 @@ class Render(Stage):
         spec = self.job.stages.render
         people = [person for record in records for person in record.people]
         owner = np.repeat(np.arange(len(records)), [len(record.people) for record in records])
-        height, width = records[0].object_mask.shape
+        height, width = records[0].array("object_mask").shape
 
         def stack(name: str) -> torch.Tensor:
             return torch.from_numpy(np.stack([getattr(person, name) for person in people])).to(self.device)
@@ -56,7 +56,7 @@ class Render(Stage):
         for i, record in enumerate(records):
             nearest = depth[owner == i].min(0)  # people occlude each other
             record.silhouette = np.isfinite(nearest)
-            record.depth = masked_depth(np.where(record.silhouette, nearest, 0), record.object_mask)
+            record.depth = masked_depth(np.where(record.silhouette, nearest, 0), record.array("object_mask"))
             if inside[owner == i].min() < spec.min_inside:
                 record.reject(Reason.OUT_OF_FRAME, self.name)
             elif record.silhouette.mean() < spec.min_coverage:
