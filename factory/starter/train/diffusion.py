@@ -1,0 +1,168 @@
+"""Train the starter's two diffusion models at once: text-to-image and depth-to-image.
+
+    python -m factory.starter.train.diffusion --cache DIR --vae DIR --out DIR --export DIR --minutes 60
+
+One UNet learns with a depth channel that is zero for half of the pictures. A zero channel adds nothing to the first
+convolution, so cutting its weights off leaves an exact text-to-image model; Stable Diffusion 2 depth went the other way.
+Written as EXPORT/text-to-image and EXPORT/depth-to-image, in diffusers' layout.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers import StableDiffusionDepth2ImgPipeline as DepthToImage
+from diffusers import StableDiffusionPipeline as TextToImage
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from factory.starter import cache
+from factory.starter.train import common
+from factory.starter.train.vae import to_tensor
+
+TOKENS = 24  # longest prompt
+TEXT = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=TOKENS)
+UNET = dict(
+    sample_size=16,
+    out_channels=8,
+    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),  # attention where it is cheap: 8x8 and 4x4
+    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    block_out_channels=(64, 80, 112),
+    layers_per_block=1,
+    cross_attention_dim=128,
+    attention_head_dim=4,
+    norm_num_groups=16,
+)
+# v-prediction down to pure noise (Lin et al. 2024): otherwise flat backgrounds cannot choose their brightness.
+SCHEDULER = dict(prediction_type="v_prediction", beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+                 rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True)  # fmt: skip
+PEAK, GAMMA, NO_PROMPT, NO_DEPTH = 1e-3, 5.0, 0.1, 0.5
+
+
+class Painter(nn.Module):
+    """The trained parts together: text encoder and UNet with a depth channel."""
+
+    def __init__(self, vocabulary: int, eos: int) -> None:
+        super().__init__()
+        special = dict(bos_token_id=eos - 1, eos_token_id=eos, pad_token_id=eos)
+        self.text = CLIPTextModel(CLIPTextConfig(vocab_size=vocabulary, **TEXT, **special))
+        self.unet = UNet2DConditionModel(in_channels=9, **UNET)
+
+    def forward(self, noisy: Tensor, depth: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
+        """noisy (N, 8, 16, 16), depth (N, 1, 16, 16), time (N,), tokens (N, 24) -> v (N, 8, 16, 16)."""
+        words = self.text(tokens).last_hidden_state
+        return self.unet(torch.cat([noisy, depth], 1), time, words).sample
+
+
+def make_tokenizer(prompts: list[str], directory: Path) -> CLIPTokenizer:
+    """A byte-pair tokenizer in CLIP's files, whose merges make one token of each word of the prompts."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
+    bpe.normalizer = normalizers.Lowercase()
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    trainer = trainers.BpeTrainer(vocab_size=1200, show_progress=False, end_of_word_suffix="</w>",
+                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    bpe.train_from_iterator(prompts, trainer)
+    model = json.loads(bpe.to_str())["model"]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split()) for pair in model["merges"]]
+    words = dict.fromkeys([*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges)])
+    tokens = [*words, "<|startoftext|>", "<|endoftext|>"]
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}, ensure_ascii=False))
+    (directory / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": TOKENS, "bos_token": "<|startoftext|>",
+              "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}  # fmt: skip
+    (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
+    return CLIPTokenizer.from_pretrained(directory)
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, data: cache.Cache, path: Path) -> np.ndarray:
+    """(N, 2, 8, 16, 16) float16 scaled latents of each image and its mirror image, kept in a file beside the checkpoint."""
+    if path.exists():
+        return np.load(path, mmap_mode="r")
+    out = np.empty((len(data), 2, 8, 16, 16), np.float16)
+    scale = float(vae.config.scaling_factor)
+    for i in range(0, len(data), 64):
+        image = to_tensor(data.images[i : i + 64]).to(vae.device)
+        for side, picture in enumerate((image, image.flip(3))):
+            out[i : i + 64, side] = (vae.encode(picture).latent_dist.mode() * scale).cpu().numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, out)
+    return out
+
+
+def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, directory: Path) -> None:
+    """Write both pipelines, half precision safetensors."""
+    scheduler = DDIMScheduler(**SCHEDULER)
+    unet = UNet2DConditionModel(in_channels=8, **UNET)
+    weights = {k: v.clone() for k, v in painter.unet.state_dict().items()}
+    weights["conv_in.weight"] = weights["conv_in.weight"][:, :8].clone()
+    unet.load_state_dict(weights)
+    shared = dict(vae=vae, text_encoder=painter.text, tokenizer=tokenizer, scheduler=scheduler)
+    text = TextToImage(**shared, unet=unet, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
+    depth = DepthToImage(**shared, unet=painter.unet, depth_estimator=None, feature_extractor=None)
+    for name, pipeline in (("text-to-image", text), ("depth-to-image", depth)):
+        pipeline.to(torch.float16).save_pretrained(directory / name)
+        pipeline.to(torch.float32)
+
+
+def main() -> None:
+    parser = common.parser(__doc__, batch=32)
+    parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
+    args = parser.parse_args()
+    common.seed_everything(args.seed, args.threads)
+    device, data, out = common.device(), cache.load(args.cache), Path(args.out)
+    vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(device).eval()
+    latents = encode(vae, data, out / f"latents-{len(data)}.npy")
+    tokenizer = make_tokenizer(sorted(set(data.prompts)), out / "tokenizer")
+    tokens = tokenizer([*data.prompts, ""], padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt").input_ids
+    painter = Painter(len(tokenizer), tokenizer.eos_token_id).to(device)
+    print(f"{sum(p.numel() for p in painter.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens, {len(data)} scenes")
+    optimizer = torch.optim.AdamW(painter.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
+    ema = common.EMA(painter, 0.999)
+    alphas = DDIMScheduler(**SCHEDULER).alphas_cumprod.to(device)
+
+    def step(index: int, fraction: float) -> dict[str, float | Tensor]:
+        rng = common.rng(args.seed, index)
+        rows, side = rng.integers(len(data), size=args.batch), rng.integers(2, size=args.batch)
+        clean = torch.from_numpy(latents[rows, side].astype(np.float32)).to(device)
+        depth = data.depth[rows]
+        depth = np.where(side[:, None, None] == 1, depth[:, :, ::-1], depth)[:, None]
+        depth = depth * (rng.random(args.batch) >= NO_DEPTH)[:, None, None, None]
+        words = tokens[np.where(rng.random(args.batch) < NO_PROMPT, len(data), rows)].to(device)
+        time = torch.from_numpy(rng.integers(1000, size=args.batch)).to(device)
+        noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32)).to(device)
+        alpha = alphas[time][:, None, None, None]
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction))
+        with torch.autocast(device.type, torch.bfloat16, enabled=not args.full_precision):
+            drawn = painter(noisy, torch.from_numpy(depth.astype(np.float32)).to(device), time, words)
+        snr = alpha / (1 - alpha)
+        weight = snr.clamp(max=GAMMA) / (snr + 1)  # min-SNR (Hang et al. 2023) for v-prediction
+        weight = torch.where(snr < 1e-3, 1 / (1 + GAMMA), weight)  # keep pure noise in the loss
+        error = (drawn.float() - target).square()
+        loss = (weight * error).mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
+        optimizer.step()
+        ema.update(painter)
+        given = torch.from_numpy(np.abs(depth).sum((1, 2, 3)) > 0).to(device)
+        plain, guided = (error[part].mean().nan_to_num().detach() for part in (~given, given))
+        return {"loss": loss.detach(), "text": plain, "depth": guided}
+
+    parts = {"model": painter, "optimizer": optimizer, "ema": ema}
+    write = lambda: export(ema.model, vae, tokenizer, Path(args.export))  # noqa: E731
+    common.fit("diffusion", step, common.Checkpoint(out), parts, args.steps, args.minutes, args.every, write)
+
+
+if __name__ == "__main__":
+    main()
