@@ -37,6 +37,18 @@ def rng(seed: int, step: int) -> np.random.Generator:
     return np.random.default_rng((seed, step))
 
 
+def sample(images: Tensor, matrix: Tensor, size: int, mode: str = "bilinear", padding: str = "zeros") -> Tensor:
+    """images (N, C, H, W), matrix (N, 2, 3) from output to input coordinates, both -1 ... 1 -> (N, C, size, size).
+
+    The grid is made without `affine_grid`, whose batched product took half the time of drawing a batch on a CPU.
+    """
+    line = (2 * torch.arange(size) + 1) / size - 1
+    x, y = line[None, None, :, None], line[None, :, None, None]
+    column = matrix[:, None, None]
+    grid = column[..., 0] * x + column[..., 1] * y + column[..., 2]
+    return nn.functional.grid_sample(images, grid, mode, padding, align_corners=False)
+
+
 def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
     """images (N, 3, H, W) in [0, 1] -> the same, as a diffusion model might have drawn them: colours shifted in all,
     softened to a lower resolution in half, noise in half, JPEG in a quarter."""

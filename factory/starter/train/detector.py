@@ -57,9 +57,8 @@ def draw(cache: Cache, rng: np.random.Generator, batch: int) -> tuple[Tensor, Te
     shift = torch.from_numpy(rng.normal(0, 0.08, (batch, 2))).float()
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     turn = torch.stack([cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]], -1).view(-1, 2, 3)
-    grid = F.affine_grid(turn, list(images.shape), align_corners=False)
-    images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    maps = F.grid_sample(maps, grid, mode="nearest", padding_mode="border", align_corners=False)
+    images = common.sample(images, turn, images.shape[-1], padding="border")
+    maps = common.sample(maps, turn, maps.shape[-1], mode="nearest", padding="border")
     return common.degrade(images, rng), maps[:, 0].byte()
 
 
