@@ -59,7 +59,7 @@ def run(
     begin, planned = time.monotonic(), plan(job)
     check(job, planned)
     with ExitStack() as stack:
-        if job.engine == "ray" and not units_left(planned):
+        if job.engine == "ray" and units_left(planned):
             from factory.engine import cluster
 
             stack.enter_context(cluster.session(job))  # before the output is touched: it may refuse

@@ -48,12 +48,14 @@ def hold(root: Path) -> Iterator[None]:
         stop, since = threading.Event(), time.time()
 
         def beat() -> None:
-            while True:
-                _write(descriptor, Holder(os.getpid(), socket.gethostname(), since, time.time()))
-                if stop.wait(BEAT):
-                    return
+            _write(descriptor, Holder(os.getpid(), socket.gethostname(), since, time.time()))
 
-        thread = threading.Thread(target=beat, daemon=True)
+        def beats() -> None:
+            while not stop.wait(BEAT):
+                beat()
+
+        beat()
+        thread = threading.Thread(target=beats, daemon=True)
         thread.start()
         try:
             yield

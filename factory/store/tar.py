@@ -33,7 +33,11 @@ def trailer(size: int) -> bytes:
 
 def members(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Names and contents of an archive or a segment. Raises tarfile.ReadError where it is damaged."""
-    with tarfile.open(fileobj=io.BytesIO(data + bytes(2 * BLOCK)), mode="r:", errorlevel=2) as archive:
+    if not data:
+        return
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
         for info in archive:
             stream = archive.extractfile(info)
             yield info.name, stream.read() if stream else b""
+        if data[archive.offset :].strip(b"\0"):  # tarfile takes a damaged header for the end
+            raise tarfile.ReadError(f"damaged header at byte {archive.offset}")

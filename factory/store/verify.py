@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import zipfile
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 from PIL import Image
-from pydantic import ValidationError
 
 from factory.plan import Plan, plan
 from factory.record import State
@@ -146,6 +146,6 @@ def _faults(files: dict[str, bytes], row: dict, planned: Plan) -> list[str]:
                     shapes = {name: arrays[name].shape for name in arrays.files}
                 if shapes != {name: (row["people"], *shape) for name, shape in sample.PERSON.items()}:
                     found.append(f"{ending}: shapes {shapes}")
-        except (ValueError, OSError, ValidationError) as error:
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             found.append(f"{ending}: unreadable ({str(error).splitlines()[0]})")
     return found

@@ -70,7 +70,7 @@ def test_without_extras_a_sample_is_three_files(job, unit):
         (lambda r: setattr(r, "final", None), "no stage made final"),
         (lambda r: setattr(r, "depth", None), "no stage made depth"),
         (lambda r: setattr(r, "final", r.final[:32]), "final image"),
-        (lambda r: setattr(r.people[1], "betas", np.zeros(11)), "betas"),
+        (lambda r: setattr(r.people[0], "betas", np.zeros(11)), "betas"),
         (lambda r: setattr(r.people[0], "transl", np.full(3, np.nan)), "transl is not finite"),
         (lambda r: setattr(r, "pose_score", float("nan")), "JSON"),
     ],
