@@ -68,7 +68,8 @@ def build(directory: str | Path, first_seed: int, count: int) -> None:
     done = len(done_file.read_text().splitlines()) if done_file.exists() else 0
     mode = "r+" if done else "w+"
     arrays = {
-        name: open_memmap(directory / f"{name}.npy", mode, dtype, (count, *shape)) for name, (shape, dtype) in ROWS.items()
+        name: open_memmap(directory / f"{name}.npy", mode, dtype, (count, *shape))
+        for name, (shape, dtype) in ROWS.items()
     }
     world, names = World(), list(ACTIONS)
     with done_file.open("a") as prompts:

@@ -43,9 +43,13 @@ def figures(job: JobSpec) -> dict[str, float | int]:
     after = [iou(b, person) for b, person in zip(body, final, strict=True)]
     found = [record for record in records if record.person_mask is not None and record.person_mask.any()]
     return {
-        "found": len(found) / len(records), "refined": len(refined) / len(records), "follows": float(np.mean(np.array(before) >= 0.5)),
-        "iou_initial": float(np.mean(before)), "iou_final": float(np.mean(after)), "records": len(records),
-    }  # fmt: skip
+        "found": len(found) / len(records),
+        "refined": len(refined) / len(records),
+        "follows": float(np.mean(np.array(before) >= 0.5)),
+        "iou_initial": float(np.mean(before)),
+        "iou_final": float(np.mean(after)),
+        "records": len(records),
+    }
 
 
 def _person(instances: list, size: int) -> np.ndarray:

@@ -12,9 +12,26 @@ from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import HIGH, LOW, key_pose, mirror, to_smpl
 from factory.starter.world.scene import FIRST_OBJECT, World
 
-MPII = ("bicycling", "conditioning exercise", "dancing", "fishing and hunting", "home activities", "home repair", "lawn and garden",
-        "music playing", "occupation", "religious activities", "running", "self care", "sports", "transportation",
-        "volunteer activities", "walking", "water activities", "winter activities")  # fmt: skip
+MPII = (
+    "bicycling",
+    "conditioning exercise",
+    "dancing",
+    "fishing and hunting",
+    "home activities",
+    "home repair",
+    "lawn and garden",
+    "music playing",
+    "occupation",
+    "religious activities",
+    "running",
+    "self care",
+    "sports",
+    "transportation",
+    "volunteer activities",
+    "walking",
+    "water activities",
+    "winter activities",
+)
 SMART = ("high jump", "vault", "pole vault", "diving", "gymnastics on uneven bars", "gymnastics on a balance beam")
 
 
@@ -94,4 +111,6 @@ def test_a_cache_continues_where_it_stopped(tmp_path, world):
     (tmp_path / "parts" / "prompts.jsonl").write_text("".join(lines[:2]))
     cache.build(tmp_path / "parts", 5, 4)
     whole, parts = cache.load(tmp_path / "whole"), cache.load(tmp_path / "parts")
-    assert whole.prompts == parts.prompts and (whole.images == parts.images).all() and (whole.depth == parts.depth).all()
+    assert (
+        whole.prompts == parts.prompts and (whole.images == parts.images).all() and (whole.depth == parts.depth).all()
+    )

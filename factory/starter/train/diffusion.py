@@ -3,7 +3,8 @@
     python -m factory.starter.train.diffusion --cache DIR --vae DIR --out DIR --export DIR --minutes 60
 
 One UNet learns with a depth channel that is zero for half of the pictures. A zero channel adds nothing to the first
-convolution, so cutting its weights off leaves an exact text-to-image model; Stable Diffusion 2 depth went the other way.
+convolution, so cutting its weights off leaves an exact text-to-image model. (Stable Diffusion 2 depth went the other
+way.)
 Written as EXPORT/text-to-image and EXPORT/depth-to-image, in diffusers' layout.
 """
 
@@ -25,11 +26,13 @@ from factory.starter.train import common
 from factory.starter.train.vae import to_tensor
 
 TOKENS = 24  # longest prompt
-TEXT = dict(hidden_size=128, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=TOKENS)
-UNET = dict(
+TEXT = dict(
+    hidden_size=128, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=TOKENS
+)
+UNET = dict(  # attention where it is cheap: at 8x8
     sample_size=16,
     out_channels=8,
-    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),  # attention where it is cheap: 8x8 and 4x4
+    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
     up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     block_out_channels=(64, 80, 112),
     layers_per_block=1,
@@ -38,8 +41,16 @@ UNET = dict(
     norm_num_groups=16,
 )
 # v-prediction down to pure noise (Lin et al. 2024): otherwise flat backgrounds cannot choose their brightness.
-SCHEDULER = dict(prediction_type="v_prediction", beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
-                 rescale_betas_zero_snr=True, timestep_spacing="trailing", clip_sample=False, set_alpha_to_one=True)  # fmt: skip
+SCHEDULER = dict(
+    prediction_type="v_prediction",
+    beta_start=0.00085,
+    beta_end=0.012,
+    beta_schedule="scaled_linear",
+    rescale_betas_zero_snr=True,
+    timestep_spacing="trailing",
+    clip_sample=False,
+    set_alpha_to_one=True,
+)
 PEAK, GAMMA, NO_PROMPT, NO_DEPTH = 1e-3, 5.0, 0.1, 0.5
 
 
@@ -64,9 +75,15 @@ def make_tokenizer(prompts: list[str], directory: Path) -> CLIPTokenizer:
 
     bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix=""))
     bpe.normalizer = normalizers.Lowercase()
-    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    trainer = trainers.BpeTrainer(vocab_size=1200, show_progress=False, end_of_word_suffix="</w>",
-                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet())  # fmt: skip
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200,
+        show_progress=False,
+        end_of_word_suffix="</w>",
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
     bpe.train_from_iterator(prompts, trainer)
     model = json.loads(bpe.to_str())["model"]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -76,15 +93,21 @@ def make_tokenizer(prompts: list[str], directory: Path) -> CLIPTokenizer:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}, ensure_ascii=False))
     (directory / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{a} {b}\n" for a, b in merges))
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": TOKENS, "bos_token": "<|startoftext|>",
-              "eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}  # fmt: skip
+    config = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": TOKENS,
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": "<|endoftext|>",
+    }
     (directory / "tokenizer_config.json").write_text(json.dumps(config, indent=2))
     return CLIPTokenizer.from_pretrained(directory)
 
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, data: cache.Cache, path: Path) -> np.ndarray:
-    """(N, 2, 8, 16, 16) float16 scaled latents of each image and its mirror image, kept in a file beside the checkpoint."""
+    """(N, 2, 8, 16, 16) float16 scaled latents of each image and its mirror image, kept in a file."""
     if path.exists():
         return np.load(path, mmap_mode="r")
     out = np.empty((len(data), 2, 8, 16, 16), np.float16)
@@ -122,9 +145,12 @@ def main() -> None:
     vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(device).eval()
     latents = encode(vae, data, out / f"latents-{len(data)}.npy")
     tokenizer = make_tokenizer(sorted(set(data.prompts)), out / "tokenizer")
-    tokens = tokenizer([*data.prompts, ""], padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt").input_ids
+    tokens = tokenizer(
+        [*data.prompts, ""], padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt"
+    ).input_ids
     painter = Painter(len(tokenizer), tokenizer.eos_token_id).to(device)
-    print(f"{sum(p.numel() for p in painter.parameters()) / 1e6:.2f} M parameters, {len(tokenizer)} tokens, {len(data)} scenes")
+    millions = sum(p.numel() for p in painter.parameters()) / 1e6
+    print(f"{millions:.2f} M parameters, {len(tokenizer)} tokens, {len(data)} scenes")
     optimizer = torch.optim.AdamW(painter.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
     ema = common.EMA(painter, 0.999)
     alphas = DDIMScheduler(**SCHEDULER).alphas_cumprod.to(device)

@@ -2,7 +2,8 @@
 
     python -m factory.starter.train.vae --cache DIR --out DIR --export DIR --minutes 20
 
-Few channels at full resolution keep it cheap on a CPU. GroupNorm has two groups: one per channel would erase flat colour.
+Few channels at full resolution keep it cheap on a CPU. GroupNorm has two groups: one per channel would erase flat
+colour.
 """
 
 from __future__ import annotations

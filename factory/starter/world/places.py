@@ -54,7 +54,10 @@ def paint(place: Place, rays: np.ndarray, eye: np.ndarray, rng: np.random.Genera
     floor = to_floor < to_wall
     hit = eye + rays * np.where(floor, to_floor, 0)[..., None]
     turn = rng.uniform(0, np.pi)
-    u, v = hit[..., 0] * np.cos(turn) + hit[..., 2] * np.sin(turn), hit[..., 2] * np.cos(turn) - hit[..., 0] * np.sin(turn)
+    u, v = (
+        hit[..., 0] * np.cos(turn) + hit[..., 2] * np.sin(turn),
+        hit[..., 2] * np.cos(turn) - hit[..., 0] * np.sin(turn),
+    )
     mix = {
         "plain": lambda: np.zeros_like(u),
         "checker": lambda: (np.floor(u / 0.8) + np.floor(v / 0.8)) % 2,
@@ -71,7 +74,9 @@ def paint(place: Place, rays: np.ndarray, eye: np.ndarray, rng: np.random.Genera
         behind = _mix(place.back, place.back2, pattern.astype(float))
     else:
         phases = rng.uniform(0, 6.28, 3)
-        hills = 4.5 + sum(a * np.sin(along / w + p) for a, w, p in zip((1.6, 0.9, 0.5), (11, 5, 2.3), phases, strict=True))
+        hills = 4.5 + sum(
+            a * np.sin(along / w + p) for a, w, p in zip((1.6, 0.9, 0.5), (11, 5, 2.3), phases, strict=True)
+        )
         climb = np.clip(rays[..., 1] / np.linalg.norm(rays[..., ::2], axis=-1) * 2.5, 0, 1)
         behind = np.where((height < hills)[..., None], np.array(place.back), _mix(place.back2, place.sky, climb))
     colour = np.where(floor[..., None], colour, behind) + tint

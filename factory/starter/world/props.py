@@ -53,7 +53,15 @@ class Setting:
 
 
 BRIGHT = np.array(
-    [[0.85, 0.2, 0.15], [0.95, 0.75, 0.1], [0.1, 0.45, 0.8], [0.15, 0.6, 0.3], [0.9, 0.9, 0.9], [0.25, 0.25, 0.3], [0.6, 0.3, 0.65]]
+    [
+        [0.85, 0.2, 0.15],
+        [0.95, 0.75, 0.1],
+        [0.1, 0.45, 0.8],
+        [0.15, 0.6, 0.3],
+        [0.9, 0.9, 0.9],
+        [0.25, 0.25, 0.3],
+        [0.6, 0.3, 0.65],
+    ]
 )
 WOOD = np.array([[0.55, 0.36, 0.2], [0.7, 0.52, 0.3], [0.4, 0.26, 0.16]])
 METAL = np.array([[0.6, 0.62, 0.65], [0.35, 0.36, 0.4], [0.8, 0.8, 0.82]])
@@ -80,7 +88,9 @@ def _local(setting: Setting, *meshes: trimesh.Trimesh) -> trimesh.Trimesh:
     return mesh
 
 
-def _through_hands(setting: Setting, before: float, after: float, radius: float, direction: np.ndarray) -> trimesh.Trimesh:
+def _through_hands(
+    setting: Setting, before: float, after: float, radius: float, direction: np.ndarray
+) -> trimesh.Trimesh:
     centre = setting.mid(HANDS)
     direction = direction / np.linalg.norm(direction)
     return _rod(centre - before * direction, centre + after * direction, radius)
@@ -94,9 +104,22 @@ def _bicycle(s: Setting) -> trimesh.Trimesh:
         wheel.apply_transform(trimesh.transformations.rotation_matrix(np.pi / 2, [0, 1, 0]))
         wheel.apply_translation([0, 0.34, z])
         wheels.append(wheel)
-    p = {"crank": (0, 0.32, 0.0), "seat": (0, seat, -0.08), "bar": (0, seat + 0.12, 0.48), "front": (0, 0.34, 0.55), "back": (0, 0.34, -0.5)}
+    p = {
+        "crank": (0, 0.32, 0.0),
+        "seat": (0, seat, -0.08),
+        "bar": (0, seat + 0.12, 0.48),
+        "front": (0, 0.34, 0.55),
+        "back": (0, 0.34, -0.5),
+    }
     points = {k: np.array(v) for k, v in p.items()}
-    pairs = [("crank", "seat"), ("crank", "bar"), ("seat", "bar"), ("bar", "front"), ("back", "crank"), ("back", "seat")]
+    pairs = [
+        ("crank", "seat"),
+        ("crank", "bar"),
+        ("seat", "bar"),
+        ("bar", "front"),
+        ("back", "crank"),
+        ("back", "seat"),
+    ]
     rods = [_rod(points[a], points[b], 0.022) for a, b in pairs]
     rods.append(_rod(points["bar"] - [0.22, 0, 0], points["bar"] + [0.22, 0, 0], 0.018))
     return _local(s, *wheels, *rods)
@@ -140,12 +163,16 @@ def _guitar(s: Setting) -> trimesh.Trimesh:
 
 def _panel(s: Setting) -> trimesh.Trimesh:
     x = s.rng.choice([-1, 1]) * s.rng.uniform(0.25, 0.7)
-    return _local(s, _box((s.rng.uniform(0.4, 0.9), s.rng.uniform(1.0, 1.8), 0.08), np.array([x, 0.8, s.rng.uniform(0.45, 0.7)])))
+    return _local(
+        s, _box((s.rng.uniform(0.4, 0.9), s.rng.uniform(1.0, 1.8), 0.08), np.array([x, 0.8, s.rng.uniform(0.45, 0.7)]))
+    )
 
 
 def _mirror(s: Setting) -> trimesh.Trimesh:
     x = s.rng.choice([-1, 1]) * s.rng.uniform(0.45, 0.75)
-    return _local(s, _rod(np.array([x, 0, 0.3]), np.array([x, 1.1, 0.3]), 0.03), _box((0.45, 0.6, 0.04), np.array([x, 1.35, 0.3])))
+    return _local(
+        s, _rod(np.array([x, 0, 0.3]), np.array([x, 1.1, 0.3]), 0.03), _box((0.45, 0.6, 0.04), np.array([x, 1.35, 0.3]))
+    )
 
 
 def _carried_box(s: Setting) -> trimesh.Trimesh:
@@ -219,7 +246,11 @@ def _vault_pole(s: Setting) -> trimesh.Trimesh:
 def _springboard(s: Setting) -> trimesh.Trimesh:
     height = s.rng.uniform(0.6, 1.2)
     z = -s.rng.uniform(1.0, 1.4)
-    return _local(s, _box((0.5, 0.06, 1.6), np.array([0, height, z])), _box((0.3, height, 0.3), np.array([0, height / 2, z - 0.6])))
+    return _local(
+        s,
+        _box((0.5, 0.06, 1.6), np.array([0, height, z])),
+        _box((0.3, height, 0.3), np.array([0, height / 2, z - 0.6])),
+    )
 
 
 def _uneven_bars(s: Setting) -> trimesh.Trimesh:

@@ -25,17 +25,46 @@ SUPERSAMPLING = 2
 MAX_PEOPLE = 3
 FIRST_OBJECT = 10  # instance ids: 0 background, 1.. people, FIRST_OBJECT.. objects
 # lowest point of the body above the ground, metres, by what carries it
-SUPPORT = {"ground": (0, 0), "seat": (0, 0), "saddle": (0.3, 0.4), "air": (0.5, 1.2), "over_bar": (0.5, 0.9), "hands_on": (0.85, 1.0),
-           "beam": (0.5, 0.8), "hands_hang": (0.25, 0.7)}  # fmt: skip
+SUPPORT = {
+    "ground": (0, 0),
+    "seat": (0, 0),
+    "saddle": (0.3, 0.4),
+    "air": (0.5, 1.2),
+    "over_bar": (0.5, 0.9),
+    "hands_on": (0.85, 1.0),
+    "beam": (0.5, 0.8),
+    "hands_hang": (0.25, 0.7),
+}
 
-DESCRIPTIONS = ("a photo of", "a nice photo of", "a high resolution photo of", "a pretty picture of", "an eye level shot of",
-                "a full body photo of", "a full body shot of", "a full shot of", "a pretty photo of")  # fmt: skip
+DESCRIPTIONS = (
+    "a photo of",
+    "a nice photo of",
+    "a high resolution photo of",
+    "a pretty picture of",
+    "an eye level shot of",
+    "a full body photo of",
+    "a full body shot of",
+    "a full shot of",
+    "a pretty photo of",
+)
 # subject: (people, first shape coefficients: size and build, hair)
 SUBJECTS = {
-    "a person": "any", "an athlete": "any", "a woman": "woman", "a man": "man", "a child": "child", "an old person": "old",
-    "a teenager": "teenager", "a young person": "any", "women": "woman", "men": "man", "children": "child",
-    "several people": "any", "multiple people": "any", "some people": "any", "a group of people": "any",
-}  # fmt: skip
+    "a person": "any",
+    "an athlete": "any",
+    "a woman": "woman",
+    "a man": "man",
+    "a child": "child",
+    "an old person": "old",
+    "a teenager": "teenager",
+    "a young person": "any",
+    "women": "woman",
+    "men": "man",
+    "children": "child",
+    "several people": "any",
+    "multiple people": "any",
+    "some people": "any",
+    "a group of people": "any",
+}
 PLURAL = ("women", "men", "children", "several people", "multiple people", "some people", "a group of people")
 
 
@@ -73,7 +102,9 @@ class World:
         path = resolve(body_path)
         self.body = BodyModel(path)
         with np.load(path) as stored:
-            self.wardrobe = Wardrobe(stored["part_labels"], stored["part_names"].tolist(), stored["v_template"].astype(np.float32))
+            self.wardrobe = Wardrobe(
+                stored["part_labels"], stored["part_names"].tolist(), stored["v_template"].astype(np.float32)
+            )
 
     @cached_property
     def _faces(self) -> np.ndarray:
@@ -111,14 +142,24 @@ class World:
         pose[:, 0] = matrix_to_axis_angle(root).numpy()
         transl = (rest_pelvis + shift - eye) @ rotation.T - rest_pelvis
         return Sample(
-            image, prompt, name, pose.reshape(count, 72).astype(np.float32), betas.astype(np.float32), transl.astype(np.float32),
-            K.astype(np.float32), instances, [p.label for p in props], depth,
-        )  # fmt: skip
+            image,
+            prompt,
+            name,
+            pose.reshape(count, 72).astype(np.float32),
+            betas.astype(np.float32),
+            transl.astype(np.float32),
+            K.astype(np.float32),
+            instances,
+            [p.label for p in props],
+            depth,
+        )
 
     def _pose(self, pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         full = torch.from_numpy(pose.reshape(len(pose), 72)).float()
         with torch.no_grad():
-            vertices, joints = self.body(full[:, :3], full[:, 3:], torch.from_numpy(betas).float(), torch.zeros(len(pose), 3))
+            vertices, joints = self.body(
+                full[:, :3], full[:, 3:], torch.from_numpy(betas).float(), torch.zeros(len(pose), 3)
+            )
         return vertices.numpy().astype(float), joints.numpy().astype(float)
 
     @staticmethod
@@ -141,7 +182,10 @@ class World:
         big = torch.from_numpy(np.diag([SUPERSAMPLING, SUPERSAMPLING, 1.0]) @ K).float()
         sun = _unit(np.array([rng.normal(0, 0.7), rng.uniform(0.7, 1.6), 0]) + 0.8 * _unit(eye * [1, 0, 1]))
         parts = [(v, self._faces, c, 1 + i) for i, (v, c) in enumerate(zip(vertices, dressed, strict=True))]
-        parts += [(p.vertices, p.faces, np.tile(p.colour, (len(p.vertices), 1)), FIRST_OBJECT + j) for j, p in enumerate(props)]
+        parts += [
+            (p.vertices, p.faces, np.tile(p.colour, (len(p.vertices), 1)), FIRST_OBJECT + j)
+            for j, p in enumerate(props)
+        ]
         start = np.cumsum([0] + [len(p[0]) for p in parts])
         points = np.concatenate([p[0] for p in parts])
         faces = torch.from_numpy(np.concatenate([p[1] + s for p, s in zip(parts, start, strict=False)])).long()
@@ -172,7 +216,11 @@ class World:
         image = _shrink(np.clip(image, 0, 1)) * 255 + 0.5
         instances = instances[1::SUPERSAMPLING, 1::SUPERSAMPLING]
         people = (instances > 0) & (instances < FIRST_OBJECT)
-        return image.astype(np.uint8), instances, np.where(people, depth[1::SUPERSAMPLING, 1::SUPERSAMPLING], 0).astype(np.float32)
+        return (
+            image.astype(np.uint8),
+            instances,
+            np.where(people, depth[1::SUPERSAMPLING, 1::SUPERSAMPLING], 0).astype(np.float32),
+        )
 
 
 def _shape(kind: str, rng: np.random.Generator) -> np.ndarray:
