@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from factory.errors import UserError
-from factory.record import Record, State
+from factory.record import Record
 from factory.stages.base import Stage
 
 
 class Refine(Stage):
-    """Fills `final` and `refined`; the record is then ok."""
+    """Fills `final` and `refined`. The record stays active: it is ok once its sample is written."""
 
     name = "refine"
 
@@ -28,9 +28,9 @@ class Refine(Stage):
         redraw = [record for record in records if not self._keeps(record)]
         images = list(self._redraw(redraw)) if redraw else []
         for record in keep:
-            record.final, record.refined, record.state = record.initial, False, State.OK
+            record.final, record.refined = record.initial, False
         for record, image in zip(redraw, images, strict=True):
-            record.final, record.refined, record.state = image, True, State.OK
+            record.final, record.refined = image, True
 
     def _keeps(self, record: Record) -> bool:
         """Easy poses came out right the first time: a job may keep their image as it is."""
