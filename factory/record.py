@@ -19,7 +19,7 @@ import numpy as np
 class State(StrEnum):
     """Where a record stands. Every planned record ends as ok, rejected or failed."""
 
-    PENDING = "pending"
+    PENDING = "pending"  # on its way: every stage may still reject it
     OK = "ok"
     REJECTED = "rejected"
     FAILED = "failed"

@@ -20,9 +20,9 @@ def run(spec, *records):
     return Refine(spec)(Unit(0, 0, list(records))).records
 
 
-def test_every_record_is_redrawn_and_ok(job):
+def test_every_record_is_redrawn(job):
     for done in run(job(), rendered(0), rendered(1)):
-        assert (done.state, done.refined) == ("ok", True)
+        assert (done.active, done.refined) == (True, True)
         assert done.final.shape == (SIZE, SIZE, 3) and done.final.dtype == np.uint8
         assert not np.array_equal(done.final, done.initial)
 
@@ -33,7 +33,7 @@ def test_easy_records_that_are_kept_keep_their_image(job):
     scores = [40.0, 30.0, 20.0, 50.0]
     done = run(spec, *(rendered(i, pose_score=score) for i, score in enumerate(scores)))
     assert [r.refined for r in done] == [True, False, False, True]
-    assert all(r.state == "ok" for r in done)
+    assert all(r.active for r in done)
     assert np.array_equal(done[1].final, done[1].initial) and np.array_equal(done[2].final, done[2].initial)
     alone = run(spec, rendered(3, pose_score=50.0))[0]
     assert np.abs(alone.final.astype(int) - done[3].final).max() <= 1
@@ -46,7 +46,7 @@ def test_otherwise_easy_ones_that_get_here_are_redrawn(job, easy):
 
 def test_an_empty_depth_fails_one_record_only(job):
     done = run(job(), rendered(0), rendered(1, depth=np.zeros((SIZE, SIZE), np.float32)))
-    assert [r.state for r in done] == ["ok", "failed"]
+    assert [r.state for r in done] == ["pending", "failed"]
     assert done[1].error == "ValueError: empty depth map" and done[1].final is None
 
 
