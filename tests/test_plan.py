@@ -71,7 +71,8 @@ def test_seeds_stay_what_they_were(values):
 
 
 def test_prompts_draw_from_every_list(values):
-    prompts = {"template": "{person} {action}, {person} {{sic}}", "person": ["a man", "a child"], "action": ["x", "y", "z"]}
+    lists = {"person": ["a man", "a child"], "action": ["x", "y", "z"]}
+    prompts = {"template": "{person} {action}, {person} {{sic}}", **lists}
     planned = make(values, prompts=prompts, records=600, unit_size=2, samples_per_shard=4)
     drawn = [planned.record(i).prompt for i in range(600)]
     assert set(drawn) == {f"{p} {a}, {p} {{sic}}" for p in ("a man", "a child") for a in "xyz"}
@@ -79,7 +80,8 @@ def test_prompts_draw_from_every_list(values):
 
 
 @pytest.mark.parametrize(
-    "template", ["{place}", "{action.__class__}", "{action[0]}", "{}", "{0}", "{action!r}", "{action:>9}", "{action", "}"]
+    "template",
+    ["{place}", "{action.__class__}", "{action[0]}", "{}", "{0}", "{action!r}", "{action:>9}", "{action", "}"],
 )
 def test_a_template_names_lists_and_nothing_else(values, template):
     with pytest.raises(UserError, match=r"prompts\.template"):

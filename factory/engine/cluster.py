@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -73,7 +73,7 @@ def session(job: JobSpec) -> Iterator[None]:
 
 
 def compute(
-    plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]], on_isolate: Callable[[Unit], None]
+    plan: Plan, stages: list[type[Stage]], ids: Iterable[tuple[int, int]], on_isolate: Callable[[Unit], None]
 ) -> Iterator[tuple[int, int, Part]]:
     """(shard, index, part) of each unit asked for, once each, as they come.
 
@@ -143,9 +143,19 @@ def _stream(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -
             max_restarts=-1,
             max_task_retries=1,  # for ever by default: a record that kills its process would
         )
-    for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
-        for i, (shard, index) in enumerate(rows["id"].to_pylist()):
-            yield shard, index, Part(rows["tar"][i].as_py(), rows["rows"][i].as_py())
+    try:
+        for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+            for i, (shard, index) in enumerate(rows["id"].to_pylist()):
+                yield shard, index, Part(rows["tar"][i].as_py(), rows["rows"][i].as_py())
+    except ray.exceptions.RayActorError as error:  # a lost unit is no error here, so this is a worker that cannot start
+        raise _setup_error(error) from error
+
+
+def _setup_error(error: Exception) -> Exception:
+    """What the stage's setup raised; Ray hands over its text alone."""
+    last = str(error).rstrip().splitlines()[-1]
+    ours = f"{UserError.__module__}.{UserError.__qualname__}: "
+    return UserError(last.removeprefix(ours)) if last.startswith(ours) else RuntimeError(f"a worker cannot start: {last}")
 
 
 def _configure(context, job: JobSpec, stages: list[type[Stage]]) -> None:

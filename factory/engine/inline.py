@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from factory.engine.worker import Worker
 from factory.plan import Plan
@@ -10,7 +10,7 @@ from factory.stages.base import Stage
 from factory.store.part import Part, pack
 
 
-def compute(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:
+def compute(plan: Plan, stages: list[type[Stage]], ids: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:
     """(shard, index, part) of each unit asked for."""
     workers = [Worker(stage, plan.job) for stage in stages]
     for shard, index in ids:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Literal
 
 from factory.job import JobSpec
@@ -64,21 +66,22 @@ def run(
 
             stack.enter_context(cluster.session(job))  # before the output is touched: it may refuse
         ledger = stack.enter_context(open_ledger(job, planned))
-        missing = ledger.missing()
+        left = planned.units - ledger.units_found
 
         def tell(kind: Kind, message: str, units: int = 0, states: Counter = NONE, reasons: Counter = NONE) -> None:
             count = planned.records, planned.units, units, states.total()
             on_event(Event(kind, message, *count, dict(states), dict(reasons)))
 
-        tell("resumed", _resumed(ledger, missing), ledger.units_found, ledger.states, ledger.reasons)
-        parts = _compute(planned, stages or default_stages(), missing, lambda unit: tell("isolating", _isolating(unit)))
-        for shard, index, part in parts if missing else ():
+        tell("resumed", _resumed(ledger, left), ledger.units_found, ledger.states, ledger.reasons)
+        isolating = partial(tell, "isolating")
+        parts = _compute(planned, stages or default_stages(), ledger.missing(), isolating) if left else ()
+        for shard, index, part in parts:
             states, reasons = ledger.commit(shard, index, part)
             tell("unit", f"unit {index} of shard {shard} done", 1, states, reasons)
             if ledger.seal(shard):
                 tell("sealed", f"shard {planned.shard_name(shard)} sealed")
     return Summary(
-        job.output, planned.records, ledger.units_found, len(missing), planned.shards,
+        job.output, planned.records, ledger.units_found, left, planned.shards,
         dict(ledger.states), dict(ledger.reasons), time.monotonic() - begin,
     )  # fmt: skip
 
@@ -94,25 +97,25 @@ def default_stages() -> list[type[Stage]]:
 
 
 def _compute(
-    planned: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]], on_isolate: Callable[[Unit], None]
+    planned: Plan, stages: list[type[Stage]], ids: Iterator[tuple[int, int]], isolating: Callable[[str], None]
 ) -> Iterator[tuple[int, int, Part]]:
     if planned.job.engine == "ray":
         from factory.engine import cluster
 
-        return cluster.compute(planned, stages, ids, on_isolate)
+        return cluster.compute(planned, stages, ids, lambda unit: isolating(_isolating(unit)))
     from factory.engine import inline
 
     return inline.compute(planned, stages, ids)
 
 
-def _resumed(ledger: Ledger, missing: list[tuple[int, int]]) -> str:
+def _resumed(ledger: Ledger, left: int) -> str:
     if not ledger.units_found:
-        return f"{ledger.plan.units} units to do"
-    if not missing:
-        return f"all {ledger.plan.units} units are done"
-    names = ", ".join(f"{shard}/{index}" for shard, index in missing[:8]) + (", ..." if len(missing) > 8 else "")
+        return f"{left} units to do"
+    if not left:
+        return f"all {ledger.units_found} units are done"
+    names = ", ".join(f"{shard}/{index}" for shard, index in islice(ledger.missing(), 8)) + ", ..." * (left > 8)
     found = f"{ledger.units_found} of {ledger.plan.units} units found"
-    return f"resumed: {found}; doing the other {len(missing)} (shard/unit {names})"
+    return f"resumed: {found}; doing the other {left} (shard/unit {names})"
 
 
 def _isolating(unit: Unit) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from pydantic import ValidationError
 
@@ -13,6 +14,7 @@ from factory.store.fs import Files, LocalFiles
 
 JOB, REPORT = "job.json", "report.html"
 PARTS = "parts/"
+PART_INDEX = re.compile(PARTS + r"(\d{6,})/(\d{6,})\.parquet")
 
 # What may differ between two runs of one data set: where it lies, and who computes it. `cpus` and `device` may not:
 # the number of threads and the kind of processor change the order of sums, hence the last bits, hence the bytes.
@@ -32,10 +34,12 @@ def shard_names(plan: Plan, shard: int) -> tuple[str, str]:
 
 def found(plan: Plan, sizes: dict[str, int]) -> tuple[set[int], dict[int, set[int]]]:
     """Sealed shards, and committed units of the others, among the objects of a data set."""
-    sealed = {shard for shard in range(plan.shards) if shard_names(plan, shard)[1] in sizes}
+    shard_index = re.compile(re.escape(plan.job.name) + r"-(\d{6,})\.parquet")
+    sealed = {int(match[1]) for match in map(shard_index.fullmatch, sizes) if match and int(match[1]) < plan.shards}
     parts: dict[int, set[int]] = {}
-    for shard, index in plan.ids():
-        if shard not in sealed and part_names(shard, index)[1] in sizes:
+    for match in filter(None, map(PART_INDEX.fullmatch, sizes)):
+        shard, index = int(match[1]), int(match[2])
+        if shard not in sealed and shard < plan.shards and index < plan.units_in(shard):
             parts.setdefault(shard, set()).add(index)
     return sealed, parts
 

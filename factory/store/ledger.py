@@ -46,11 +46,11 @@ class Ledger:
         self.states: Counter[str] = Counter()  # of all that is committed
         self.reasons: Counter[str] = Counter()
         self._recover()
-        self.units_found = plan.units - len(self.missing())
+        self.units_found = sum(map(plan.units_in, self.sealed)) + sum(map(len, self._parts.values()))
 
-    def missing(self) -> list[tuple[int, int]]:
+    def missing(self) -> Iterator[tuple[int, int]]:
         """(shard, index) of the units still to do, in order."""
-        return [(s, u) for s, u in self.plan.ids() if s not in self.sealed and u not in self._parts.get(s, ())]
+        return ((s, u) for s, u in self.plan.ids() if s not in self.sealed and u not in self._parts.get(s, ()))
 
     def commit(self, shard: int, index: int, part: Part) -> tuple[Counter[str], Counter[str]]:
         """Make a unit's part durable. Returns its records by state, and its rejected ones by reason."""

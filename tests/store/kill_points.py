@@ -58,14 +58,18 @@ def exit_code(work: Callable[[], object]) -> int:
 def watch(before: Callable[[str], None], after: Callable[[str], None]) -> None:
     """Call these around every operation that changes the disk."""
     for name in OPERATIONS:
+        setattr(os, name, watched(name, getattr(os, name), before, after))
 
-        def watched(*args, real=getattr(os, name), name=name, **kwargs):
-            before(name)
-            result = real(*args, **kwargs)
+
+def watched(name: str, real: Callable, before: Callable[[str], None], after: Callable[[str], None]) -> Callable:
+    def call(*args, **kwargs):
+        before(name)
+        try:
+            return real(*args, **kwargs)
+        finally:
             after(name)
-            return result
 
-        setattr(os, name, watched)
+    return call
 
 
 def record(job: JobSpec, path: Path) -> None:

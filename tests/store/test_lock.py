@@ -12,7 +12,13 @@ import pytest
 from factory.errors import UserError
 from factory.store import lock
 
-HOLD = "import sys, pathlib; from factory.store.lock import hold\nwith hold(pathlib.Path(sys.argv[1])): print('held', flush=True); input()"
+HOLD = """
+import sys, pathlib
+from factory.store.lock import hold
+with hold(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    input()
+"""
 
 
 @pytest.fixture
@@ -28,7 +34,8 @@ def other(tmp_path):
 
 def test_a_live_run_is_refused_and_named(tmp_path, other):
     assert lock.holder(tmp_path).pid == other.pid
-    with pytest.raises(UserError, match=f"in use by process {other.pid} on {socket.gethostname()}"), lock.hold(tmp_path):
+    who = f"in use by process {other.pid} on {socket.gethostname()}"
+    with pytest.raises(UserError, match=who), lock.hold(tmp_path):
         pass
     other.communicate("\n")
     assert lock.holder(tmp_path) is None

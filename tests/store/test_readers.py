@@ -46,7 +46,8 @@ def test_webdataset(job, shards, keys):
 
     samples = list(webdataset.WebDataset(shards, shardshuffle=False, nodesplitter=None))
     assert [sample["__key__"] for sample in samples] == keys
-    assert {frozenset(k for k in sample if not k.startswith("__")) for sample in samples} == {frozenset(extensions(job))}
+    fields = {frozenset(name for name in sample if not name.startswith("__")) for sample in samples}
+    assert fields == {frozenset(extensions(job))}
     decoded = next(iter(webdataset.WebDataset(shards, shardshuffle=False).decode("rgb8")))
     assert decoded["jpg"].shape == (64, 64, 3) and decoded["depth.npy"].shape == (64, 64)
     assert decoded["json"]["key"] == keys[0]
@@ -57,7 +58,7 @@ def test_hugging_face_datasets(job, shards, keys, tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets", reason="the extra 'test' is not installed")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
     datasets.disable_progress_bars()
-    loaded = datasets.load_dataset("webdataset", data_files={"train": shards}, cache_dir=str(tmp_path / "cache"))["train"]
+    loaded = datasets.load_dataset("webdataset", data_files=shards, cache_dir=str(tmp_path / "cache"))["train"]
     assert list(loaded["__key__"]) == keys
     assert set(loaded.features) - {"__key__", "__url__"} == set(extensions(job))
     for row in loaded:

@@ -1,0 +1,126 @@
+"""On a real Ray: the same bytes as inline, whoever is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factory.engine import cluster
+from factory.engine.run import run
+from factory.errors import UserError
+from factory.job import JobSpec
+from factory.store.ledger import read_index
+from factory.store.verify import verify
+from tests.engine.stages import STAGES, Depth, Draw, Finish, People, Poison, Victim
+from tests.engine.test_inline import drive
+from tests.store.conftest import tree
+
+
+@pytest.fixture(scope="module")
+def ray_session() -> Iterator[None]:
+    """One Ray for the tests of this file: starting one takes seconds."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_worker_niceness"] = "0"  # by default its workers step back behind whatever else the machine does
+    import ray
+
+    ray.init(address="local", num_cpus=8, num_gpus=0, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def on_ray(job: JobSpec, tmp_path: Path) -> JobSpec:
+    return job.model_copy(update={"engine": "ray", "output": str(tmp_path / "ray")})
+
+
+def with_workers(job: JobSpec, stage: str, **changes: object) -> JobSpec:
+    stages = job.model_dump()["stages"]
+    stages[stage].update(changes)
+    return JobSpec.model_validate({**job.model_dump(), "stages": stages})
+
+
+def test_ray_and_inline_give_the_same_bytes(job, on_ray, ray_session, monkeypatch):
+    """With two workers to a stage, units come in any order; two waves, of which the second is short."""
+    monkeypatch.setattr(cluster, "WAVE", 4)
+    run(job, STAGES)
+    kinds = []
+    summary = run(with_workers(on_ray, "generate", workers=2), STAGES, lambda event: kinds.append(event.kind))
+    assert summary.states == {"ok": 17, "rejected": 4, "failed": 1}
+    assert sorted(kinds) == ["resumed"] + ["sealed"] * 3 + ["unit"] * 6
+    assert tree(on_ray.output) == tree(job.output)
+
+
+def test_actor_killed_in_mid_run(job, on_ray, ray_session):
+    """Its unit is done again by a new process; nothing is lost, nothing comes twice."""
+    on_ray, job = (j.model_copy(update={"records": 61}) for j in (on_ray, job))
+    run(job, STAGES)
+    pids = []
+
+    def kill_once(event) -> None:
+        if event.kind == "unit" and not pids:
+            calls = Path(on_ray.output + ".calls")
+            pids.append(int(max(calls.iterdir(), key=lambda path: path.stat().st_mtime_ns).suffix[1:]))
+            os.kill(pids[0], signal.SIGKILL)
+
+    summary = run(on_ray, [Draw, People, Victim, Finish], kill_once)
+    assert summary.states == {"ok": 48, "rejected": 12, "failed": 1}
+    used = {int(path.suffix[1:]) for path in Path(on_ray.output + ".calls").iterdir()}
+    assert pids[0] in used and len(used) > 1
+    assert tree(on_ray.output) == tree(job.output) and verify(on_ray.output).ok
+
+
+def test_a_record_that_kills_its_worker_fails_alone(job, on_ray, ray_session):
+    run(job, STAGES)
+    kinds = []
+    run(on_ray, [Draw, People, Poison, Finish], lambda event: kinds.append(event.kind))
+    assert kinds.count("isolating") == 1 and kinds.count("unit") == 6
+    good, rows = (read_index(j.output).to_pylist() for j in (job, on_ray))
+    found = rows.pop(5)
+    told = [found[name] for name in ("state", "stage", "error", "attempts")]
+    assert told == ["failed", "render", "its worker died", 4]
+    good.pop(5)
+    for row in good + rows:
+        del row["offset"], row["size"]
+    assert rows == good
+    assert verify(on_ray.output).ok
+
+
+class NoWeights(Depth):
+    def setup(self) -> None:
+        raise UserError("stages.render.model: not there")
+
+
+def test_a_stage_that_cannot_be_set_up_stops_the_run(on_ray, ray_session):
+    with pytest.raises(UserError, match="not there"):
+        run(on_ray, [Draw, People, NoWeights, Finish])
+    assert not list(Path(on_ray.output).glob("parts"))
+
+
+@pytest.mark.parametrize(("changes", "words"), [({"gpus": 0.5}, "0.5 GPUs"), ({"cpus": 1000}, "CPUs")])
+def test_more_than_there_is_is_refused_before_anything_is_touched(on_ray, ray_session, changes, words):
+    with pytest.raises(UserError, match=words):
+        run(with_workers(on_ray, "refine", **changes), STAGES)
+    assert not Path(on_ray.output).exists()
+
+
+def test_a_cluster_that_does_not_answer(on_ray):
+    import ray
+
+    ray.shutdown()  # last in this file but one: the session is over
+    with pytest.raises(UserError, match="ray_address: no cluster answers"):
+        run(on_ray.model_copy(update={"ray_address": "127.0.0.1:9"}), STAGES)
+    assert not Path(on_ray.output).exists()
+
+
+def test_driver_killed_under_ray(job, on_ray):
+    """A Ray of its own in each process, gone with it."""
+    run(job, STAGES)
+    assert drive(on_ray, random.Random(3).randint(2, 4))[0] == "resumed 6 units to do\n"
+    summary = run(on_ray, STAGES)
+    assert 1 <= summary.units_found < 6
+    assert tree(on_ray.output) == tree(job.output) and verify(on_ray.output).ok

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from factory.engine.run import run
+from factory.errors import UserError
+from factory.job import JobSpec
+from factory.store.verify import verify
+from tests.conftest import ROOT
+from tests.engine.stages import STAGES, Depth, Draw, Finish, People
+from tests.store.conftest import tree
+
+
+def drive(job: JobSpec, events: int) -> list[str]:
+    """Run in a process of its own, kill -9 it after so many events, wherever it is by then; what it said."""
+    command = [sys.executable, "-m", "tests.engine.drive", job.model_dump_json()]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        said = [process.stdout.readline() for _ in range(events)]
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    return said
+
+
+def test_driver_killed_three_times(job, tmp_path):
+    """Each next run goes on from what it finds, and says so; the bytes are those of an uninterrupted run."""
+    job = job.model_copy(update={"records": 61})
+    whole = job.model_copy(update={"output": str(tmp_path / "whole")})
+    run(whole, STAGES)
+    moments = random.Random(20)
+    first = [drive(job, moments.randint(2, 6))[0] for _ in range(3)]
+    assert first[0] == "resumed 16 units to do\n"
+    found = [int(line.split()[2]) for line in first[1:]]  # "resumed resumed: 3 of 16 units found; ..."
+    assert 1 <= found[0] < found[1] and all("doing the other" in line for line in first[1:])
+    events = []
+    summary = run(job, STAGES, events.append)
+    assert summary.units_found > found[1] and summary.units_found + summary.units_done == 16
+    assert tree(job.output) == tree(whole.output) and verify(job.output).ok
+    assert sum(event.records for event in events) == 61  # a progress bar adds them up
+
+
+def test_events_add_up_to_the_summary(job):
+    events = []
+    summary = run(job, STAGES, events.append)
+    assert [event.kind for event in events] == ["resumed", *["unit", "unit", "sealed"] * 3]
+    assert {(event.total_records, event.total_units) for event in events} == {(22, 6)}
+    for state, number in summary.states.items():
+        assert sum(event.states.get(state, 0) for event in events) == number
+    assert sum(event.reasons.get("easy", 0) for event in events) == summary.reasons["easy"] == 4
+    assert all(event.message and "\n" not in event.message for event in events)
+
+
+class NoWeights(Depth):
+    def setup(self) -> None:
+        raise UserError("stages.render.model: not there")
+
+
+def test_a_stage_that_cannot_be_set_up_stops_the_run(job):
+    with pytest.raises(UserError, match="not there"):
+        run(job, [Draw, People, NoWeights, Finish])
+    assert not list(Path(job.output).glob("parts"))
+
+
+class Threads(Depth):
+    def setup(self) -> None:
+        import torch
+
+        self.torch = torch
+
+    def process(self, records) -> None:
+        super().process(records)
+        for record in records:
+            record.prompt = f"{self.torch.get_num_threads()} threads"
+
+
+def test_a_stage_computes_on_as_many_threads_as_it_holds_cores(job):
+    from factory.store.ledger import read_index
+
+    stages = job.model_dump()["stages"]
+    stages["render"]["cpus"] = 3.5
+    job = JobSpec.model_validate({**job.model_dump(), "stages": stages})
+    run(job, [Draw, People, Threads, Finish])
+    assert set(read_index(job.output)["prompt"].to_pylist()[:3]) == {"3 threads"}
