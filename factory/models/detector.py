@@ -13,6 +13,8 @@ from factory.errors import UserError
 from factory.models.device import quiet
 from factory.starter.pack import locate
 
+DUPLICATE = 0.5  # an instance whose mask lies so far in better ones of its label is another look at the same thing
+
 
 @dataclass
 class Instance:
@@ -42,6 +44,18 @@ def instance(score: float, person: bool, mask: np.ndarray) -> Instance:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     bbox = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
     return Instance(score, "person" if person else "object", mask, bbox)
+
+
+def distinct(instances: list[Instance]) -> list[Instance]:
+    """Best first, without the duplicates: else one person would get two bodies."""
+    kept: list[Instance] = []
+    claimed: dict[str, np.ndarray] = {}
+    for one in sorted(instances, key=lambda i: -i.score):
+        taken = claimed.get(one.label, np.zeros_like(one.mask))
+        if (one.mask & taken).sum() <= DUPLICATE * one.mask.sum():
+            kept.append(one)
+            claimed[one.label] = taken | one.mask
+    return kept
 
 
 class Mask2Former:
@@ -91,7 +105,7 @@ class Mask2Former:
             masks = logits > 0
             certainty = (logits.sigmoid() * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)
             scores = (probability[i, chosen] * certainty * masks.any(2).any(1)).tolist()
-            kept = [j for j in np.argsort(scores, kind="stable")[::-1] if scores[j] >= max(self.threshold, 1e-6)]
-            labels, arrays = label[i, chosen].tolist(), masks.cpu().numpy()
-            found.append([instance(scores[j], labels[j] in self.people, arrays[j]) for j in kept])
+            rows = zip(scores, label[i, chosen].tolist(), masks.cpu().numpy(), strict=True)
+            least = max(self.threshold, 1e-6)  # an empty mask scores 0
+            found.append(distinct([instance(s, kind in self.people, m) for s, kind, m in rows if s >= least]))
         return found

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from factory.errors import UserError
-from factory.models.detector import Instance, instance
+from factory.models.detector import Instance, distinct, instance
 
 CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 PERSON = 0  # COCO's first class
@@ -59,7 +59,7 @@ class MaskRCNN:
         for output in self.network(inputs):
             found = output["instances"].to("cpu")
             rows = zip(found.scores.tolist(), found.pred_classes.tolist(), found.pred_masks.numpy(), strict=True)
-            results.append([instance(score, label == PERSON, mask) for score, label, mask in rows if mask.any()])
+            results.append(distinct([instance(s, label == PERSON, mask) for s, label, mask in rows if mask.any()]))
         return results
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from factory.errors import UserError
-from factory.models.detector import instance, load_detector
+from factory.models.detector import distinct, instance, load_detector
 from factory.models.detectron import read_weights
 
 IMAGES = [np.random.default_rng(i).integers(0, 256, (100, 90, 3), np.uint8) for i in range(2)]
@@ -20,6 +20,19 @@ def test_instance_box_is_tight():
     found = instance(0.9, True, mask)
     assert found.bbox.tolist() == [10, 4, 26, 9] and found.label == "person"
     assert instance(0.9, False, mask).label == "object"
+
+
+def test_one_person_is_found_once():
+    """A second look at the same person goes; someone partly behind another stays, and so does an object in front."""
+
+    def box(score: float, left: int, right: int, person: bool = True):
+        mask = np.zeros((10, 100), bool)
+        mask[:, left:right] = True
+        return instance(score, person, mask)
+
+    best, again, behind = box(0.9, 0, 40), box(0.8, 5, 35), box(0.7, 30, 60)
+    bar, between = box(0.6, 10, 20, person=False), box(0.5, 20, 50)
+    assert distinct([behind, between, bar, again, best]) == [best, behind, bar]
 
 
 def test_masks_come_at_image_size_best_first(tiny_detector):

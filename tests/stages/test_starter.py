@@ -1,0 +1,52 @@
+"""The starter pack's own weights: from a picture with a person in it to a picture that shows the body of its label."""
+
+import numpy as np
+import pytest
+
+from factory.errors import UserError
+from factory.job import JobSpec
+from factory.record import Record, Unit
+from factory.stages.estimate import Estimate
+from factory.stages.generate import Generate
+from factory.stages.refine import Refine
+from factory.stages.render import Render
+from factory.starter.pack import locate
+from factory.starter.world.scene import World
+
+HELD_OUT = 1_000_000
+
+
+@pytest.fixture
+def spec(values: dict) -> JobSpec:
+    for part in ("text-to-image", "depth-to-image", "hmr", "vposer", "detector"):
+        try:
+            locate(f"starter:{part}")
+        except UserError as error:
+            pytest.skip(str(error))
+    values["stages"]["generate"]["steps"] = values["stages"]["refine"]["steps"] = 10
+    return JobSpec(**values)
+
+
+def test_bodies_cover_the_people_in_held_out_pictures(spec):
+    world = World()
+    scenes = [world.sample(HELD_OUT + i) for i in range(6)]
+    records = [Record(f"world-{i}", i, s.prompt, initial=s.image) for i, s in enumerate(scenes)]
+    Render(spec)(Estimate(spec)(Unit(0, 0, records)))
+    people = [(s.instances > 0) & (s.instances < 10) for s in scenes]
+    masks = [_iou(r.person_mask, truth) for r, truth in zip(records, people, strict=True)]
+    bodies = [_iou(r.depth > 0, truth) for r, truth in zip(records, people, strict=True) if r.depth is not None]
+    assert np.mean(masks) > 0.6 and len(bodies) >= 4 and np.mean(bodies) > 0.35, (masks, bodies)
+
+
+def test_from_prompt_to_final_image(spec):
+    records = [Record(f"text-{i}", i, "a photo of an athlete doing walking") for i in range(4)]
+    unit = Unit(0, 0, records)
+    for stage in (Generate, Estimate, Render, Refine):
+        unit = stage(spec)(unit)
+        assert not any(record.error for record in unit.records)
+    done = [record for record in unit.records if record.state == "ok"]
+    assert done and all(record.refined and record.final.shape == (128, 128, 3) for record in done)
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max((a | b).sum(), 1))
