@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -53,8 +54,9 @@ def session(job: JobSpec) -> Iterator[None]:
         quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
         if job.ray_address:
             try:
+                _knock(job.ray_address)
                 ray.init(address=job.ray_address, **quiet)
-            except ConnectionError as error:
+            except OSError as error:
                 raise UserError(f"ray_address: no cluster answers at {job.ray_address} ({error})") from None
         else:  # cores are shared without harm, so a small machine may host every stage; GPUs are never made up
             ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)), **quiet)
@@ -70,6 +72,13 @@ def session(job: JobSpec) -> Iterator[None]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """OSError where nothing listens at host:port: Ray itself would try for minutes. Names such as auto pass."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def compute(
@@ -155,7 +164,9 @@ def _setup_error(error: Exception) -> Exception:
     """What the stage's setup raised; Ray hands over its text alone."""
     last = str(error).rstrip().splitlines()[-1]
     ours = f"{UserError.__module__}.{UserError.__qualname__}: "
-    return UserError(last.removeprefix(ours)) if last.startswith(ours) else RuntimeError(f"a worker cannot start: {last}")
+    if last.startswith(ours):
+        return UserError(last.removeprefix(ours))
+    return RuntimeError(f"a worker cannot start: {last}")
 
 
 def _configure(context, job: JobSpec, stages: list[type[Stage]]) -> None:
