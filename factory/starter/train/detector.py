@@ -26,7 +26,8 @@ LABELS = {0: "person", 1: "object"}
 OBJECT = 10  # instance values from here on are objects
 MIN_PIXELS = 12  # smaller instances are no target
 WIDTHS, DEPTHS, HIDDEN, QUERIES = (32, 48, 96, 160), (1, 1, 2, 1), 64, 12
-TARGET = 64  # px, side of the target masks: twice the predicted ones
+INPUT = 160  # px that images are enlarged to: masks come out at a quarter of it, and at 128 px limbs get lost in that
+TARGET = INPUT // 2  # px, side of the target masks: twice the predicted ones
 
 
 def build() -> nn.Module:
@@ -57,8 +58,8 @@ def draw(cache: Cache, rng: np.random.Generator, batch: int) -> tuple[Tensor, Te
     shift = torch.from_numpy(rng.normal(0, 0.08, (batch, 2))).float()
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     turn = torch.stack([cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]], -1).view(-1, 2, 3)
-    images = common.sample(images, turn, images.shape[-1], padding="border")
-    maps = common.sample(maps, turn, maps.shape[-1], mode="nearest", padding="border")
+    images = common.sample(images, turn, INPUT, padding="border")
+    maps = common.sample(maps, turn, INPUT, mode="nearest", padding="border")
     return common.degrade(images, rng), maps[:, 0].byte()
 
 
@@ -93,7 +94,7 @@ def export(model: Any, directory: str | Path) -> None:
 
     copy.deepcopy(model).half().save_pretrained(directory)
     Mask2FormerImageProcessorPil(
-        size={"height": 128, "width": 128}, image_mean=MEAN, image_std=STD, ignore_index=255, num_labels=len(LABELS)
+        size={"height": INPUT, "width": INPUT}, image_mean=MEAN, image_std=STD, ignore_index=255, num_labels=len(LABELS)
     ).save_pretrained(directory)
 
 
