@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -55,11 +56,14 @@ def session(job: JobSpec) -> Iterator[None]:
         if job.ray_address:
             try:
                 _knock(job.ray_address)
-                ray.init(address=job.ray_address, **quiet)
+                with _mute():
+                    ray.init(address=job.ray_address, **quiet)
             except OSError as error:
                 raise UserError(f"ray_address: no cluster answers at {job.ray_address} ({error})") from None
         else:  # cores are shared without harm, so a small machine may host every stage; GPUs are never made up
-            ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)), **quiet)
+            os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: behind all else that the machine does
+            with _mute():
+                ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)), **quiet)
     try:
         have = ray.cluster_resources()
         for name, want, field in (("GPU", gpus, "gpus"), ("CPU", cpus, "cpus")):
@@ -72,6 +76,20 @@ def session(job: JobSpec) -> Iterator[None]:
     finally:
         if ours:
             ray.shutdown()
+
+
+@contextmanager
+def _mute() -> Iterator[None]:
+    """Ray's C++ side announces on stderr the log level it was told to keep. What goes wrong is raised, not printed."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _knock(address: str) -> None:
