@@ -77,7 +77,7 @@ class Estimate(Workers):
     prior: PosePrior
     detector: Detector
     easy: Literal["keep", "drop", "refine"] = Field(
-        "drop", description="Easy poses: keep the initial image unrefined, drop the record, or refine it like the others."
+        "drop", description="Easy poses: keep the initial image unrefined, drop the record, or refine it as others."
     )
     max_people: int = Field(8, ge=1, description="At most so many people per image, the best detections first.")
 
@@ -101,7 +101,7 @@ class Refine(Workers):
     guidance_scale: float = Field(7.5, ge=0)
     negative_prompt: str = "deformed, bad anatomy"
     random_latents: bool = Field(
-        False, description="Start the human region (person mask or body, minus objects) from noise instead of the image."
+        False, description="Start the human region (person mask or body, minus objects) from noise, not the image."
     )
 
 
@@ -136,7 +136,9 @@ class JobSpec(Spec):
     image_size: int = Field(512, ge=64, multiple_of=8, description="Side of the square images, px.")
     unit_size: int = Field(8, ge=1, description="Records per unit: the batch that travels and is committed at once.")
     samples_per_shard: int = Field(1000, ge=1, description="Records planned per shard; a multiple of unit_size.")
-    engine: Literal["ray", "inline"] = Field("ray", description="ray: actors on a cluster or this machine; inline: one process.")
+    engine: Literal["ray", "inline"] = Field(
+        "ray", description="ray: actors on a cluster or this machine; inline: one process."
+    )
     ray_address: str | None = Field(None, description="Cluster to join; none: a local Ray is started.")
     prompts: Prompts
     body: Body

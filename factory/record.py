@@ -79,7 +79,7 @@ class Record:
     person_mask: np.ndarray | None = None  # estimate: (H, W) bool, union of detected people
     object_mask: np.ndarray | None = None  # estimate: (H, W) bool, union of detected non-people
     silhouette: np.ndarray | None = None  # render: (H, W) bool, the whole rendered body, occluded parts too
-    depth: np.ndarray | None = None  # render: (H, W) float32 m, d* of Eq. 3: 0 where there is no body or an object occludes it
+    depth: np.ndarray | None = None  # render: (H, W) float32 m, d* of Eq. 3: 0 = no body or occluded
     final: np.ndarray | None = None  # refine: (H, W, 3) uint8
 
     @property

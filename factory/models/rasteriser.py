@@ -17,7 +17,7 @@ CANDIDATES = 1 << 22  # pixel candidates tested at once: bounds memory, not the 
 
 @dataclass
 class Fragments:
-    """What each pixel sees. depth (N, H, W) float32, metres along z, 0 = nothing; face (N, H, W) int64, -1 = nothing."""
+    """What each pixel sees. depth (N, H, W) float32 m along z, 0 = nothing; face (N, H, W) int64, -1 = nothing."""
 
     depth: Tensor
     face: Tensor
