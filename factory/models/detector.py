@@ -91,7 +91,6 @@ class Mask2Former:
         inputs = self.processor(images=images, return_tensors="pt").to(self.device)
         outputs = self.network(pixel_values=inputs["pixel_values"], pixel_mask=inputs["pixel_mask"])
         probability, label = outputs.class_queries_logits.softmax(-1)[..., :-1].max(-1)  # the last class is `nothing`
-        padded = inputs["pixel_values"].shape[-2:]
         found: list[list[Instance]] = []
         for i, image in enumerate(images):
             chosen = torch.nonzero(probability[i] >= self.threshold)[:, 0]
@@ -99,8 +98,6 @@ class Mask2Former:
             if not len(chosen):
                 found.append([])
                 continue
-            height, width = int(inputs["pixel_mask"][i, :, 0].sum()), int(inputs["pixel_mask"][i, 0].sum())
-            logits = interpolate(logits, size=padded, mode="bilinear")[..., :height, :width]
             logits = interpolate(logits, size=image.shape[:2], mode="bilinear")[0]
             masks = logits > 0
             certainty = (logits.sigmoid() * masks).sum((1, 2)) / masks.sum((1, 2)).clamp(min=1)

@@ -2,6 +2,7 @@ import pickle
 import shutil
 from collections import OrderedDict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -35,8 +36,17 @@ def test_one_person_is_found_once():
     assert distinct([behind, between, bar, again, best]) == [best, behind, bar]
 
 
+def test_masks_lie_where_the_network_marks(tiny_detector):
+    """A batch of one size is never padded, so the network's grid spans the image: its left half is the left half."""
+    detector = load_detector("mask2former", str(tiny_detector), 0.5)
+    left = torch.where(torch.arange(24) < 12, 5.0, -5.0).expand(1, 1, 32, 24)
+    detector.network = lambda **_: SimpleNamespace(
+        class_queries_logits=torch.tensor([[[9.0, 0, 0]]]), masks_queries_logits=left
+    )
+    assert detector.detect(IMAGES[:1])[0][0].bbox.tolist() == [0, 0, 45, 100]
+
+
 def test_masks_come_at_image_size_best_first(tiny_detector):
-    """100 x 90 px is padded to 128 x 96 for the network: the padding must be cut off again."""
     found = load_detector("mask2former", str(tiny_detector), 0.0).detect(IMAGES)
     assert len(found) == 2 and all(found)
     for some in found:
