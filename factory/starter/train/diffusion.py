@@ -139,16 +139,25 @@ def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, direc
 def main() -> None:
     parser = common.parser(__doc__, batch=32)
     parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
+    parser.add_argument("--start", type=Path, help="an earlier export to go on from; --vae must be its own")
     args = parser.parse_args()
     common.seed_everything(args.seed, args.threads)
     device, data, out = common.device(), cache.load(args.cache), Path(args.out)
     vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(device).eval()
     latents = encode(vae, data, out / f"latents-{len(data)}.npy")
-    tokenizer = make_tokenizer(sorted(set(data.prompts)), out / "tokenizer")
+    if args.start:
+        tokenizer = CLIPTokenizer.from_pretrained(args.start / "depth-to-image" / "tokenizer")
+    else:
+        tokenizer = make_tokenizer(sorted(set(data.prompts)), out / "tokenizer")
     tokens = tokenizer(
         [*data.prompts, ""], padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt"
     ).input_ids
     painter = Painter(len(tokenizer), tokenizer.eos_token_id).to(device)
+    if args.start:
+        folder = args.start / "depth-to-image"
+        painter.text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device)
+        painter.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).to(device)
+        painter.train()
     millions = sum(p.numel() for p in painter.parameters()) / 1e6
     print(f"{millions:.2f} M parameters, {len(tokenizer)} tokens, {len(data)} scenes")
     optimizer = torch.optim.AdamW(painter.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from factory.models.camera import CROP, FOCAL
-from factory.models.hmr import MEAN, STD, SpinHMR, square_crop
+from factory.models.hmr import MEAN, STD, SpinHMR, load_spin, square_crop
 from factory.models.rotations import axis_angle_to_matrix, matrix_to_sixd
 from factory.starter.cache import Cache, load
 from factory.starter.pack import resolve
@@ -233,6 +233,8 @@ def train(a: Namespace) -> None:
     network = SpinHMR(**CONFIG)
     network.drop1.p = network.drop2.p = 0.0  # SPIN's 0.5 starves so small a network
     network.load_state_dict(network.state_dict() | mean_body(some))
+    if a.start:
+        network.load_state_dict(load_spin(a.start).state_dict())
     network.to(common.device(), memory_format=torch.channels_last).train()
     average = common.EMA(network)
     maps = JointMaps(network).to(common.device())  # after the copy above, which needs no hooks
@@ -262,7 +264,9 @@ def train(a: Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    train(common.parser(__doc__, batch=32).parse_args(argv))
+    parser = common.parser(__doc__, batch=32)
+    parser.add_argument("--start", help="an earlier export to go on from")
+    train(parser.parse_args(argv))
 
 
 if __name__ == "__main__":
