@@ -13,6 +13,7 @@ import json
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,7 +170,7 @@ class JointMaps(nn.Module):
     def __init__(self, network: SpinHMR) -> None:
         super().__init__()
         self.seen: list[Tensor] = []
-        stages = [network.layer2, network.layer3, network.layer4]
+        stages: list[Any] = [network.layer2, network.layer3, network.layer4]
         for stage in stages:
             stage.register_forward_hook(lambda _, __, out: self.seen.append(out))
         self.heads = nn.ModuleList(nn.Conv2d(stage[-1].conv3.out_channels, 24, 1) for stage in stages)
@@ -182,7 +183,7 @@ class JointMaps(nn.Module):
         features, self.seen = self.seen, []
         size = features[0].shape[-1]
         logits = [head(x.float()) for head, x in zip(self.heads, features, strict=True)]
-        logits = sum(F.interpolate(x, size=(size, size), mode="bilinear") for x in logits)
+        logits = torch.stack([F.interpolate(x, size=(size, size), mode="bilinear") for x in logits]).sum(0)
         cells = (2 * torch.arange(size, device=joints2d.device) + 1) / size - 1
         near = [(-0.5 * ((cells - joints2d[..., i, None]) * size / 2) ** 2).softmax(-1) for i in (0, 1)]
         target = (near[1][..., :, None] * near[0][..., None, :]).flatten(2)

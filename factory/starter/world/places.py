@@ -84,5 +84,5 @@ def paint(place: Place, rays: np.ndarray, eye: np.ndarray, rng: np.random.Genera
 
 
 def _mix(a: tuple, b: tuple, share: np.ndarray) -> np.ndarray:
-    a, b = np.array(a, np.float32), np.array(b, np.float32)
-    return a + (b - a) * share[..., None].astype(np.float32)
+    low, high = np.array(a, np.float32), np.array(b, np.float32)
+    return low + (high - low) * share[..., None].astype(np.float32)

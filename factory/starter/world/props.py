@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import trimesh
@@ -81,9 +82,13 @@ def _box(size: tuple[float, float, float], centre: np.ndarray) -> trimesh.Trimes
     return mesh
 
 
+def _join(meshes: list[trimesh.Trimesh]) -> trimesh.Trimesh:
+    return cast(trimesh.Trimesh, trimesh.util.concatenate(meshes))
+
+
 def _local(setting: Setting, *meshes: trimesh.Trimesh) -> trimesh.Trimesh:
     """Meshes built around the body's own frame -> world."""
-    mesh = trimesh.util.concatenate(list(meshes))
+    mesh = _join(list(meshes))
     mesh.apply_transform(setting.frame)
     return mesh
 
@@ -148,7 +153,7 @@ def _seat(s: Setting) -> trimesh.Trimesh:
 def _barbell(s: Setting) -> trimesh.Trimesh:
     centre, side = s.mid(HANDS), s.side
     discs = [_rod(centre + x * side, centre + (x + 0.06) * side, 0.2) for x in (-0.72, 0.66)]
-    return trimesh.util.concatenate([_rod(centre - 0.75 * side, centre + 0.75 * side, 0.018), *discs])
+    return _join([_rod(centre - 0.75 * side, centre + 0.75 * side, 0.018), *discs])
 
 
 def _guitar(s: Setting) -> trimesh.Trimesh:
@@ -158,7 +163,7 @@ def _guitar(s: Setting) -> trimesh.Trimesh:
     thick = s.front * 0.045
     bodies = [creation.cylinder(r, segment=np.stack([c - thick, c + thick]), sections=14)
               for r, c in ((0.19, belly - 0.12 * direction), (0.14, belly + 0.1 * direction))]  # fmt: skip
-    return trimesh.util.concatenate([*bodies, _rod(belly, belly + 0.72 * direction, 0.03)])
+    return _join([*bodies, _rod(belly, belly + 0.72 * direction, 0.03)])
 
 
 def _panel(s: Setting) -> trimesh.Trimesh:
@@ -217,7 +222,7 @@ def _skis(s: Setting) -> trimesh.Trimesh:
         start[1] = end[1] = 0.02
         parts.append(_rod(start, end, 0.03))
         parts.append(_rod(grip + [0, 0.08, 0], np.array([grip[0], 0, grip[2]]) - 0.35 * s.front, 0.014))
-    return trimesh.util.concatenate(parts)
+    return _join(parts)
 
 
 def _high_bar(s: Setting) -> trimesh.Trimesh:
