@@ -183,11 +183,11 @@ class JointMaps(nn.Module):
         features, self.seen = self.seen, []
         size = features[0].shape[-1]
         logits = [head(x.float()) for head, x in zip(self.heads, features, strict=True)]
-        logits = torch.stack([F.interpolate(x, size=(size, size), mode="bilinear") for x in logits]).sum(0)
+        maps = torch.stack([F.interpolate(x, size=(size, size), mode="bilinear") for x in logits]).sum(0)
         cells = (2 * torch.arange(size, device=joints2d.device) + 1) / size - 1
         near = [(-0.5 * ((cells - joints2d[..., i, None]) * size / 2) ** 2).softmax(-1) for i in (0, 1)]
         target = (near[1][..., :, None] * near[0][..., None, :]).flatten(2)
-        return -(target * logits.flatten(2).log_softmax(-1)).sum(-1)[here].mean()
+        return -(target * maps.flatten(2).log_softmax(-1)).sum(-1)[here].mean()
 
 
 def losses(
