@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -176,7 +177,10 @@ def test_interrupt_keeps_what_is_done_and_says_how_to_go_on(job_file: Path, tmp_
         "--set",
         "unit_size=1",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs are born deaf to Ctrl-C
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed
+    )
     assert process.stdout is not None
     process.stdout.readline()  # the first unit is done
     process.send_signal(signal.SIGINT)

@@ -50,7 +50,7 @@ class _Pipeline:
         ).images
         if not np.isfinite(images).all():
             raise ValueError("the diffusion model returned NaN; a wider dtype may help")
-        return (images * 255).round().astype(np.uint8)
+        return np.ascontiguousarray((images * 255).round().astype(np.uint8))  # not in the model's memory order
 
 
 class TextToImage(_Pipeline):
@@ -123,7 +123,7 @@ class DepthToImage(_Pipeline):
             prompts,
             negative_prompt,
             seeds,
-            image=torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255,
+            image=torch.from_numpy(images).permute(0, 3, 1, 2).float().contiguous() / 255,
             depth_map=torch.from_numpy(depth_map),
             strength=strength,
             num_inference_steps=steps,

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,7 @@ def commit(job: JobSpec, units: int) -> None:
     """The first units of the job: in each the first record is ok, the second rejected."""
     planned = plan(job)
     with open_ledger(job, planned) as ledger:
-        for shard, index in ledger.missing()[:units]:
+        for shard, index in islice(ledger.missing(), units):
             unit: Unit = planned.unit(shard, index)
             fill(unit.records[0], job.image_size)
             for record in unit.records[1:]:
