@@ -121,6 +121,12 @@ def encode(vae: AutoencoderKL, data: cache.Cache, path: Path) -> np.ndarray:
     return out
 
 
+def stretch(depth: np.ndarray) -> np.ndarray:
+    """(N, 16, 16) -> each map from -1 to 1, as diffusers' pipeline will stretch it."""
+    low, high = depth.min((1, 2), keepdims=True), depth.max((1, 2), keepdims=True)
+    return 2 * (depth - low) / np.maximum(high - low, 1e-6) - 1
+
+
 def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, directory: Path) -> None:
     """Write both pipelines, half precision safetensors."""
     scheduler = DDIMScheduler(**SCHEDULER)
@@ -168,7 +174,7 @@ def main() -> None:
         rng = common.rng(args.seed, index)
         rows, side = rng.integers(len(data), size=args.batch), rng.integers(2, size=args.batch)
         clean = torch.from_numpy(latents[rows, side].astype(np.float32)).to(device)
-        depth = data.depth[rows]
+        depth = stretch(data.depth[rows])
         depth = np.where(side[:, None, None] == 1, depth[:, :, ::-1], depth)[:, None]
         depth = depth * (rng.random(args.batch) >= NO_DEPTH)[:, None, None, None]
         words = tokens[np.where(rng.random(args.batch) < NO_PROMPT, len(data), rows)].to(device)
