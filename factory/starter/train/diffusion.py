@@ -150,6 +150,7 @@ def main() -> None:
     common.seed_everything(args.seed, args.threads)
     device, data, out = common.device(), cache.load(args.cache), Path(args.out)
     vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(device).eval()
+    vae.register_to_config(_name_or_path="")  # or the export tells where it was trained
     latents = encode(vae, data, out / f"latents-{len(data)}.npy")
     if args.start:
         tokenizer = CLIPTokenizer.from_pretrained(args.start / "depth-to-image" / "tokenizer")
