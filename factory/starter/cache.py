@@ -9,11 +9,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.lib.format import open_memmap
+
+if TYPE_CHECKING:
+    from factory.starter.world.scene import Sample, World
+
+_world: World
 
 HELD_OUT = 1_000_000
 PEOPLE = 3
@@ -27,7 +34,7 @@ ROWS: dict[str, tuple[tuple[int, ...], type]] = {
     "K": ((3, 3), np.float32),
     "action": ((), np.uint8),
     "hard": ((), bool),
-    "depth": ((16, 16), np.float32),
+    "depth": ((32, 32), np.float32),
 }
 
 
@@ -36,7 +43,7 @@ class Cache:
     """Read-only rows; see scene.Sample for frames and units. People beyond `count` are zeros.
 
     images (N, 128, 128, 3); instances (N, 128, 128); count (N,); pose (N, 3, 72); betas (N, 3, 10); transl (N, 3, 3);
-    K (N, 3, 3); action (N,) index into ACTIONS; hard (N,); depth (N, 16, 16) in [-1, 1]; prompts: N strings.
+    K (N, 3, 3); action (N,) index into ACTIONS; hard (N,); depth (N, 32, 32) in [-1, 1]; prompts: N strings.
     """
 
     images: np.ndarray
@@ -55,12 +62,13 @@ class Cache:
         return len(self.prompts)
 
 
-def build(directory: str | Path, first_seed: int, count: int) -> None:
-    """Render `count` scenes, those of seeds first_seed, first_seed + 1, ..."""
+def build(directory: str | Path, first_seed: int, count: int, workers: int = 1) -> None:
+    """Render `count` scenes, those of seeds first_seed, first_seed + 1, ...; the same rows with any number of workers."""
+    from concurrent.futures import ProcessPoolExecutor
+
     from rich.progress import track
 
     from factory.starter.world.actions import ACTIONS
-    from factory.starter.world.scene import World
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -71,10 +79,10 @@ def build(directory: str | Path, first_seed: int, count: int) -> None:
         name: open_memmap(directory / f"{name}.npy", mode, dtype, (count, *shape))
         for name, (shape, dtype) in ROWS.items()
     }
-    world, names = World(), list(ACTIONS)
-    with done_file.open("a") as prompts:
-        for i in track(range(done, count), "rendering"):
-            s = world.sample(first_seed + i)
+    names = list(ACTIONS)
+    with done_file.open("a") as prompts, ProcessPoolExecutor(workers, initializer=_open_world) as pool:
+        seeds = range(first_seed + done, first_seed + count)
+        for i, s in enumerate(track(pool.map(_render, seeds, chunksize=16), "rendering", len(seeds)), done):
             n = len(s.pose)
             arrays["images"][i], arrays["instances"][i], arrays["count"][i] = s.image, s.instances, n
             arrays["pose"][i, :n], arrays["betas"][i, :n], arrays["transl"][i, :n] = s.pose, s.betas, s.transl
@@ -82,6 +90,21 @@ def build(directory: str | Path, first_seed: int, count: int) -> None:
             arrays["action"][i], arrays["hard"][i] = names.index(s.action), ACTIONS[s.action].hard
             prompts.write(json.dumps(s.prompt) + "\n")  # last: a row counts once its prompt is there
             prompts.flush()
+
+
+def _open_world() -> None:
+    """Each worker keeps one world and one thread."""
+    import torch
+
+    from factory.starter.world.scene import World
+
+    global _world
+    torch.set_num_threads(1)
+    _world = World()
+
+
+def _render(seed: int) -> Sample:
+    return _world.sample(seed)
 
 
 def load(directory: str | Path) -> Cache:
@@ -97,8 +120,9 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=20000)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one a core")
     args = parser.parse_args()
-    build(args.out, args.first_seed, args.count)
+    build(args.out, args.first_seed, args.count, args.workers)
 
 
 if __name__ == "__main__":

@@ -30,11 +30,11 @@ TEXT = dict(
     hidden_size=128, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=TOKENS
 )
 UNET = dict(  # attention where it is cheap: at 8x8
-    sample_size=16,
-    out_channels=8,
-    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
-    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-    block_out_channels=(64, 80, 112),
+    sample_size=32,
+    out_channels=4,
+    down_block_types=("DownBlock2D", "DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
+    block_out_channels=(32, 64, 96, 128),
     layers_per_block=1,
     cross_attention_dim=128,
     attention_head_dim=4,
@@ -61,10 +61,10 @@ class Painter(nn.Module):
         super().__init__()
         special = dict(bos_token_id=eos - 1, eos_token_id=eos, pad_token_id=eos)
         self.text = CLIPTextModel(CLIPTextConfig(vocab_size=vocabulary, **TEXT, **special))
-        self.unet = UNet2DConditionModel(in_channels=9, **UNET)
+        self.unet = UNet2DConditionModel(in_channels=5, **UNET)
 
     def forward(self, noisy: Tensor, depth: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
-        """noisy (N, 8, 16, 16), depth (N, 1, 16, 16), time (N,), tokens (N, 24) -> v (N, 8, 16, 16)."""
+        """noisy (N, 4, 32, 32), depth (N, 1, 32, 32), time (N,), tokens (N, 24) -> v (N, 4, 32, 32)."""
         words = self.text(tokens).last_hidden_state
         return self.unet(torch.cat([noisy, depth], 1), time, words).sample
 
@@ -107,10 +107,10 @@ def make_tokenizer(prompts: list[str], directory: Path) -> CLIPTokenizer:
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, data: cache.Cache, path: Path) -> np.ndarray:
-    """(N, 2, 8, 16, 16) float16 scaled latents of each image and its mirror image, kept in a file."""
+    """(N, 2, 4, 32, 32) float16 scaled latents of each image and its mirror image, kept in a file."""
     if path.exists():
         return np.load(path, mmap_mode="r")
-    out = np.empty((len(data), 2, 8, 16, 16), np.float16)
+    out = np.empty((len(data), 2, 4, 32, 32), np.float16)
     scale = float(vae.config.scaling_factor)
     for i in range(0, len(data), 64):
         image = to_tensor(data.images[i : i + 64]).to(vae.device)
@@ -122,7 +122,7 @@ def encode(vae: AutoencoderKL, data: cache.Cache, path: Path) -> np.ndarray:
 
 
 def stretch(depth: np.ndarray) -> np.ndarray:
-    """(N, 16, 16) -> each map from -1 to 1, as diffusers' pipeline will stretch it."""
+    """(N, 32, 32) -> each map from -1 to 1, as diffusers' pipeline will stretch it."""
     low, high = depth.min((1, 2), keepdims=True), depth.max((1, 2), keepdims=True)
     return 2 * (depth - low) / np.maximum(high - low, 1e-6) - 1
 
@@ -130,9 +130,9 @@ def stretch(depth: np.ndarray) -> np.ndarray:
 def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, directory: Path) -> None:
     """Write both pipelines, half precision safetensors."""
     scheduler = DDIMScheduler(**SCHEDULER)
-    unet = UNet2DConditionModel(in_channels=8, **UNET)
+    unet = UNet2DConditionModel(in_channels=4, **UNET)
     weights = {k: v.clone() for k, v in painter.unet.state_dict().items()}
-    weights["conv_in.weight"] = weights["conv_in.weight"][:, :8].clone()
+    weights["conv_in.weight"] = weights["conv_in.weight"][:, :4].clone()
     unet.load_state_dict(weights)
     shared = dict(vae=vae, text_encoder=painter.text, tokenizer=tokenizer, scheduler=scheduler)
     text = TextToImage(**shared, unet=unet, safety_checker=None, feature_extractor=None, requires_safety_checker=False)

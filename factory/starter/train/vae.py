@@ -1,4 +1,4 @@
-"""Train the starter's image autoencoder (diffusers' AutoencoderKL): 128 px images to 16x16 latents of 8 channels.
+"""Train the starter's image autoencoder (diffusers' AutoencoderKL): 128 px images to 32x32 latents of 4 channels.
 
     python -m factory.starter.train.vae --cache DIR --out DIR --export DIR --minutes 20
 
@@ -20,11 +20,11 @@ from factory.starter import cache
 from factory.starter.train import common
 
 CONFIG = dict(
-    down_block_types=("DownEncoderBlock2D",) * 4,
-    up_block_types=("UpDecoderBlock2D",) * 4,
-    block_out_channels=(8, 16, 48, 96),
+    down_block_types=("DownEncoderBlock2D",) * 3,
+    up_block_types=("UpDecoderBlock2D",) * 3,
+    block_out_channels=(8, 24, 64),
     layers_per_block=1,
-    latent_channels=8,
+    latent_channels=4,
     norm_num_groups=2,
     mid_block_add_attention=False,
     sample_size=128,

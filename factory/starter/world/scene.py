@@ -20,7 +20,7 @@ from factory.starter.world.props import Prop, Setting, occluder, place
 from factory.starter.world.wardrobe import Wardrobe
 
 SIZE = 128  # px
-LATENT = 16  # px of the latent grid
+LATENT = 32  # px of the latent grid
 SUPERSAMPLING = 2
 MAX_PEOPLE = 3
 FIRST_OBJECT = 10  # instance ids: 0 background, 1.. people, FIRST_OBJECT.. objects
@@ -89,7 +89,7 @@ class Sample:
 
     @property
     def latent_depth(self) -> np.ndarray:
-        """(16, 16) float32 in [-1, 1]: what conditions the depth-to-image model; all -1 when nobody is visible."""
+        """(32, 32) float32 in [-1, 1]: what conditions the depth-to-image model; all -1 when nobody is visible."""
         if not self.depth.any():
             return np.full((LATENT, LATENT), -1, np.float32)
         return inverse_depth(self.depth, LATENT, LATENT)
@@ -129,7 +129,7 @@ class World:
         settings = [Setting(joints[i], vertices[i], front, rng) for i in range(count)]
         props = [place(p, setting) for p in act.props if rng.random() < 0.85 for setting in settings]
         rotation, eye, K = _camera(vertices, rng)
-        if rng.random() < 0.3:
+        if rng.random() < 0.25:
             towards = (eye - joints[0, 0]) * [1, 0, 1]
             props.append(occluder(settings[0], towards / np.linalg.norm(towards)))
         dressed = [
@@ -193,17 +193,17 @@ class World:
         colour = np.concatenate([p[2] for p in parts])
         seen = torch.from_numpy((points - eye) @ rotation.T).float()
         drawn = rasterise(seen[None], faces, big, size, size)
-        face, depth = drawn.face[0], drawn.depth[0].numpy()
+        face = drawn.face[0]
         hit = (face >= 0).numpy()
-        instances = np.where(hit, ids[face.numpy()], 0)
 
         v, u = np.mgrid[:size, :size].astype(np.float32) + 0.5
         rays = np.stack([u, v, np.ones_like(u)], -1) @ (np.linalg.inv(big.numpy()).T @ rotation).astype(np.float32)
         image, floor = paint(PLACES[where], rays, eye.astype(np.float32), rng)
         shadow_points = points - sun * (points[:, 1:2] / sun[1])
         ground = torch.from_numpy((shadow_points - eye) @ rotation.T).float()
-        low = torch.from_numpy(K).float()
-        shade = (rasterise(ground[None], faces, low, SIZE, SIZE).face[0] >= 0).numpy()
+        low = torch.from_numpy(K).float().expand(2, 3, 3)
+        plain = rasterise(torch.stack([seen, ground]), faces, low, SIZE, SIZE)  # truth at pixel centres, and the shadow
+        shade = (plain.face[1] >= 0).numpy()
         shade = shade.repeat(SUPERSAMPLING, 0).repeat(SUPERSAMPLING, 1)
         image = image * np.where(floor & shade, 0.62, 1.0)[..., None]
 
@@ -214,13 +214,9 @@ class World:
         light = 0.5 + 0.1 * normal[..., 1] + 0.5 * np.clip(normal @ sun, 0, None)
         image = np.where(hit[..., None], pixel[..., :3] * light[..., None], image)
         image = _shrink(np.clip(image, 0, 1)) * 255 + 0.5
-        instances = instances[1::SUPERSAMPLING, 1::SUPERSAMPLING]
+        instances = np.where(plain.face[0] >= 0, ids[plain.face[0].numpy()], 0).astype(np.uint8)
         people = (instances > 0) & (instances < FIRST_OBJECT)
-        return (
-            image.astype(np.uint8),
-            instances,
-            np.where(people, depth[1::SUPERSAMPLING, 1::SUPERSAMPLING], 0).astype(np.float32),
-        )
+        return image.astype(np.uint8), instances, np.where(people, plain.depth[0].numpy(), 0).astype(np.float32)
 
 
 def _shape(kind: str, rng: np.random.Generator) -> np.ndarray:
@@ -250,11 +246,11 @@ def _camera(vertices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
     low, high = flat.min(0), flat.max(0)
     extent = max(high[0] - low[0], high[1] - low[1])
     focal = rng.uniform(300, 560)
-    distance = max(focal * extent / (rng.uniform(0.55, 0.92) * SIZE), extent + 1.5)
+    distance = max(focal * extent / (rng.uniform(0.76, 0.98) * SIZE), extent + 1.5)
     target = rotation.T @ ((low + high) / 2)
     eye = target + distance * back
     eye[1] = max(eye[1], 0.15)
-    shift = rng.normal(0, 3.5, 2)
+    shift = rng.normal(0, 2.5, 2)
     return rotation, eye, np.array([[focal, 0, SIZE / 2 + shift[0]], [0, focal, SIZE / 2 + shift[1]], [0, 0, 1]])
 
 
