@@ -27,9 +27,9 @@ from factory.starter.cache import Cache, load
 from factory.starter.pack import resolve
 from factory.starter.train import common
 
-CONFIG = {"layers": [1, 2, 2, 2], "width": 24, "hidden": 512, "crop": 80}
+CONFIG = {"layers": [1, 2, 2, 2], "width": 24, "hidden": 512, "crop": 96}
 CROP_SCALE = 1.2  # as the estimate stage cuts
-BACKBONE_RATE, REGRESSOR_RATE = 5e-4, 1e-4  # the iterated linear regressor overshoots at the backbone's rate
+BACKBONE_RATE, REGRESSOR_RATE = 8e-4, 1.5e-4  # the iterated linear regressor overshoots at the backbone's rate
 MIN_SHARE = 0.3  # of the joints must be visible
 # SMPL's joints with left and right exchanged.
 FLIP = [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
