@@ -18,6 +18,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers import StableDiffusionDepth2ImgPipeline as DepthToImage
 from diffusers import StableDiffusionPipeline as TextToImage
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -62,6 +63,7 @@ class Painter(nn.Module):
         special = dict(bos_token_id=eos - 1, eos_token_id=eos, pad_token_id=eos)
         self.text = CLIPTextModel(CLIPTextConfig(vocab_size=vocabulary, **TEXT, **special))
         self.unet = UNet2DConditionModel(in_channels=5, **UNET)
+        self.unet.set_attn_processor(AttnProcessor())  # on a CPU a third faster than the fused kernel
 
     def forward(self, noisy: Tensor, depth: Tensor, time: Tensor, tokens: Tensor) -> Tensor:
         """noisy (N, 4, 32, 32), depth (N, 1, 32, 32), time (N,), tokens (N, 24) -> v (N, 4, 32, 32)."""
@@ -164,6 +166,7 @@ def main() -> None:
         folder = args.start / "depth-to-image"
         painter.text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device)
         painter.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).to(device)
+        painter.unet.set_attn_processor(AttnProcessor())
         painter.train()
     millions = sum(p.numel() for p in painter.parameters()) / 1e6
     print(f"{millions:.2f} M parameters, {len(tokenizer)} tokens, {len(data)} scenes")

@@ -56,11 +56,20 @@ def evaluate(vae: AutoencoderKL, images: np.ndarray) -> float:
 
 
 def main() -> None:
-    args = common.parser(__doc__, batch=16).parse_args()
+    parser = common.parser(__doc__, batch=16)
+    parser.add_argument("--start", help="an earlier export whose decoder alone goes on learning: latents stay the same")
+    args = parser.parse_args()
     common.seed_everything(args.seed, args.threads)
     device, data = common.device(), cache.load(args.cache)
-    vae = AutoencoderKL(**CONFIG).to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
+    vae = AutoencoderKL(**CONFIG)
+    if args.start:
+        vae = AutoencoderKL.from_pretrained(args.start, torch_dtype=torch.float32).train()
+        vae.register_to_config(_name_or_path="")  # or the export tells where it was trained
+        vae.encoder.requires_grad_(False)
+        vae.quant_conv.requires_grad_(False)
+    vae.to(device).to(memory_format=torch.channels_last)
+    learning = [p for p in vae.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
     ema = common.EMA(vae, 0.998)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
@@ -82,15 +91,16 @@ def main() -> None:
         loss = reconstruction_loss(drawn.float(), image) + KL_WEIGHT * posterior.kl().mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimizer.step()
         ema.update(vae)
         return {"loss": loss.detach(), "L1": l1_loss(drawn.float(), image).detach()}
 
     def export() -> None:
-        with torch.no_grad():
-            latents = ema.model.encode(to_tensor(data.images[:256]).to(device)).latent_dist.mode()
-        ema.model.register_to_config(scaling_factor=float(1 / latents.std()))
+        if not args.start:
+            with torch.no_grad():
+                latents = ema.model.encode(to_tensor(data.images[:256]).to(device)).latent_dist.mode()
+            ema.model.register_to_config(scaling_factor=float(1 / latents.std()))
         ema.model.to(torch.float16).save_pretrained(Path(args.export))
         ema.model.float()
 
