@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,25 +10,8 @@ from torch.nn.functional import interpolate
 
 from factory.errors import UserError
 from factory.models.device import quiet
-from factory.starter.pack import locate
-
-DUPLICATE = 0.5  # an instance whose mask lies so far in better ones of its label is another look at the same thing
-
-
-@dataclass
-class Instance:
-    """mask (H, W) bool, never empty; bbox (4,) float32: x0, y0, x1, y1 px around it, right and bottom exclusive."""
-
-    score: float
-    label: Literal["person", "object"]
-    mask: np.ndarray
-    bbox: np.ndarray
-
-
-class Detector(Protocol):
-    def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
-        """images: (H, W, 3) uint8 RGB, all of one size -> instances of each, best score first."""
-
+from factory.models.instances import Detector, Instance, distinct, instance
+from factory.models.locate import locate
 
 def load_detector(kind: str, model: str, threshold: float, device: str | torch.device = "cpu") -> Detector:
     """kind `mask2former` (a transformers folder or hub id) or `detectron2` (a weights file of its model zoo)."""
@@ -38,24 +20,6 @@ def load_detector(kind: str, model: str, threshold: float, device: str | torch.d
     from factory.models.detectron import MaskRCNN
 
     return MaskRCNN(model, threshold, device)
-
-
-def instance(score: float, person: bool, mask: np.ndarray) -> Instance:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    bbox = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
-    return Instance(score, "person" if person else "object", mask, bbox)
-
-
-def distinct(instances: list[Instance]) -> list[Instance]:
-    """Best first, without the duplicates: else one person would get two bodies."""
-    kept: list[Instance] = []
-    claimed: dict[str, np.ndarray] = {}
-    for one in sorted(instances, key=lambda i: -i.score):
-        taken = claimed.get(one.label, np.zeros_like(one.mask))
-        if (one.mask & taken).sum() <= DUPLICATE * one.mask.sum():
-            kept.append(one)
-            claimed[one.label] = taken | one.mask
-    return kept
 
 
 class Mask2Former:
@@ -83,7 +47,7 @@ class Mask2Former:
 
     @torch.inference_mode()
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
-        """See `Detector`. score = class probability x mean mask probability inside the mask, as Mask2Former's paper.
+        """See `instances.Detector`. score = class probability x mean mask probability inside the mask, as Mask2Former's paper.
 
         Not transformers' own post-processing: that goes through a fixed 384 px grid and lets one query win under two
         labels, so that a person could occlude itself as an object.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from factory.errors import UserError
-from factory.models.detector import Instance, distinct, instance
+from factory.models.instances import Instance, distinct, instance
 
 CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 PERSON = 0  # COCO's first class
@@ -45,7 +45,7 @@ class MaskRCNN:
 
     @torch.inference_mode()
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
-        """See `detector.Detector`."""
+        """See `instances.Detector`."""
         from detectron2.data.transforms import ResizeShortestEdge
 
         size = self.config.INPUT

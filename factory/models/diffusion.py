@@ -17,7 +17,7 @@ from torch import Tensor
 from factory.errors import UserError
 from factory.models.depth import inverse_depth
 from factory.models.device import quiet_diffusers
-from factory.starter.pack import locate
+from factory.models.locate import locate
 
 LIBRARIES = {"diffusers", "transformers"}  # that a model folder may name classes of
 

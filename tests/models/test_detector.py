@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from factory.errors import UserError
-from factory.models.detector import distinct, instance, load_detector
+from factory.models.detector import load_detector
 from factory.models.detectron import read_weights
+from factory.models.instances import distinct, instance
 
 IMAGES = [np.random.default_rng(i).integers(0, 256, (100, 90, 3), np.uint8) for i in range(2)]
 

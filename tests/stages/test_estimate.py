@@ -45,7 +45,7 @@ def test_a_label_is_one_geometry(job):
 
 
 def test_no_more_people_than_asked_for_the_best_first(job, monkeypatch):
-    monkeypatch.setattr("factory.models.detector.DUPLICATE", 1.0)  # random masks overlap
+    monkeypatch.setattr("factory.models.instances.DUPLICATE", 1.0)  # random masks overlap
     everybody, best = run(job())[0].people, run(job(estimate={"max_people": 1}))[0].people
     assert len(everybody) > 1 and len(best) == 1
     assert best[0].detection_score == everybody[0].detection_score
