@@ -25,6 +25,20 @@ class State(StrEnum):
     FAILED = "failed"
 
 
+# What is measured of every record's label: column of the index and field of the sample's json -> what it says.
+FIDELITY = {
+    "silhouette_iou": "Overlap (IoU) of the rendered bodies, where no object hides them, with the people that the "
+    "detector sees in the final image.",
+    "silhouette_iou_initial": "The same in the initial image.",
+    "oks": "COCO's keypoint similarity of the label with a re-estimate from the final image, 0 to 1; mean over people.",
+    "oks_initial": "The same from the initial image: as much as the estimator can find again at all.",
+    "reestimate_pa_mpjpe": "Distance of the label's 14 joints from a re-estimate from the final image, after "
+    "Procrustes, mm; mean over people.",
+    "visible_share": "Share of the body inside the frame and not behind an object or another body; mean over people.",
+    "frame_share": "Share of the frame that the rendered bodies cover, hidden parts too.",
+}
+
+
 class Reason(StrEnum):
     """Why a record was rejected."""
 
@@ -33,6 +47,11 @@ class Reason(StrEnum):
     TOO_SMALL = "too small"
     OUT_OF_FRAME = "out of frame"
     EASY = "easy"
+    NO_POSE = "no pose"  # given for this image
+    NO_IMAGE = "no image"  # it was listed and is not there
+    BROKEN_IMAGE = "broken image"
+    SMALL_IMAGE = "small image"
+    HUGE_IMAGE = "huge image"
 
 
 @dataclass
@@ -67,15 +86,29 @@ class Record:
     key: str
     seed: int
     prompt: str
+    source: str = ""  # the real image, or the row of the pose file, that it comes from
+    variant: int = 0  # of that image or row, or of one text-to-image image
+    image_seed: int | None = None  # of the initial image; None: `seed`. Variants share it
+    cycle: int = 0  # rounds of stages 2 to 4 behind it
     state: State = State.PENDING
     reason: str = ""  # why it was rejected
     stage: str = ""  # where it was rejected or failed
     error: str = ""  # the exception, one line
     attempts: int = 1
+    kept: bool = False  # estimate: its pose is easy and the job keeps such images as they are
     refined: bool = False  # False: `final` is the initial image itself
     pose_score: float = 0.0  # sum of squares of the pose code, the largest over the people
+    # How well label and images agree: see FIDELITY. None where it was not or cannot be computed.
+    frame_share: float | None = None  # render
+    visible_share: float | None = None  # render
+    silhouette_iou: float | None = None  # score, as those below
+    silhouette_iou_initial: float | None = None
+    oks: float | None = None
+    oks_initial: float | None = None
+    reestimate_pa_mpjpe: float | None = None
     people: list[Person] = field(default_factory=list)  # estimate
-    initial: np.ndarray | None = None  # generate: (H, W, 3) uint8
+    window: np.ndarray | None = None  # the square of the real image that is shown: centre x, centre y, side px
+    initial: np.ndarray | None = None  # generate: (H, W, 3) uint8; in later cycles the final image of the one before
     person_mask: np.ndarray | None = None  # estimate: (H, W) bool, union of detected people
     object_mask: np.ndarray | None = None  # estimate: (H, W) bool, union of detected non-people
     silhouette: np.ndarray | None = None  # render: (H, W) bool, the whole rendered body, occluded parts too
@@ -94,8 +127,9 @@ class Record:
         return value
 
     def seed_for(self, purpose: str) -> int:
-        """A random stream per purpose: stage 4's noise must not be the noise that stage 1 started from."""
-        digest = hashlib.blake2b(f"{self.seed}:{purpose}".encode(), digest_size=8).digest()
+        """A random stream per purpose and cycle: stage 4's noise must not be the noise that stage 1 started from."""
+        round_ = f":{self.cycle}" if self.cycle else ""
+        digest = hashlib.blake2b(f"{self.seed}:{purpose}{round_}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") & (2**63 - 1)
 
     def reject(self, reason: Reason, stage: str) -> None:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class Render(Stage):
-    """Fills `silhouette` and `depth`. Rejects bodies that leave the frame, are too small in it, or wholly occluded."""
+    """Fills `silhouette`, `depth`, `frame_share` and `visible_share`. Rejects bodies that leave the frame, are too small
+    in it, or wholly occluded."""
 
     name = "render"
 
@@ -57,12 +58,21 @@ class Render(Stage):
             nearest = depth[owner == i].min(0)  # people occlude each other
             record.silhouette = np.isfinite(nearest)
             record.depth = masked_depth(np.where(record.silhouette, nearest, 0), record.array("object_mask"))
+            record.frame_share = round(float(record.silhouette.mean()), 4)
+            unhidden = _unhidden(depth[owner == i], record.depth)
+            record.visible_share = round(float((inside[owner == i] * unhidden).mean()), 4)
             if inside[owner == i].min() < spec.min_inside:
                 record.reject(Reason.OUT_OF_FRAME, self.name)
             elif record.silhouette.mean() < spec.min_coverage:
                 record.reject(Reason.TOO_SMALL, self.name)
             elif not record.depth.any():
                 record.reject(Reason.EMPTY_DEPTH, self.name)
+
+
+def _unhidden(bodies: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """bodies (N, H, W) m, inf = nothing; seen (H, W) m, what is in front -> (N,): share of each body's pixels seen."""
+    drawn = np.isfinite(bodies)
+    return (drawn & (bodies == seen)).sum((1, 2)) / drawn.sum((1, 2)).clip(1)
 
 
 def _inside(vertices: Tensor, K: Tensor, height: int, width: int) -> Tensor:

@@ -13,38 +13,18 @@ import json
 import numpy as np
 import torch
 
+from factory.models.agreement import J14, iou, mean_distance, procrustes
 from factory.starter.cache import Cache, load
 from factory.starter.pack import resolve
 
-J14 = slice(25, 39)  # of SPIN-49: ankles, knees, hips, wrists, elbows, shoulders, neck, head top
 OBJECT = 10  # instance values from here on are objects
 MIN_PIXELS = 12  # less of an object counts as none
-
-
-def procrustes(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """points, target (N, J, 3) -> points moved, turned (det +1) and scaled onto target, each sample for itself."""
-    mean, goal = points.mean(1, keepdims=True), target.mean(1, keepdims=True)
-    x, y = points - mean, target - goal
-    u, singular, vt = np.linalg.svd(x.transpose(0, 2, 1) @ y)
-    sign = np.ones_like(singular)
-    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
-    scale = (singular * sign).sum(1) / (x**2).sum((1, 2))
-    return scale[:, None, None] * (x @ ((u * sign[:, None]) @ vt)) + goal
-
-
-def mean_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(N, J, 3) m twice -> (N,) mm."""
-    return 1000 * np.linalg.norm(a - b, axis=-1).mean(1)
 
 
 def auc(high: np.ndarray, low: np.ndarray) -> float:
     """Chance that a draw from `high` exceeds one from `low`: the area under the ROC curve."""
     order = np.concatenate([high, low]).argsort(kind="stable").argsort()
     return float((order[: len(high)].sum() - len(high) * (len(high) - 1) / 2) / (len(high) * len(low)))
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / max((a | b).sum(), 1))
 
 
 def hmr(cache: Cache, limit: int) -> dict[str, float]:

@@ -15,9 +15,9 @@ import numpy as np
 from factory.config import load
 from factory.engine.run import default_stages
 from factory.job import JobSpec
+from factory.models.agreement import iou
 from factory.plan import plan
 from factory.record import Record, State
-from factory.starter.evaluate import iou
 
 
 def figures(job: JobSpec) -> dict[str, float | int]:
@@ -25,7 +25,7 @@ def figures(job: JobSpec) -> dict[str, float | int]:
     iou_initial, iou_final: mean IoU of body and segmented person, of the refined records."""
     from factory.models.detector import load_detector
 
-    stages = [stage(job) for stage in default_stages()]
+    stages = [stage(job) for stage in default_stages(job)]
     records: list[Record] = []
     for unit in plan(job).iter_units():
         for stage in stages:

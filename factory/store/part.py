@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory.job import JobSpec
-from factory.record import Record, State, Unit
+from factory.record import FIDELITY, Record, State, Unit
 from factory.store import sample, tar
 
 # One row per planned record, whatever became of it.
@@ -25,9 +25,12 @@ SCHEMA = pa.schema(
         "attempts": pa.int32(),
         "seed": pa.int64(),
         "prompt": pa.string(),
+        "source": pa.string(),  # the real image or the row of the pose file
+        "variant": pa.int32(),  # of it
         "refined": pa.bool_(),
         "pose_score": pa.float64(),
         "people": pa.int32(),
+        **dict.fromkeys(FIDELITY, pa.float64()),  # null where it was not or cannot be measured
         "offset": pa.int64(),  # where the sample's bytes begin in the tar
         "size": pa.int64(),  # how many there are; 0: the record gave no sample
     }
@@ -77,6 +80,7 @@ def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:
     return {
         "key": record.key, "shard": unit.shard, "unit": unit.index,
         "state": str(record.state), "reason": record.reason, "stage": record.stage, "error": record.error,
-        "attempts": record.attempts, "seed": record.seed, "prompt": record.prompt, "refined": record.refined,
+        "attempts": record.attempts, "seed": record.seed, "prompt": record.prompt, "source": record.source, "variant": record.variant, "refined": record.refined,
         "pose_score": float(record.pose_score), "people": len(record.people), "offset": offset, "size": size,
+        **{name: getattr(record, name) for name in FIDELITY},
     }  # fmt: skip

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from factory.job import JobSpec
-from factory.record import Record
+from factory.record import FIDELITY, Record
 
 # smpl.npz: array -> shape of one person's row. float32; units and frames as in factory.record.Person.
 PERSON = {
@@ -37,8 +37,8 @@ class Models(BaseModel):
     """Which weights made the sample: folder or hub id, with @revision where one was named."""
 
     model_config = ConfigDict(extra="forbid")
-    generate: str
-    hmr: str
+    generate: str = Field(description="Empty: a real image took its place.")
+    hmr: str = Field(description="Empty: the poses were given.")
     prior: str
     detector: str
     refine: str
@@ -50,6 +50,8 @@ class SampleJson(BaseModel):
     model_config = ConfigDict(extra="forbid")
     key: str = Field(description="Name of the sample, without extension.")
     prompt: str
+    source: str = Field(description="The real image, or the row of the pose file, that it comes from; empty: neither.")
+    variant: int = Field(ge=0, description="Of that image or row, or of one text-to-image image.")
     seed: int = Field(ge=0, lt=2**63, description="Everything random in this sample follows from it.")
     state: Literal["ok"] = Field(description="Only finished records become samples; the others are rows of the index.")
     refined: bool = Field(description="False: the final image is the initial one.")
@@ -58,6 +60,13 @@ class SampleJson(BaseModel):
     width: int = Field(description="Of the final image, px.")
     height: int = Field(description="Of the final image, px.")
     body: str = Field(description="The body model that pose and betas belong to.")
+    silhouette_iou: float | None = Field(description=FIDELITY["silhouette_iou"])
+    silhouette_iou_initial: float | None = Field(description=FIDELITY["silhouette_iou_initial"])
+    oks: float | None = Field(description=FIDELITY["oks"])
+    oks_initial: float | None = Field(description=FIDELITY["oks_initial"])
+    reestimate_pa_mpjpe: float | None = Field(description=FIDELITY["reestimate_pa_mpjpe"])
+    visible_share: float | None = Field(description=FIDELITY["visible_share"])
+    frame_share: float | None = Field(description=FIDELITY["frame_share"])
     models: Models
 
 
@@ -112,16 +121,16 @@ def _people(record: Record) -> dict[str, np.ndarray]:
 def _json(record: Record, job: JobSpec) -> bytes:
     stages = job.stages
     models = Models(
-        generate=_id(stages.generate.model, stages.generate.revision),
-        hmr=stages.estimate.hmr.model,
+        generate=_id(stages.generate.model or "", stages.generate.revision),
+        hmr=stages.estimate.hmr.model if stages.estimate.hmr else "",
         prior=stages.estimate.prior.model,
         detector=stages.estimate.detector.model,
         refine=_id(stages.refine.model, stages.refine.revision),
     )
     sample = SampleJson(
-        key=record.key, prompt=record.prompt, seed=record.seed, state="ok", refined=record.refined,
+        key=record.key, prompt=record.prompt, source=record.source, variant=record.variant, seed=record.seed, state="ok", refined=record.refined,
         pose_score=float(record.pose_score), people=len(record.people), width=job.image_size, height=job.image_size,
-        body=job.body.name, models=models,
+        body=job.body.name, models=models, **{name: getattr(record, name) for name in FIDELITY},
     )  # fmt: skip
     return json.dumps(sample.model_dump(), sort_keys=True, allow_nan=False).encode()
 

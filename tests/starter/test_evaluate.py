@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from factory.starter.evaluate import auc, iou, mean_distance, procrustes
+from factory.models.agreement import iou, mean_distance, procrustes
+from factory.starter.evaluate import auc
 
 
 def test_procrustes_undoes_a_similarity_and_refuses_a_reflection():
