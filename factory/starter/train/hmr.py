@@ -78,6 +78,7 @@ class People:
     pixels: np.ndarray  # (M, 24, 2) px, projected joints
     rotations: np.ndarray  # (M, 24, 3, 3), camera frame
     betas: np.ndarray  # (M, 10)
+    hard: np.ndarray  # (M,) bool: does something far from standing
 
     def __len__(self) -> int:
         return len(self.image)
@@ -109,6 +110,7 @@ def people(cache: Cache, skeleton: Skeleton) -> People:
     return People(
         image[keep], slot[keep], crop[keep], share[keep],
         pixels[keep].astype(np.float32), rotations[keep].astype(np.float32), betas[keep].astype(np.float32),
+        np.asarray(cache.hard)[image[keep]],
     )
 
 
@@ -135,7 +137,8 @@ def cut_batch(images: Tensor, crop: Tensor, angle: Tensor, mirror: Tensor, size:
 
 def draw(cache: Cache, some: People, rng: np.random.Generator, batch: int, size: int) -> dict[str, Tensor]:
     """An augmented batch: image (N, 3, size, size) in [0, 1]; rotations, betas; joints2d (N, 24, 2) in -1 ... 1."""
-    pick = rng.integers(len(some), size=batch)
+    twice = np.concatenate([np.arange(len(some)), np.flatnonzero(some.hard)])  # hard poses are learnt last
+    pick = twice[rng.integers(len(twice), size=batch)]
     images = torch.from_numpy(np.stack([cache.images[i] for i in some.image[pick]])).permute(0, 3, 1, 2) / 255
     crop = torch.from_numpy(some.crop[pick])
     jitter = torch.from_numpy(rng.uniform(-0.08, 0.08, (batch, 2))).float()

@@ -29,7 +29,7 @@ CONFIG = dict(
     mid_block_add_attention=False,
     sample_size=128,
 )
-KL_WEIGHT = 1e-5
+KL_WEIGHT = 5e-7
 PEAK = 2e-3
 CROP, CROPPED = 64, 0.7  # for the first share of the training, four quarter crops stand in for one image: more variety
 
