@@ -70,7 +70,7 @@ class Ledger:
             offset = pa.array(table["offset"].to_numpy() + size)
             tables.append(table.set_column(table.schema.get_field_index("offset"), "offset", offset))
             size += int(part["bytes"])
-        sha256, end = hashlib.sha256(), tar.trailer(size)
+        sha256, end = hashlib.sha256(), tar.trailer(size) if size else b""
 
         def chunks() -> Iterator[bytes]:  # one part in memory at a time
             for tar_name, _ in names:
@@ -81,7 +81,8 @@ class Ledger:
             yield end
 
         tar_name, index_name = shard_names(self.plan, shard)
-        self.files.put(tar_name, chunks())
+        if size:  # a shard without samples has no tar: Hugging Face's loader stops at an empty one
+            self.files.put(tar_name, chunks())
         whole = {"sha256": sha256.hexdigest(), "bytes": str(size + len(end))}
         self.files.put(index_name, [index_bytes(pa.concat_tables(tables), whole)])
         self.sealed.add(shard)
