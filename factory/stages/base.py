@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from factory.job import JobSpec
 from factory.record import Record, Unit
+from factory.stages.sift import sift, twin
 
 
 class Stage(ABC):
@@ -27,7 +30,8 @@ class Stage(ABC):
         """Fill the records in place, or reject them. May raise: see `__call__`."""
 
     def __call__(self, unit: Unit) -> Unit:
-        """Run on the unit's active records. An exception fails one record only: the batch is redone one by one."""
+        """Run on the unit's active records. What raises fails one record only; a batch too large for the memory is
+        done in halves."""
         if not self._ready:
             self.setup()
             self._ready = True
@@ -35,12 +39,33 @@ class Stage(ABC):
         if not active:
             return unit
         try:
-            self.process(active)
+            done = self._attempt(active)
         except Exception:
-            for record in active:
-                try:
-                    if record.active:
-                        self.process([record])
-                except Exception as error:
-                    record.fail(error, self.name)
+            done = sift(active, self._attempt, self.name)
+        for record, result in zip(active, done, strict=True):
+            vars(record).update(vars(result))
         return unit
+
+    def _attempt(self, records: list[Record]) -> list[Record]:
+        """The records one stage further, as copies: what raises leaves them as they were."""
+        copies = [twin(record) for record in records]
+        try:
+            self.process(copies)
+            return copies
+        except Exception as error:
+            if len(records) == 1 or not _out_of_memory(error):
+                raise
+        _free()  # out of the handler: the traceback held what filled the memory
+        half = len(records) // 2
+        return self._attempt(records[:half]) + self._attempt(records[half:])
+
+
+def _out_of_memory(error: Exception) -> bool:
+    torch = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
+
+
+def _free() -> None:
+    gc.collect()
+    if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

@@ -16,9 +16,9 @@ JOB, REPORT = "job.json", "report.html"
 PARTS = "parts/"
 PART_INDEX = re.compile(PARTS + r"(\d{6,})/(\d{6,})\.parquet")
 
-# What may differ between two runs of one data set: where it lies, and who computes it. `cpus` and `device` may not:
-# the number of threads and the kind of processor change the order of sums, hence the last bits, hence the bytes.
-ELSEWHERE = {"output", "engine", "ray_address"}
+# What may differ between two runs of one data set: where it lies, who computes it, and when to give up. `cpus` and
+# `device` may not: the number of threads and the kind of processor change the order of sums, hence the bytes.
+ELSEWHERE = {"output", "engine", "ray_address", "autoscaler", "max_unit_seconds", "max_failed_fraction"}
 HOSTING = {"workers", "gpus"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 from pathlib import Path
@@ -77,6 +78,15 @@ class Poison(Depth):
     def process(self, records: list[Record]) -> None:
         if any(record.key.endswith("00000005") for record in records):
             os.kill(os.getpid(), signal.SIGKILL)
+        super().process(records)
+
+
+class Hang(Depth):
+    """Record 5 never ends, and holds on to the interpreter while it does."""
+
+    def process(self, records: list[Record]) -> None:
+        if any(record.key.endswith("00000005") for record in records):
+            ctypes.PyDLL(None).sleep(1000)
         super().process(records)
 
 

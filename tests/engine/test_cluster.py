@@ -16,7 +16,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.ledger import read_index
 from factory.store.verify import verify
-from tests.engine.stages import STAGES, Depth, Draw, Finish, People, Poison, Victim
+from tests.engine.stages import STAGES, Depth, Draw, Finish, Hang, People, Poison, Victim
 from tests.engine.test_inline import drive
 from tests.store.conftest import tree
 
@@ -74,15 +74,17 @@ def test_actor_killed_in_mid_run(job, on_ray, ray_session):
     assert tree(on_ray.output) == tree(job.output) and verify(on_ray.output).ok
 
 
-def test_a_record_that_kills_its_worker_fails_alone(job, on_ray, ray_session):
+@pytest.mark.parametrize(("stage", "error"), [(Poison, "its worker died"), (Hang, "took longer than 2 s")])
+def test_a_record_that_kills_or_holds_its_worker_fails_alone(job, on_ray, ray_session, stage, error):
     run(job, STAGES)
     kinds = []
-    run(on_ray, [Draw, People, Poison, Finish], lambda event: kinds.append(event.kind))
-    assert kinds.count("isolating") == 1 and kinds.count("unit") == 6
+    on_ray = on_ray.model_copy(update={"max_unit_seconds": 2.0})
+    run(on_ray, [Draw, People, stage, Finish], lambda event: kinds.append(event.kind))
+    assert kinds.count("isolating") in (1, 2) and kinds.count("unit") == 6  # 2: another unit waited in that worker
     good, rows = (read_index(j.output).to_pylist() for j in (job, on_ray))
     found = rows.pop(5)
     told = [found[name] for name in ("state", "stage", "error", "attempts")]
-    assert told == ["failed", "render", "its worker died", 4]
+    assert told == ["failed", "render", error, 5]
     good.pop(5)
     for row in good + rows:
         del row["offset"], row["size"]

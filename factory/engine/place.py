@@ -1,0 +1,72 @@
+"""Who sits where: the actors of a job on the nodes of a cluster, before one of them is asked for.
+
+Ray waits for ever for an actor that fits nowhere, and a sum tells too little: three actors of 0.6 GPU do not fit on two
+GPUs. So the actors are packed here as Ray packs them, the largest first, a fraction never over two GPUs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from factory.errors import UserError
+from factory.job import Workers
+
+ROOM = 1e-6  # three thirds are one
+
+
+@dataclass
+class Node:
+    """A machine of a cluster, and who sits there. cpus and gpus are those not yet given away."""
+
+    name: str
+    cpus: float
+    gpus: list[float] = field(default_factory=list)  # of each GPU the free share
+    seats: Counter[str] = field(default_factory=Counter)  # stage -> number of actors
+
+    def seat(self, stage: str, host: Workers) -> bool:
+        """Place one actor if it fits."""
+        want = [1.0] * int(host.gpus) if host.gpus >= 1 else [host.gpus] * (host.gpus > 0)
+        free = sorted((i for i, share in enumerate(self.gpus) if share + ROOM >= max(want, default=0)), key=self._free)
+        if self.cpus + ROOM < host.cpus or len(free) < len(want):
+            return False
+        self.cpus -= host.cpus
+        for i, share in zip(free, want, strict=False):
+            self.gpus[i] -= share
+        self.seats[stage] += 1
+        return True
+
+    def _free(self, i: int) -> float:
+        return self.gpus[i]
+
+
+Hosts = list[tuple[str, Workers]]  # the stages by name, in order, each with how it is hosted
+
+
+def place(hosts: Hosts, nodes: list[Node]) -> list[Node]:
+    """The nodes with all actors on them. UserError where one fits nowhere."""
+    cpus, gpus = sum(node.cpus for node in nodes), sum(len(node.gpus) for node in nodes)
+    for name, host in hosts:
+        if host.gpus > 1 and host.gpus != int(host.gpus):
+            raise UserError(f"stages.{name}.gpus: {host.gpus:g}: above 1 Ray gives whole GPUs; take {int(host.gpus)}")
+    for unit, have in (("gpus", gpus), ("cpus", cpus)):
+        want = sum(host.workers * getattr(host, unit) for _, host in hosts)
+        if want > have + ROOM:
+            raise UserError(
+                f"stages: the workers hold {want:g} {unit.upper()[:-1]}s together and there are {have:g}; "
+                f"lower stages.*.{unit} or workers"
+            )
+    for name, host in sorted(hosts, key=lambda item: (-item[1].gpus, -item[1].cpus)):
+        for number in range(host.workers):
+            if not any(node.seat(name, host) for node in nodes):
+                rest = "; ".join(f"{node.name}: {_rest(node)}" for node in nodes[:4]) + "; ..." * (len(nodes) > 4)
+                raise UserError(
+                    f"stages.{name}: worker {number + 1} of {host.workers} wants {host.cpus:g} CPUs and {host.gpus:g} "
+                    f"GPUs on one node and fits nowhere (left over: {rest}); lower stages.{name}.gpus, cpus or workers"
+                )
+    return nodes
+
+
+def _rest(node: Node) -> str:
+    gpus = "+".join(f"{share:.2g}" for share in node.gpus if share > ROOM) or "0"
+    return f"{node.cpus:g} CPUs, {gpus} GPUs"

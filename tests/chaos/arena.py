@@ -1,0 +1,191 @@
+"""Where runs are disturbed: a Ray cluster of two nodes, runs in it or in processes of their own, and the judge."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import webdataset
+
+from factory.engine.run import run
+from factory.engine.session import SCRATCH
+from factory.job import JobSpec
+from factory.store import lock
+from factory.store.ledger import read_index
+from factory.store.verify import verify
+from tests.chaos.stages import LINES, calls, guilty
+from tests.conftest import ROOT
+from tests.store.conftest import folders, tree
+
+RECORDS, UNITS = 46, 12
+PATIENCE = 60.0  # s until what must go has gone
+
+JOB: dict[str, Any] = {
+    "name": "chaos", "records": RECORDS, "image_size": 64, "unit_size": 4, "samples_per_shard": 12,
+    "max_unit_seconds": 3.0,
+    "prompts": {"action": ["falling", "standing up"]},
+    "body": {"model": "none", "name": "none"},
+    "stages": {
+        "generate": {"model": "none", "workers": 2},
+        "estimate": {"hmr": {"model": "none"}, "prior": {"model": "none"}, "detector": {"model": "none"}},
+        "render": {"workers": 2},
+        "refine": {"model": "none"},
+        "score": {"enabled": False},
+    },
+}  # fmt: skip
+
+
+@dataclass
+class Verdict:
+    """Of one disturbed run that came to its end."""
+
+    lost: int = 0  # planned records without a row, and samples that rows promise and no tar holds
+    doubled: int = 0  # rows and samples that come more than once
+    identical: bool = False  # to the undisturbed run, byte by byte
+    left: list[str] = field(default_factory=list)  # processes, temporary files, locks
+
+
+class Arena:
+    """One per fault and repeat. The cluster, where there is one, is shared."""
+
+    def __init__(self, seed: str, cluster: Any = None) -> None:
+        self.random, self.cluster = random.Random(seed), cluster
+        self.root = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
+        (self.root / "t").mkdir()
+        self.line, self.ended = "Depth", ""  # the guilty record's end, where there is one
+        self.processes: list[psutil.Process] = []
+        values = {**JOB, "output": str(self.root / "out"), "seed": self.random.getrandbits(32)}
+        self.job = JobSpec.model_validate(values)
+
+    def on(self, engine: str) -> JobSpec:
+        """The job for `inline`, `ray` (a Ray of its own) or `cluster` (the shared one)."""
+        address = self.cluster.address if engine == "cluster" else None
+        changes = {"engine": "inline" if engine == "inline" else "ray", "ray_address": address}
+        return self.job.model_copy(update=changes)
+
+    def drive(self, job: JobSpec) -> subprocess.Popen[str]:
+        """A run in a process group of its own."""
+        command = [sys.executable, "-m", "tests.chaos.drive", job.model_dump_json(), self.line]
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(self.root / "t")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # deaf in the background
+        )
+
+    def disturb(self, job: JobSpec, strike: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
+        """Drive, strike at a random moment, and wait for the end: (exit code, what it said on stderr)."""
+        with self.drive(job) as process:
+            assert process.stdout
+            for _ in range(self.random.randint(1, UNITS)):
+                process.stdout.readline()
+            self.moment()
+            self.remember(process.pid)
+            strike(process)
+            return process.wait(PATIENCE), process.communicate()[1]
+
+    def remember(self, pid: int) -> None:
+        """A process and its children, that must be gone in the end."""
+        try:
+            self.processes += (parent := psutil.Process(pid)).children(recursive=True) + [parent]
+        except psutil.NoSuchProcess:
+            pass
+
+    def moment(self) -> None:
+        time.sleep(self.random.uniform(0, 0.1))
+
+    def within(self, strike: Callable[[], None]) -> None:
+        """Run on the cluster from this process, and strike once from a thread of its own."""
+        left = self.random.randint(1, UNITS - 2)
+        threads = []
+
+        def count(event: Any) -> None:
+            nonlocal left
+            left -= event.kind == "unit"
+            if left == 0 and not threads:
+                threads.append(threading.Thread(target=lambda: (self.moment(), strike())))
+                threads[0].start()
+
+        run(self.on("cluster"), LINES[self.line], count)
+        for thread in threads:
+            thread.join()
+
+    def worker(self) -> int:
+        """One of the processes that host the stages, alive a moment ago."""
+        pids = [int(path.name) for path in calls(self.job).iterdir() if psutil.pid_exists(int(path.name))]
+        return self.random.choice(sorted(pids))
+
+    def finish(self, engine: str) -> None:
+        """The run after the fault."""
+        if engine == "cluster":
+            run(self.on(engine), LINES[self.line])
+            return
+        with self.drive(self.on(engine)) as process:
+            said, wrong = process.communicate()
+            assert process.returncode == 0, wrong
+
+    def judge(self) -> Verdict:
+        """The data set against one that was made in peace."""
+        peace = self.job.model_copy(update={"output": str(self.root / "peace"), "engine": "inline"})
+        run(peace, LINES["Raises" if self.ended else "Depth"])
+        rows = read_index(self.job.output).to_pylist()
+        keys = Counter(row["key"] for row in rows)
+        samples = Counter(sample["__key__"] for sample in self._samples())
+        promised = {row["key"] for row in rows if row["state"] == "ok"}
+        verdict = Verdict(
+            lost=RECORDS - len(keys) + len(promised - samples.keys()),
+            doubled=keys.total() - len(keys) + samples.total() - len(samples) + len(samples.keys() - promised),
+        )
+        verdict.identical = verify(self.job.output).ok and self._same(peace, rows)
+        verdict.left = self._left()
+        if not (verdict.lost or verdict.doubled or verdict.left) and verdict.identical:
+            shutil.rmtree(self.root)  # what went wrong is kept to be looked at
+        return verdict
+
+    def _samples(self) -> Any:
+        tars = sorted(map(str, Path(self.job.output).glob("*.tar")))
+        return webdataset.WebDataset(tars, shardshuffle=False, empty_check=False)
+
+    def _same(self, peace: JobSpec, rows: list[dict]) -> bool:
+        ours, theirs = tree(self.job.output), tree(peace.output)
+        if not self.ended:
+            return ours == theirs
+        expected = read_index(peace.output).to_pylist()  # a record that raised: how it ended is told apart
+        mine = next(row for row in rows if row["key"] == guilty(self.job))
+        if mine["state"] != "failed" or self.ended not in mine["error"]:
+            return False
+        for row in rows + expected:
+            row["error"], row["attempts"] = "", 0
+        tars = [name for name in ours.keys() | theirs.keys() if name.endswith(".tar")]
+        return rows == expected and all(ours.get(name) == theirs.get(name) for name in tars)
+
+    def _left(self) -> list[str]:
+        deadline = time.monotonic() + PATIENCE
+        pids = [int(path.name) for path in calls(self.job).iterdir()] if calls(self.job).exists() else []
+        for pid in set(pids) - {os.getpid()}:
+            try:
+                self.processes.append(psutil.Process(pid))
+            except psutil.NoSuchProcess:
+                pass
+        _, alive = psutil.wait_procs(self.processes, max(0, deadline - time.monotonic()))
+        files = [path for path in Path(self.job.output).rglob(".*") if path.name != lock.NAME]
+        scratch = list((self.root / "t").glob(SCRATCH + "*"))
+        held = [f"lock held by {lock.holder(Path(self.job.output))}"] if lock.holder(Path(self.job.output)) else []
+        return [*map(str, alive), *map(str, [*files, *scratch, *folders(self.job.output)]), *held]

@@ -1,0 +1,21 @@
+"""A run to be disturbed: `python -m tests.chaos.drive JOB_JSON LINE` tells each event in a line of its own."""
+
+from __future__ import annotations
+
+import sys
+
+from factory.engine.run import run
+from factory.errors import UserError
+from factory.job import JobSpec
+from tests.chaos.stages import LINES
+
+STOPPED, REFUSED = 1, 2
+
+if __name__ == "__main__":
+    try:
+        run(JobSpec.model_validate_json(sys.argv[1]), LINES[sys.argv[2]], lambda event: print(event.kind, flush=True))
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(REFUSED)
