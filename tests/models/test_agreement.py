@@ -35,9 +35,8 @@ def test_oks_knows_size_and_leaves_out_what_is_not_labelled(target):
 
 def test_coco_order_has_left_before_right():
     """SPIN-49 comes right arm first; a swap would halve every score."""
-    names = (
-        "nose neck r-sho r-elb r-wri l-sho l-elb l-wri pelvis r-hip r-kne r-ank l-hip l-kne l-ank r-eye l-eye r-ear l-ear"
-    ).split()
+    limbs = "nose neck r-sho r-elb r-wri l-sho l-elb l-wri pelvis r-hip r-kne r-ank l-hip l-kne l-ank"
+    names = f"{limbs} r-eye l-eye r-ear l-ear".split()
     sides = [names[i] for i in COCO17]
     assert sides[0] == "nose" and [s[0] for s in sides[1:]] == ["l", "r"] * 8
     assert [s[2:] for s in sides[1::2]] == ["eye", "ear", "sho", "elb", "wri", "hip", "kne", "ank"]
