@@ -152,6 +152,8 @@ def _elsewhere(key: str, location: Location = ()) -> str | None:
 
 def _explain(fault: Any, location: Location) -> str:
     name = ".".join(map(str, location))
+    if fault["type"] == "job":  # fields that do not fit together
+        return fault["msg"]
     if fault["type"] == "extra_forbidden":
         return _unknown(str(location[-1]), location[:-1], _fields(location[:-1]))
     if fault["type"] == "missing":

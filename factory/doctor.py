@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from factory.errors import UserError
-from factory.job import JobSpec
+from factory.job import Images, JobSpec
 from factory.starter import pack
 
 
@@ -50,13 +50,18 @@ def needs(job: JobSpec) -> list[Need]:
     """Every model that the job names, in the order of use."""
     generate, estimate, refine = job.stages.generate, job.stages.estimate, job.stages.refine
     detector_hub = estimate.detector.kind == "mask2former"
-    return [
+    drawn = [] if job.images or not generate.model else [
         Need("stages.generate.model", generate.model, True, generate.revision),
-        Need("stages.estimate.hmr.model", estimate.hmr.model, False),
+        *([Need("stages.generate.adapter", generate.adapter, True)] if generate.adapter else []),
+    ]  # fmt: skip
+    return [
+        *drawn,
+        *([Need("stages.estimate.hmr.model", estimate.hmr.model, False)] if estimate.hmr and not job.poses else []),
         Need("stages.estimate.prior.model", estimate.prior.model, False),
         Need("stages.estimate.detector.model", estimate.detector.model, detector_hub),
         Need("body.model", job.body.model, False),
         Need("stages.refine.model", refine.model, True, refine.revision),
+        *([Need("stages.refine.adapter", refine.adapter, True)] if refine.adapter else []),
     ]
 
 
@@ -131,6 +136,20 @@ def checks(job: JobSpec | None) -> Iterator[Check]:
     yield _gl(job)
     for need in needs(job) if job else []:
         yield look(need)
+    yield from _sources(job) if job else []
+
+
+def _sources(job: JobSpec) -> Iterator[Check]:
+    """The real images and given poses of the job."""
+    from factory.sources import images, poses
+
+    for name, spec in (("images.path", job.images), ("poses.path", job.poses)):
+        try:
+            if spec is not None:
+                found = images.listing(spec, job.seed) if isinstance(spec, Images) else poses.load(spec)
+                yield Check(True, name, f"{spec.path}: {len(found):,} {name.partition('.')[0]}")
+        except UserError as error:
+            yield Check(False, name, str(error).removeprefix(f"{name}: "))
 
 
 def _torch(job: JobSpec | None) -> Check:
@@ -159,7 +178,10 @@ def _disk(job: JobSpec | None) -> Check:
     free = shutil.disk_usage(folder).free
     if job is None:
         return Check(True, "disk", f"{size(free)} free")
-    planned = plan(job).bytes
+    try:
+        planned = plan(job).bytes
+    except UserError as error:
+        return Check(False, "plan", str(error))
     return Check(free > planned, "disk", f"{size(free)} free at {folder}, the plan takes about {size(planned)}")
 
 

@@ -6,9 +6,10 @@ folder or hub id, or by `starter:NAME` for a part of the embedded starter pack.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 
 class Spec(BaseModel):
@@ -20,13 +21,65 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="
 DType = Literal["float32", "float16", "bfloat16"]
 
 
-class Prompts(Spec):
-    """Every combination of the lists fills the template; records draw from them by seed."""
+Words = Annotated[
+    list[str] | dict[str, Annotated[float, Field(gt=0)]],
+    Field(description="Texts, all as likely; or a mapping from text to its weight."),
+]
 
-    template: str = Field("{description} {person} doing {action}", description="Fields in braces name the lists below.")
-    description: list[str] = Field(["a photo of"], min_length=1)
-    person: list[str] = Field(["a person"], min_length=1)
-    action: list[str] = Field(min_length=1)
+
+class Prompts(Spec):
+    """A template drawn by the record's seed, its braces filled with texts drawn likewise (guidance T)."""
+
+    set: str | None = Field(
+        None, description="mpii, smart or finetune, or a YAML file with the fields below: what is left out here."
+    )
+    categories: str | None = Field(
+        None, description="MPII's annotation file (.mat): its categories are the actions where none are given here."
+    )
+    template: str | Words = Field(
+        "{description} {person} doing {action}",
+        description="One or several, or a mapping to weights. Fields in braces name the lists below. Empty: no text.",
+    )
+    description: Words = ["a photo of"]
+    person: Words = ["a person"]
+    action: Words = Field([], description="Used where a real image does not come with its own action.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, values: Any) -> Any:
+        """A stored job has every field, so that it means the same where the named files are not at hand."""
+        if isinstance(values, dict) and (values.get("set") or values.get("categories")):
+            from factory.prompts import fill
+
+            return fill(values)
+        return values
+
+
+class Images(Spec):
+    """Real images that take the place of stage 1 (guidance R)."""
+
+    kind: Literal["folder", "list", "webdataset", "skipose", "smart"] = Field(
+        "folder",
+        description="folder: all images below it; list: a text file, a path and, after a tab, its action on each line; "
+        "webdataset: tar shards; skipose: Ski-PosePTZ, split/labels.h5; smart: SMART of SportsCap, annotations/*.json.",
+    )
+    path: str = Field(min_length=1, description="The folder, list or tar; of tars a folder or a-*.tar.")
+    split: Literal["train", "test"] = Field("train", description="Of skipose and smart, as the paper divides them.")
+    share: float = Field(
+        1.0, gt=0, le=1, description="Share of the images, drawn by the job's seed; a smaller one lies in a larger one."
+    )
+    min_side: int = Field(64, ge=1, description="Smaller images are rejected, px.")
+    max_pixels: int = Field(50_000_000, ge=1, description="Larger images are rejected before they are decoded, px.")
+
+
+class Poses(Spec):
+    """Given poses that take the place of the estimator (guidance P)."""
+
+    path: str = Field(
+        min_length=1,
+        description="An .npz with pose (N, 72) rad, betas (N, 10), camera (N, 3) = s, tx, ty and, for real images, "
+        "imgname (N,) and crop (N, 3) = centre x, y and side px; or a .json of EFT fits.",
+    )
 
 
 class Workers(Spec):
@@ -41,8 +94,14 @@ class Workers(Spec):
 class Generate(Workers):
     """Stage 1: text-to-image."""
 
-    model: Model = Field(description="A diffusers text-to-image folder or hub id, or starter:text-to-image.")
+    model: Model | None = Field(
+        None,
+        description="A diffusers text-to-image folder or hub id, or starter:text-to-image. With real images: not used.",
+    )
     revision: str | None = Field(None, description="Revision of a hub id.")
+    adapter: Model | None = Field(
+        None, description="Fine-tuned weights for the model (guidance D): LoRA or attention processors (.safetensors)."
+    )
     dtype: DType = "float32"
     steps: int = Field(50, ge=1)
     guidance_scale: float = Field(7.5, ge=0)
@@ -70,15 +129,33 @@ class Detector(Spec):
     threshold: float = Field(0.5, ge=0, le=1, description="Least instance score.")
 
 
+class Augment(Spec):
+    """Poses varied in the prior's code after stage 2 (the paper's Eq. 8-10): z from N(mu, sigma), then scaled."""
+
+    variants: int = Field(3, ge=1, description="Records per image, each with a pose of its own.")
+    code: Literal["paper", "authors"] = Field(
+        "paper", description="paper: z (1 + s e), e uniform in [-1, 1]; authors: z (1.5 + s n), n normal."
+    )
+    s: float = Field(0.3, ge=0, description="The s above. The paper gives no number, the authors' code 0.3.")
+    orientation: float = Field(
+        0.0, ge=0, description="Jitter of the global orientation about each axis, standard deviation in degrees."
+    )
+    shape: float = Field(0.0, ge=0, description="Jitter of each beta by a factor 1 + shape n, n normal.")
+    keep_first: bool = Field(False, description="The first variant keeps the pose as it was estimated.")
+
+
 class Estimate(Workers):
     """Stage 2: people, their bodies, how hard their poses are, and what occludes them."""
 
-    hmr: Hmr
+    hmr: Hmr | None = Field(None, description="Who estimates the bodies. With given poses: not used.")
     prior: PosePrior
     detector: Detector
     easy: Literal["keep", "drop", "refine"] = Field(
-        "drop", description="Easy poses: keep the initial image unrefined, drop the record, or refine it as others."
+        "drop",
+        description="Easy poses: keep the initial image unrefined, drop the record, or refine it as others. "
+        "Left out: drop, and refine in a job with real images or given poses.",
     )
+    augment: Augment | None = Field(None, description="Vary the poses; none: they stay as estimated.")
     max_people: int = Field(8, ge=1, description="At most so many people per image, the best detections first.")
 
 
@@ -95,6 +172,9 @@ class Refine(Workers):
 
     model: Model = Field(description="A diffusers depth-to-image folder or hub id, or starter:depth-to-image.")
     revision: str | None = Field(None, description="Revision of a hub id.")
+    adapter: Model | None = Field(
+        None, description="Fine-tuned weights for the model (guidance D): LoRA or attention processors (.safetensors)."
+    )
     dtype: DType = "float32"
     steps: int = Field(50, ge=1)
     strength: float = Field(0.7, gt=0, le=1, description="Share of the steps that are redrawn.")
@@ -103,13 +183,23 @@ class Refine(Workers):
     random_latents: bool = Field(
         False, description="Start the human region (person mask or body, minus objects) from noise, not the image."
     )
+    blur: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
+        None, description="Blur every final image, Gaussian, radius drawn from this range, px; the authors: [1, 2.5]."
+    )
+
+
+class Score(Workers):
+    """Stage 5: how well label and images agree, measured with the estimator and the detector of stage 2."""
+
+    enabled: bool = Field(True, description="False: the columns silhouette_iou, oks and reestimate_pa_mpjpe are empty.")
 
 
 class Stages(Spec):
-    generate: Generate
+    generate: Generate = Generate()
     estimate: Estimate
     render: Render = Render()
     refine: Refine
+    score: Score = Score()
 
 
 class Body(Spec):
@@ -126,12 +216,24 @@ class Output(Spec):
     jpeg_quality: int = Field(95, ge=1, le=100)
 
 
+class Autoscaler(Spec):
+    """Nodes that a cluster adds when they are asked for."""
+
+    nodes: int = Field(ge=1, description="At most so many.")
+    cpus: float = Field(ge=0, description="CPU cores of each.")
+    gpus: int = Field(0, ge=0, description="GPUs of each.")
+
+
 class JobSpec(Spec):
     """One dataset."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Prefix of keys and shard names.")
     output: str = Field(description="Where the dataset goes: a folder.")
-    records: int = Field(ge=1, description="Records to plan; rejected ones count.")
+    records: int = Field(
+        0,
+        ge=0,
+        description="Records to plan; rejected ones count. 0: each real image or given pose once, times variants.",
+    )
     seed: int = Field(0, ge=0, description="Everything random follows from it.")
     image_size: int = Field(512, ge=64, multiple_of=8, description="Side of the square images, px.")
     unit_size: int = Field(8, ge=1, description="Records per unit: the batch that travels and is committed at once.")
@@ -140,7 +242,51 @@ class JobSpec(Spec):
         "ray", description="ray: actors on a cluster or this machine; inline: one process."
     )
     ray_address: str | None = Field(None, description="Cluster to join; none: a local Ray is started.")
-    prompts: Prompts
+    autoscaler: Autoscaler | None = Field(
+        None, description="What the cluster may add by itself (worker nodes all told); none: it has all its nodes."
+    )
+    max_unit_seconds: float = Field(
+        3600, gt=0, description="A worker that takes longer over one unit is ended, s; the record that hangs fails."
+    )
+    max_failed_fraction: float = Field(
+        0.5, ge=0, le=1, description="Stop when more of a run's records fail, judged from its 100th on; 1: never."
+    )
+    prompts: Prompts = Prompts(template="")
+    images: Images | None = Field(None, description="Real images instead of stage 1.")
+    poses: Poses | None = Field(None, description="Given poses instead of estimated ones.")
+    cycles: int = Field(
+        1, ge=1, description="Rounds of stages 2 to 4; the final image of one is the next one's initial."
+    )
     body: Body
     stages: Stages
     sample: Output = Output()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _real_poses_are_refined(cls, values: Any) -> Any:
+        """Hard or easy tells whether a text-to-image model drew well: real images and given poses are all wanted."""
+        match values:
+            case {"stages": {"estimate": {**estimate}, **stages}} if "easy" not in estimate:
+                if values.get("images") or values.get("poses"):
+                    return {**values, "stages": {**stages, "estimate": {**estimate, "easy": "refine"}}}
+        return values
+
+    @model_validator(mode="after")
+    def _fits(self) -> JobSpec:
+        generate, estimate = self.stages.generate, self.stages.estimate
+        if self.images is None:
+            if generate.model is None:
+                raise _fault("stages.generate.model is missing: name a text-to-image model, or give real images")
+            if not self.prompts.template:
+                raise _fault("prompts are missing: a text-to-image model needs a text; or give real images")
+        if self.records == 0 and not (self.images or self.poses):
+            raise _fault("records is missing: only real images or given poses tell how many there are")
+        if self.poses is None and estimate.hmr is None:
+            raise _fault("stages.estimate.hmr is missing: name an estimator, or give poses")
+        if estimate.easy == "keep" and (estimate.augment or (self.poses and not self.images)):
+            raise _fault("stages.estimate.easy: an image that does not show its pose cannot be kept; refine or drop it")
+        return self
+
+
+def _fault(words: str) -> PydanticCustomError:
+    return PydanticCustomError("job", words)

@@ -1,21 +1,33 @@
 """The plan: what a job will make, down to every record's key, seed and prompt, before anything is made.
 
-Pure and lazy: record i follows from the job alone, so a plan of a hundred million records costs nothing to hold, any
-worker may rebuild any unit, and a resumed run plans the same as the first.
+Pure and lazy: record i follows from the job alone, and from the listing of its real images or given poses, read once.
+So a plan of a hundred million records costs nothing to hold, any worker may rebuild any unit, and a resumed run
+plans the same as the first.
+
+Record i is variant i % k of image i // k; images and poses come round again when there are fewer of them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import string
+from bisect import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import accumulate
+
+import numpy as np
 
 from factory.errors import UserError
-from factory.job import JobSpec
+from factory.job import JobSpec, Words
 from factory.record import Record, Unit
+from factory.sources import images, poses
+from factory.sources.images import Item
 
 MAX_RECORDS = 10**8  # keys have eight digits, and must sort as they count
+LISTS = ("action", "description", "person")  # that a template may name
+NOTHING = Item("")
 MAX_NAME = 64  # a tar member's name has at most 100 bytes
 
 # Bytes per pixel of what a sample holds, on the generous side; measured on photographs at quality 95.
@@ -51,11 +63,45 @@ class Plan:
     def units_in(self, shard: int) -> int:
         return _ceil(self.records_in(shard), self.job.unit_size)
 
+    @property
+    def variants(self) -> int:
+        """Records per image."""
+        augment = self.job.stages.estimate.augment
+        return augment.variants if augment else 1
+
+    @cached_property
+    def sources(self) -> list[Item]:
+        """The real images, or else the rows of the given poses; none in a job from text alone. UserError: not there."""
+        return _sources(self.job)
+
     def record(self, index: int) -> Record:
-        key = f"{self.job.name}-{index:08d}"
-        digest = hashlib.blake2b(f"{self.job.seed}:{key}".encode()).digest()
-        seed = int.from_bytes(digest[:8]) & (2**63 - 1)
-        return Record(key=key, seed=seed, prompt=self._prompt(seed))
+        """UserError: the real images or given poses are not there."""
+        seed, variant = self._seed(index), index % self.variants
+        record = Record(self._key(index), seed, "", variant=variant)
+        if self.sources:
+            item = self.sources[index // self.variants % len(self.sources)]
+            record.source = item.name
+            record.window = None if item.window is None else np.array(item.window, np.float32)
+        else:
+            item = NOTHING
+        first = seed if self.job.images else self._seed(index - variant)
+        if variant and not self.job.images:
+            record.image_seed = first
+        record.prompt = self._prompt(first, item)
+        return record
+
+    def names(self, shard: int, index: int) -> list[tuple[str, int]]:
+        """(key, seed) of a unit's records; needs no real images or given poses to be there."""
+        start = shard * self.job.samples_per_shard + index * self.job.unit_size
+        stop = min(start + self.job.unit_size, self.records)
+        return [(self._key(i), self._seed(i)) for i in range(start, stop)]
+
+    def _key(self, index: int) -> str:
+        return f"{self.job.name}-{index:08d}"
+
+    def _seed(self, index: int) -> int:
+        digest = hashlib.blake2b(f"{self.job.seed}:{self._key(index)}".encode()).digest()
+        return int.from_bytes(digest[:8]) & (2**63 - 1)
 
     def unit(self, shard: int, index: int) -> Unit:
         start = shard * self.job.samples_per_shard + index * self.job.unit_size
@@ -69,13 +115,18 @@ class Plan:
     def iter_units(self) -> Iterator[Unit]:
         return (self.unit(shard, index) for shard, index in self.ids())
 
-    def _prompt(self, seed: int) -> str:
+    def _prompt(self, seed: int, item: Item) -> str:
+        prompts = self.job.prompts
+        template, rest = _draw(prompts.template, seed, seed, "template")
         choice = {}
-        for field in _template_fields(self.job):
-            options = getattr(self.job.prompts, field)
-            seed, i = divmod(seed, len(options))
-            choice[field] = options[i]
-        return self.job.prompts.template.format(**choice)
+        for field in template_fields(template):
+            if field == "action" and item.action:
+                choice[field] = item.action
+                continue
+            if not getattr(prompts, field):
+                raise UserError(f"prompts.{field}: {item.name} comes without one; list some")
+            choice[field], rest = _draw(getattr(prompts, field), seed, rest, field)
+        return template.format(**choice)
 
     @property
     def sample_bytes(self) -> int:
@@ -103,17 +154,45 @@ def plan(job: JobSpec) -> Plan:
         raise UserError(f"records: {job.records} is more than the {MAX_RECORDS} one job can hold; split it into jobs")
     if len(job.name) > MAX_NAME:
         raise UserError(f"name: {job.name!r} is longer than {MAX_NAME} characters; shorten it")
-    lists = set(type(job.prompts).model_fields) - {"template"}
-    for field in _template_fields(job):
-        if field not in lists:
-            raise UserError(f"prompts.template: unknown field {{{field}}}; there are {', '.join(sorted(lists))}")
-    return Plan(job)
+    for template in [job.prompts.template] if isinstance(job.prompts.template, str) else job.prompts.template:
+        for field in template_fields(template):
+            if field not in LISTS:
+                raise UserError(f"prompts.template: unknown field {{{field}}}; there are {', '.join(LISTS)}")
+            if not getattr(job.prompts, field) and not (field == "action" and job.images):
+                raise UserError(f"prompts.{field} is missing or empty, and the template asks for it")
+    planned = Plan(job)
+    if job.records:
+        return planned
+    each_once = Plan(job.model_copy(update={"records": len(planned.sources) * planned.variants}))
+    vars(each_once)["sources"] = planned.sources  # listing millions of files twice takes a while
+    return each_once
 
 
-def _template_fields(job: JobSpec) -> list[str]:
+def _sources(job: JobSpec) -> list[Item]:
+    if job.images:
+        return images.listing(job.images, job.seed)
+    if job.poses:
+        return [Item(str(row)) for row in range(len(poses.load(job.poses)))]
+    return []
+
+
+def _draw(words: str | Words, seed: int, rest: int, purpose: str) -> tuple[str, int]:
+    """(text, what is left of `rest`). Equal chances use up the digits of the seed; weights have a draw of their own."""
+    if isinstance(words, str):
+        return words, rest
+    if isinstance(words, list):
+        rest, i = divmod(rest, len(words))
+        return words[i], rest
+    digest = hashlib.blake2b(f"{seed}:{purpose}".encode(), digest_size=8).digest()
+    limits = list(accumulate(words.values()))
+    return list(words)[bisect(limits, int.from_bytes(digest) / 2**64 * limits[-1], hi=len(limits) - 1)], rest
+
+
+@lru_cache(maxsize=256)
+def template_fields(template: str) -> list[str]:
     """Names in braces, each once, in the template's order."""
     try:
-        parsed = list(string.Formatter().parse(job.prompts.template))
+        parsed = list(string.Formatter().parse(template))
     except ValueError as error:
         raise UserError(f"prompts.template: {error}; write {{{{ for a brace") from None
     for _, field, spec, conversion in parsed:

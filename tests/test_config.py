@@ -78,7 +78,7 @@ def test_missing_key(values: dict, tmp_path: Path) -> None:
 
 
 def test_counts_further_faults(values: dict, tmp_path: Path) -> None:
-    values |= {"records": 0, "unit_size": "x"}
+    values |= {"records": -1, "unit_size": "x"}
     assert fault(save(tmp_path / "bad.yaml", values)).endswith("(and 1 more)")
 
 

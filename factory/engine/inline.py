@@ -12,9 +12,9 @@ from factory.store.part import Part, pack
 
 def compute(plan: Plan, stages: list[type[Stage]], ids: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:
     """(shard, index, part) of each unit asked for."""
-    workers = [Worker(stage, plan.job) for stage in stages]
+    workers = {stage: Worker(stage, plan.job) for stage in dict.fromkeys(stages)}  # cycles share them
     for shard, index in ids:
         unit = plan.unit(shard, index)
-        for worker in workers:
-            unit = worker(unit)
+        for stage in stages:
+            unit = workers[stage](unit)
         yield shard, index, pack(unit, plan.job)

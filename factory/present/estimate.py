@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from factory.job import JobSpec
+from factory.starter import pack
 
 # The starter pack on CPU cores: seconds of one core per record, measured on jobs/demo.yaml.
 STARTER_FIXED = 0.1  # decoding, estimating, masks, render
@@ -16,9 +17,10 @@ PAPER = 6.0
 def seconds(job: JobSpec) -> tuple[float | None, str]:
     """(seconds or None, where the figure comes from)."""
     stages = job.stages
-    steps = stages.generate.steps + stages.refine.steps * stages.refine.strength
+    drawn = 0 if job.images else stages.generate.steps
+    steps = drawn + stages.refine.steps * stages.refine.strength * job.cycles
     gpus = sum(stage.gpus * stage.workers for stage in (stages.generate, stages.estimate, stages.render, stages.refine))
-    if all(model.startswith("starter:") for model in (stages.generate.model, stages.refine.model)):
+    if all((model or pack.PREFIX).startswith(pack.PREFIX) for model in (stages.generate.model, stages.refine.model)):
         cores = os.cpu_count() or 1
         each = STARTER_FIXED + STARTER_STEP * steps * (job.image_size / 128) ** 2
         return job.records * each / cores, f"measured: {each:.1f} s of one core per starter record, {cores} cores here"

@@ -84,9 +84,9 @@ def _page(status: Status, job: JobSpec, cards: list[Card], others: list[dict], s
     stages = job.stages
     facts = {
         "body": job.body.name,
-        "text-to-image": stages.generate.model,
+        "initial images": job.images.path if job.images else stages.generate.model,
         "depth-to-image": stages.refine.model,
-        "estimator": stages.estimate.hmr.model,
+        "poses": job.poses.path if job.poses else stages.estimate.hmr.model if stages.estimate.hmr else "",
         "pose prior": stages.estimate.prior.model,
         "detector": stages.estimate.detector.model,
         "image": f"{job.image_size} x {job.image_size} px",

@@ -1,11 +1,23 @@
-"""Stage 2: who is in the image, which body fits each of them, how hard their poses are, and what occludes them."""
+"""Stage 2: who is in the image, which body fits each of them, how hard their poses are, and what occludes them.
+
+A job may give the poses instead, and may vary them. In later cycles the image is the one that the cycle before has
+refined: its people are estimated anew, while given ones stay.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from factory.record import Person, Reason, Record
+from factory.stages.augment import vary
 from factory.stages.base import Stage
+
+if TYPE_CHECKING:
+    from factory.sources.poses import Given
+
+Body = dict[str, np.ndarray]  # global_orient (3,), body_pose (69,), betas (10,), camera (3,), crop (3,) of one person
 
 
 class Estimate(Stage):
@@ -19,35 +31,87 @@ class Estimate(Stage):
         from factory.models.device import pick
         from factory.models.hmr import HMR
         from factory.models.prior import VPoserPrior
+        from factory.sources.poses import load
         from factory.starter.pack import resolve
 
         spec = self.job.stages.estimate
         self.device = pick(spec.device)
         self.detector = load_detector(spec.detector.kind, spec.detector.model, spec.detector.threshold, self.device)
-        self.hmr = HMR(resolve(spec.hmr.model), self.device, spec.hmr.crop_scale)
+        self.hmr = HMR(resolve(spec.hmr.model), self.device, spec.hmr.crop_scale) if spec.hmr else None
+        self.poses = load(self.job.poses) if self.job.poses else None
+        self.pose_rows = self.poses.rows() if self.poses else {}
         self.prior = VPoserPrior(resolve(spec.prior.model), self.device)
         self.body = BodyModel(resolve(self.job.body.model), self.device)
 
     def process(self, records: list[Record]) -> None:
         spec = self.job.stages.estimate
+        records = [record for record in records if next_cycle(record)]
         images = [record.array("initial") for record in records]
-        instances = self.detector.detect(images)
+        instances = self.detector.detect(images) if images else []
         people = [[i for i in found if i.label == "person"] for found in instances]
         objects = [[i for i in found if i.label == "object"] for found in instances]
-        boxes = [np.array([i.bbox for i in some[: spec.max_people]]).reshape(-1, 4) for some in people]
-        bodies = self.hmr.estimate(images, boxes)
-        for record, seen, things, estimates in zip(records, people, objects, bodies, strict=True):
+        for record, seen, things in zip(records, people, objects, strict=True):
             shape = record.array("initial").shape[:2]
             record.person_mask, record.object_mask = _union(seen, shape), _union(things, shape)
-            scores = [float(i.score) for i in seen]
-            record.people = self._people(record, estimates, scores) if estimates else []
-            record.pose_score = max((person.pose_score for person in record.people), default=0.0)
-            if not record.people:
-                record.reject(Reason.NO_PERSON, self.name)
-            elif spec.easy == "drop" and record.pose_score <= spec.prior.tau:
-                record.reject(Reason.EASY, self.name)
+        if self.poses:
+            records = [record for record in records if not record.people]  # theirs stay the same in every cycle
+            bodies = [self._given(record, self.poses) for record in records]
+            scores = [[1.0] * len(some) for some in bodies]
+        else:
+            assert self.hmr is not None  # the job sees to it
+            boxes = [np.array([i.bbox for i in some[: spec.max_people]]).reshape(-1, 4) for some in people]
+            bodies = self.hmr.estimate(images, boxes)
+            scores = [[float(i.score) for i in some] for some in people]
+        for record, estimates, seen_with in zip(records, bodies, scores, strict=True):
+            self._label(record, estimates, seen_with)
 
-    def _people(self, record: Record, estimates: list[dict[str, np.ndarray]], scores: list[float]) -> list[Person]:
+    def _label(self, record: Record, bodies: list[Body], scores: list[float]) -> None:
+        """Fill `people`, or reject the record. Whether a pose is easy is asked of the first image and its own pose."""
+        spec = self.job.stages.estimate
+        if not bodies:
+            return record.reject(Reason.NO_POSE if self.poses else Reason.NO_PERSON, self.name)
+        hardness = self._score(record, bodies)
+        easy = max(hardness) <= spec.prior.tau and not record.cycle
+        if spec.augment and not record.cycle and not (spec.augment.keep_first and not record.variant):
+            seeds = [record.seed_for(f"augment {i}") for i in range(len(bodies))]
+            bodies = vary(bodies, seeds, spec.augment, self.prior)
+            hardness = self._score(record, bodies)
+        record.people = self._people(record, bodies, scores, hardness)
+        record.pose_score = max(hardness)
+        record.kept = easy and spec.easy == "keep"
+        if easy and spec.easy == "drop":
+            record.reject(Reason.EASY, self.name)
+
+    def _given(self, record: Record, poses: Given) -> list[Body]:
+        """The poses that the job gives for this record: of its image, or the row it comes from."""
+        from factory.sources.poses import rows_of
+
+        size = self.job.image_size
+        if self.job.images:
+            rows = rows_of(self.pose_rows, record.source)[: self.job.stages.estimate.max_people]
+        else:
+            rows = [int(record.source)]
+        whole = np.array([size / 2, size / 2, size], np.float32)
+        return [
+            {
+                "global_orient": poses.pose[row, :3],
+                "body_pose": poses.pose[row, 3:],
+                "betas": poses.betas[row],
+                "camera": poses.camera[row],
+                # Without the image that the crop was cut from, the crop is all that is shown.
+                "crop": whole if poses.crop is None or not self.job.images else _shown(poses.crop[row], record, size),
+            }
+            for row in rows
+        ]
+
+    def _score(self, record: Record, bodies: list[Body]) -> list[float]:
+        seeds = [record.seed_for(f"score {i}") for i in range(len(bodies))]
+        poses = np.stack([body["body_pose"] for body in bodies])
+        return self.prior.score(poses, seeds, self.job.stages.estimate.prior.score).tolist()
+
+    def _people(
+        self, record: Record, estimates: list[Body], scores: list[float], hardness: list[float]
+    ) -> list[Person]:
         """The estimates as rows: in the camera of the whole image, with joints, box and score.
 
         Joints outside the image have confidence 0 in 2D; all have 1 in 3D.
@@ -67,9 +131,6 @@ class Estimate(Stage):
             vertices, joints = self.body(stack["global_orient"], stack["body_pose"], stack["betas"], transl)
             joints = spin49(joints)
             outline, pixels = project(vertices, camera).cpu().numpy(), project(joints, camera).cpu().numpy()
-        seeds = [record.seed_for(f"score {i}") for i in range(len(estimates))]
-        spec = self.job.stages.estimate.prior
-        pose_scores = self.prior.score(rows["body_pose"], seeds, spec.score)
         inside = ((pixels >= 0) & (pixels < (width, height))).all(-1, keepdims=True)
         joints2d = np.concatenate([pixels, inside], -1).astype(np.float32)
         joints3d = np.concatenate([joints.cpu().numpy(), np.ones_like(inside)], -1).astype(np.float32)
@@ -83,10 +144,27 @@ class Estimate(Stage):
                 joints3d=joints3d[i],
                 bbox=np.concatenate([low[i], high[i]]).astype(np.float32),
                 detection_score=scores[i],
-                pose_score=float(pose_scores[i]),
+                pose_score=hardness[i],
             )
             for i, estimate in enumerate(estimates)
         ]
+
+
+def next_cycle(record: Record) -> bool:
+    """Make the final image of the cycle before the initial one of the next. False: the first image was kept, it is
+    final."""
+    if record.kept:
+        return False
+    if record.final is not None:
+        record.initial, record.final, record.cycle = record.final, None, record.cycle + 1
+    return True
+
+
+def _shown(crop: np.ndarray, record: Record, size: int) -> np.ndarray:
+    """crop (3,) px of the real image -> (3,) px of its window as it is shown, `size` px wide."""
+    x, y, side = record.array("window")
+    corner = np.array([x - side / 2, y - side / 2, 0], np.float32)
+    return ((crop - corner) * size / side).astype(np.float32)
 
 
 def _union(instances: list, shape: tuple[int, int]) -> np.ndarray:

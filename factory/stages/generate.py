@@ -1,32 +1,59 @@
-"""Stage 1: a prompt and a seed become an image."""
+"""Stage 1: a prompt and a seed become an image, or a real image takes its place."""
 
 from __future__ import annotations
 
-from factory.record import Record
+from factory.job import Images
+from factory.record import Reason, Record
 from factory.stages.base import Stage
 
 
 class Generate(Stage):
-    """Fills `initial`."""
+    """Fills `initial`, and `window` where the image is a real one. Rejects real images that cannot be used."""
 
     name = "generate"
 
     def setup(self) -> None:
+        if self.job.images:
+            return
         from factory.models.device import pick
         from factory.models.diffusion import TextToImage
 
         spec = self.job.stages.generate
+        assert spec.model is not None  # the job sees to it
         self.model = TextToImage(spec.model, spec.dtype, pick(spec.device), spec.revision)
 
     def process(self, records: list[Record]) -> None:
+        if self.job.images:
+            for record in records:
+                self._read(record, self.job.images)
+            return
         spec = self.job.stages.generate
+        seeds = [record.seed if record.image_seed is None else record.image_seed for record in records]
+        # Variants of one image are drawn once. Otherwise nothing is left out: the batch's shape is part of its bytes.
+        places = seeds if self.job.stages.estimate.augment else range(len(records))
+        wanted = {place: (seed, record.prompt) for place, seed, record in zip(places, seeds, records, strict=True)}
         images = self.model.generate(
-            [record.prompt for record in records],
-            [record.seed for record in records],
+            [prompt for _, prompt in wanted.values()],
+            [seed for seed, _ in wanted.values()],
             self.job.image_size,
             spec.steps,
             spec.guidance_scale,
             spec.negative_prompt,
         )
-        for record, image in zip(records, images, strict=True):
-            record.initial = image
+        drawn = dict(zip(wanted, images, strict=True))
+        for record, place in zip(records, places, strict=True):
+            record.initial = drawn[place]
+
+    def _read(self, record: Record, spec: Images) -> None:
+        from factory.sources.images import read
+        from factory.sources.picture import Refused, square
+
+        try:
+            data = read(spec, record.source)
+            record.initial, record.window = square(
+                data, self.job.image_size, record.window, spec.min_side, spec.max_pixels
+            )
+        except (OSError, KeyError):
+            record.reject(Reason.NO_IMAGE, self.name)
+        except Refused as refused:
+            record.reject(refused.reason, self.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image, ImageFilter
 
 from factory.errors import UserError
 from factory.record import Record
@@ -24,18 +25,16 @@ class Refine(Stage):
         self.model = DepthToImage(spec.model, spec.dtype, pick(spec.device), spec.revision)
 
     def process(self, records: list[Record]) -> None:
-        keep = [record for record in records if self._keeps(record)]
-        redraw = [record for record in records if not self._keeps(record)]
+        keep = [record for record in records if record.kept]
+        redraw = [record for record in records if not record.kept]
         images = list(self._redraw(redraw)) if redraw else []
         for record in keep:
             record.final, record.refined = record.initial, False
         for record, image in zip(redraw, images, strict=True):
             record.final, record.refined = image, True
-
-    def _keeps(self, record: Record) -> bool:
-        """Easy poses came out right the first time: a job may keep their image as it is."""
-        estimate = self.job.stages.estimate
-        return estimate.easy == "keep" and record.pose_score <= estimate.prior.tau
+        for record in records:
+            if self.job.stages.refine.blur and (record.kept or record.cycle == self.job.cycles - 1):
+                record.final = blurred(record, self.job.stages.refine.blur)
 
     def _redraw(self, records: list[Record]) -> np.ndarray:
         spec = self.job.stages.refine
@@ -50,6 +49,13 @@ class Refine(Stage):
             spec.negative_prompt,
             np.stack([human_region(record) for record in records]) if spec.random_latents else None,
         )
+
+
+def blurred(record: Record, radii: tuple[float, float]) -> np.ndarray:
+    """The final image (H, W, 3) uint8 as a camera out of focus takes it: Gaussian, its radius from the range, px."""
+    radius = np.random.default_rng(record.seed_for("blur")).uniform(*radii)
+    image = Image.fromarray(record.array("final"))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(float(radius))))
 
 
 def human_region(record: Record) -> np.ndarray:

@@ -29,13 +29,12 @@ def test_every_record_is_redrawn(job):
 
 def test_easy_records_that_are_kept_keep_their_image(job):
     """The batch mixes both kinds: each must get its own picture."""
-    spec = job(estimate={"easy": "keep", "prior": {"tau": 30.0}})
-    scores = [40.0, 30.0, 20.0, 50.0]
-    done = run(spec, *(rendered(i, pose_score=score) for i, score in enumerate(scores)))
+    spec = job(estimate={"easy": "keep"})
+    done = run(spec, *(rendered(i, kept=kept) for i, kept in enumerate([False, True, True, False])))
     assert [r.refined for r in done] == [True, False, False, True]
     assert all(r.active for r in done)
     assert np.array_equal(done[1].final, done[1].initial) and np.array_equal(done[2].final, done[2].initial)
-    alone = run(spec, rendered(3, pose_score=50.0))[0]
+    alone = run(spec, rendered(3))[0]
     assert np.abs(alone.final.astype(int) - done[3].final).max() <= 1
 
 

@@ -1,0 +1,55 @@
+"""Prompt sets: what a job says by name instead of writing it out. Those shipped lie beside this file as YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from factory.errors import UserError
+
+SHIPPED = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
+WORDS = ("template", "description", "person", "action")
+NO_ACTION = ("inactivity", "miscellaneous")  # categories that name none: the paper leaves them out
+
+
+def fill(values: dict[str, Any]) -> dict[str, Any]:
+    """The prompts of a job, with what it leaves out taken from its `categories` and then from its `set`.
+
+    A file is opened only where a field is missing. UserError: no such set or file, or not the right content.
+    """
+    values = dict(values)
+    if values.get("categories") and "action" not in values:
+        values["action"] = categories(str(values["categories"]))
+    if values.get("set") and any(name not in values for name in WORDS):
+        values = {**read(str(values["set"])), **values}
+    return values
+
+
+def read(name: str) -> dict[str, Any]:
+    """A shipped set by name, or a YAML file of the fields in WORDS."""
+    path = SHIPPED.get(name) or Path(name)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise UserError(f"prompts.set: {name} is neither a file nor one of {', '.join(SHIPPED)}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"prompts.set: {name} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict) or not set(values) <= set(WORDS):
+        raise UserError(f"prompts.set: {name} must be a mapping with some of {', '.join(WORDS)}, and nothing else")
+    return values
+
+
+def categories(path: str) -> list[str]:
+    """The activity categories of mpii_human_pose_v1_u12_1.mat that name an activity, in alphabetical order."""
+    from scipy.io import loadmat
+
+    try:
+        acts = loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=["RELEASE"])["RELEASE"].act
+    except OSError:
+        raise UserError(f"prompts.categories: {path} cannot be read; it is mpii_human_pose_v1_u12_1.mat") from None
+    except (ValueError, KeyError, AttributeError, TypeError, NotImplementedError) as error:
+        raise UserError(f"prompts.categories: {path} is not MPII's annotation file ({error})") from None
+    names = {act.cat_name for act in acts if isinstance(act.cat_name, str)}  # an image without an act has []
+    return sorted(name for name in names if not name.startswith(NO_ACTION))

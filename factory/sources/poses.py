@@ -1,0 +1,106 @@
+"""Given poses: SMPL parameters and weak-perspective cameras from a file, .npz or EFT's .json (Joo et al. 2021)."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from factory.errors import UserError
+from factory.job import Poses
+
+SHAPES = {"pose": (72,), "betas": (10,), "camera": (3,), "crop": (3,)}
+EFT = {"parm_pose": (24, 3, 3), "parm_shape": (10,), "parm_cam": (3,), "bbox_center": (2,), "bbox_scale": ()}
+BOX = 200.0  # px of a box's side per unit of EFT's scale
+
+
+@dataclass(frozen=True)
+class Given:
+    """N rows, float32. pose (N, 72) axis-angle, root first; betas (N, 10); camera (N, 3) = s, tx, ty on the square crop
+    (N, 3) = centre x, centre y, side px of the whole image, or None where the file does not place it. images: the image
+    of each row, or none."""
+
+    pose: np.ndarray
+    betas: np.ndarray
+    camera: np.ndarray
+    crop: np.ndarray | None
+    images: list[str]
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+    def rows(self) -> dict[str, list[int]]:
+        """Image -> its rows. An image goes by its path and, where no other has it, by its bare name."""
+        by_path, bare = defaultdict(list), defaultdict(set)
+        for row, name in enumerate(self.images):
+            by_path[name].append(row)
+            bare[PurePosixPath(name).name].add(name)
+        alone = {short: by_path[next(iter(paths))] for short, paths in bare.items() if len(paths) == 1}
+        return {**alone, **by_path}
+
+
+def rows_of(rows: dict[str, list[int]], name: str) -> list[int]:
+    """The rows of an image called so in the images' source."""
+    return rows.get(name) or rows.get(PurePosixPath(name).name) or []
+
+
+def load(spec: Poses) -> Given:
+    """UserError where the file is missing or not as told above: which key, and what was expected."""
+    path = Path(spec.path).expanduser()
+    if not path.is_file():
+        raise UserError(f"poses.path: no such file: {spec.path}; give an .npz or a .json of EFT fits")
+    given = _eft(path) if path.suffix == ".json" else _npz(path)
+    if not len(given):
+        raise UserError(f"poses.path: {path} holds no pose")
+    for name in SHAPES:
+        if getattr(given, name) is not None and not np.isfinite(getattr(given, name)).all():
+            raise UserError(f"poses.path: {path}: {name} is not finite everywhere")
+    return given
+
+
+def _npz(path: Path) -> Given:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            stored = {name: file[name] for name in (*SHAPES, "imgname") if name in file}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise UserError(f"poses.path: {path} is no plain .npz ({error})") from None
+    missing = [name for name in ("pose", "betas", "camera") if name not in stored]
+    if missing:
+        raise UserError(f"poses.path: {path} lacks {', '.join(missing)}; it needs pose, betas and camera")
+    count = len(np.atleast_1d(stored["pose"]))
+    for name, shape in SHAPES.items():
+        if name in stored and stored[name].shape != (count, *shape):
+            raise UserError(f"poses.path: {path}: {name} is {stored[name].shape}, not {(count, *shape)}")
+    images = [str(name) for name in stored.get("imgname", [])]
+    if images and len(images) != count:
+        raise UserError(f"poses.path: {path}: imgname has {len(images)} rows, pose has {count}")
+    arrays = {name: np.asarray(stored[name], np.float32) if name in stored else None for name in SHAPES}
+    return Given(**arrays, images=images)  # type: ignore[arg-type]  # only crop may be None
+
+
+def _eft(path: Path) -> Given:
+    try:
+        fits = json.loads(path.read_text(encoding="utf-8"))["data"]
+        kinds = {str(fit.get("smpltype", "smpl")).lower() for fit in fits}
+        columns = {name: np.array([fit[name] for fit in fits], np.float32) for name in EFT}
+        images = [str(fit["imageName"]) for fit in fits]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        expected = f"data, a list of fits with imageName, {', '.join(EFT)}"
+        raise UserError(f"poses.path: {path} is not as EFT's: {expected} ({type(error).__name__}: {error})") from None
+    if kinds - {"smpl"}:
+        raise UserError(f"poses.path: {path} holds fits of {', '.join(sorted(kinds))}; only smpl fits the body here")
+    for name, shape in EFT.items():
+        if columns[name].shape != (len(fits), *shape):
+            raise UserError(f"poses.path: {path}: {name} is {columns[name].shape[1:]} in each fit, not {shape}")
+    turns = columns["parm_pose"].reshape(-1, 3, 3)
+    try:
+        pose = Rotation.from_matrix(turns).as_rotvec().reshape(-1, 72) if len(fits) else turns.reshape(0, 72)
+    except ValueError as error:
+        raise UserError(f"poses.path: {path}: parm_pose holds no rotation matrices ({error})") from None
+    crop = np.concatenate([columns["bbox_center"], BOX * columns["bbox_scale"][:, None]], 1)
+    return Given(pose.astype(np.float32), columns["parm_shape"], columns["parm_cam"], crop, images)

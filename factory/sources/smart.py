@@ -1,0 +1,104 @@
+"""SMART, the sports videos of SportsCap (Chen et al. 2021): annotations/*.json beside images/*.jpg.
+
+Each .json is a list of clips: VideoName, action_labels (a code per file), frames: img_name and joints, 25 of OpenPose's
+order as (x px, y px, flag), flag 0 seen, 1 hidden, 2 (diving) not there.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from factory.errors import UserError
+from factory.sources.crop import person_window
+
+if TYPE_CHECKING:
+    from factory.job import Images
+    from factory.sources.images import Item
+
+DIVING = "Table_VideoInfo_diving.json"
+JUMPS = "Table_VideoInfo_polevalut_highjump_badminton.json"  # as the data set spells it
+GYM = "Table_VideoInfo_gym.json"
+TORSO = [(2, 9), (5, 12)]  # shoulder, hip: right, left
+LEAST_JOINTS = 4
+ABSENT = 2
+
+
+@dataclass(frozen=True)
+class Sport:
+    """Clips of `file` whose code is one of `codes` (none: all). The first `train` of them are for training, some 100
+    images, as in the authors' code; every `step`-th frame counts."""
+
+    action: str
+    file: str
+    codes: tuple[str, ...]
+    train: int
+    step: int = 1
+
+
+SPORTS = (
+    Sport("high jump", JUMPS, ("tg",), 2),
+    Sport("vault", GYM, ("vt",), 4),
+    Sport("pole vault", JUMPS, ("cgt",), 2),
+    Sport("diving", DIVING, (), 15, 10),
+    Sport("gymnastics on uneven bars", GYM, ("271",), 3),
+    Sport("gymnastics on a balance beam", GYM, ("184", "204"), 5),
+)
+
+
+def items(spec: Images) -> list[Item]:
+    """The images of one split, sport by sport, in the order of the annotations. Frames without enough of a person are
+    left out. UserError: files missing or not as told above."""
+    from factory.sources.images import Item, root
+
+    folder, found = root(spec), []
+    tables = {file: _clips(folder / "annotations" / file) for file in (DIVING, JUMPS, GYM)}
+    for sport in SPORTS:
+        try:
+            clips = [clip for clip in tables[sport.file] if _has(sport, clip["action_labels"])]
+            for clip in clips[: sport.train] if spec.split == "train" else clips[sport.train :]:
+                for frame in clip["frames"][:: sport.step]:
+                    window = _window(frame["joints"])
+                    if window:
+                        found.append(Item(f"images/{_plain(frame['img_name'])}", sport.action, window))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise UserError(
+                f"images.path: {folder}/annotations/{sport.file} is not as SMART's: clips of action_labels, frames; "
+                f"frames of img_name, joints (25, 3) ({type(error).__name__}: {error})"
+            ) from None
+    return found
+
+
+def _clips(path: Any) -> list[dict]:
+    try:
+        clips = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"images.path: {path} is missing; give the folder of SMART, from SportsCap's authors") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"images.path: {path} cannot be read ({error})") from None
+    if not isinstance(clips, list):
+        raise UserError(f"images.path: {path} is not as SMART's: a list of clips")
+    return clips
+
+
+def _has(sport: Sport, label: str) -> bool:
+    """Codes of the gymnasts stand alone; those of the jumpers lead a longer label."""
+    return not sport.codes or (label in sport.codes if sport.file == GYM else any(c in label for c in sport.codes))
+
+
+def _window(joints: list) -> tuple[float, float, float] | None:
+    if not joints:
+        return None
+    rows = np.asarray(joints, np.float64).reshape(25, 3)
+    seen = rows[:, 2] != ABSENT
+    return person_window(rows[:, :2], seen, TORSO) if seen.sum() >= LEAST_JOINTS else None
+
+
+def _plain(name: str) -> str:
+    """An annotation may come from others: it names files of `images`, nothing else."""
+    if "/" in name or "\\" in name or name.startswith("."):
+        raise ValueError(f"img_name {name!r} is not a plain file name")
+    return name
