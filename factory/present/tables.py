@@ -4,39 +4,60 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from factory.errors import UserError
 from factory.job import JobSpec
-from factory.plan import Plan
+from factory.plan import Plan, template_fields
 from factory.present.estimate import seconds
 from factory.present.words import duration, size, state_counts
 from factory.store.status import Status
+
+if TYPE_CHECKING:
+    from factory.engine.place import Node
 
 STYLE = {"ok": "green", "rejected": "yellow", "failed": "red", "pending": "dim"}
 
 
 def show_plan(console: Console, job: JobSpec, plan: Plan, prompts: int = 5) -> None:
     time, basis = seconds(job)
-    combinations = 1
-    for name in type(job.prompts).model_fields:
-        if f"{{{name}}}" in job.prompts.template:
-            combinations *= len(getattr(job.prompts, name))
+    templates = [job.prompts.template] if isinstance(job.prompts.template, str) else job.prompts.template
+    fields = [[getattr(job.prompts, name) for name in template_fields(template)] for template in templates]
+    combinations = sum(prod(max(len(words), 1) for words in lists) for lists in fields)
     rows = {
         "output": job.output,
         "records": f"{plan.records:,}",
         "units": f"{plan.units:,} of up to {job.unit_size}",
         "shards": f"{plan.shards:,} of up to {job.samples_per_shard:,}",
-        "prompts": f"{combinations:,} different",
+        "prompts": f"{combinations:,} different" if job.prompts.template else "none",
         "storage": f"about {size(plan.bytes)} if no record is rejected",
         "time": f"about {duration(time)} ({basis})" if time is not None else f"unknown ({basis})",
     }
     console.print(_table(rows, job.name))
+    try:
+        records = [plan.record(i) for i in range(min(prompts, plan.records))]
+    except UserError as error:  # a plan may be looked at where its images are not
+        return console.print(f"[yellow]not yet:[/] {escape(str(error))}", highlight=False)
     console.print("[dim]first prompts[/]")
-    for i in range(min(prompts, plan.records)):
-        record = plan.record(i)
-        console.print(f"  {record.key}  {record.prompt}", markup=False, highlight=False)
+    for record in records:
+        source = f"  {record.source}" * bool(record.source)
+        console.print(f"  {record.key}{source}  {record.prompt}", markup=False, highlight=False)
+
+
+def show_seats(console: Console, nodes: list[Node]) -> None:
+    """Which workers a cluster's nodes can take, and what they leave free there."""
+    table = Table(title="seats", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in ("node", "workers", "GPUs left", "CPUs left"):
+        table.add_column(name, header_style="dim")
+    for node in nodes:
+        workers = ", ".join(f"{count} {stage}" for stage, count in node.seats.items()) or "-"
+        table.add_row(node.name, workers, " ".join(f"{share:.2g}" for share in node.gpus) or "-", f"{node.cpus:g}")
+    console.print(table)
 
 
 def show_status(console: Console, status: Status) -> None:
