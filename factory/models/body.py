@@ -1,20 +1,17 @@
-"""The body: any model in SMPL's file format (.npz), posed by `smplx`."""
+"""The body: any model in SMPL's file format (.npz or the official .pkl), posed by `smplx`."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import zipfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from factory.errors import UserError
+from factory.models import smpl_file
+from factory.models.locate import resolve
 
-SMPL_KEYS = ("v_template", "shapedirs", "posedirs", "weights", "J_regressor", "kintree_table", "f")
-EXTRA = "joint_regressor_extra"  # (9, 6890): what SPIN keeps in J_regressor_extra.npy
 # SPIN-49 as picks from the 54 joints: OpenPose-25, then SPIN's 24 ground-truth joints.
 SPIN49 = (
     *(24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34),
@@ -26,11 +23,11 @@ class BodyModel:
     """Pose and shape in, vertices and joints out. `faces` (13776, 3) int64, anticlockwise seen from outside."""
 
     def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
-        """Raises UserError when the file is missing or is not an SMPL-format .npz with SPIN's extra regressor."""
+        """path: SMPL_NEUTRAL, _MALE or _FEMALE as .npz or .pkl, or starter:body. UserError as `smpl_file.read`."""
         import smplx
 
-        data = _read(Path(path))
-        extra = data.pop(EXTRA)
+        data = smpl_file.read(Path(resolve(path)).expanduser())
+        extra = data.pop(smpl_file.EXTRA)
         absent = dict.fromkeys(("create_global_orient", "create_body_pose", "create_betas", "create_transl"), False)
         with contextlib.redirect_stdout(io.StringIO()):  # smplx prints that 10 betas are few
             # A data_struct, because smplx opens a path with pickle.
@@ -58,20 +55,3 @@ class BodyModel:
 def spin49(joints54: Tensor) -> Tensor:
     """(N, 54, 3) of `BodyModel` -> (N, 49, 3) in SPIN-49 order."""
     return joints54[:, SPIN49]
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise UserError(f"body model not found: {path}; give an SMPL-format .npz, or starter:body")
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            missing = [key for key in (*SMPL_KEYS, EXTRA) if key not in stored]
-            if missing:
-                names = ", ".join(missing)
-                raise UserError(f"body model {path} lacks {names}; {EXTRA} is SPIN's J_regressor_extra.npy")
-            return {
-                key: stored[key].astype(np.int64 if key in ("f", "kintree_table") else np.float32)
-                for key in (*SMPL_KEYS, EXTRA)
-            }
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"body model {path} is no plain .npz ({error}); convert pickles of SMPL first") from error

@@ -6,7 +6,7 @@ import torch
 
 from factory.errors import UserError
 from factory.models.prior import VPoserPrior
-from factory.starter.pack import locate
+from factory.models.locate import locate
 
 POSES = np.random.default_rng(0).normal(0, 0.4, (5, 69)).astype(np.float32)
 
@@ -65,9 +65,9 @@ def test_hands_do_not_count(folder):
 
 
 def test_bad_folders_are_refused_in_one_line(tmp_path, tiny_vposer):
-    with pytest.raises(UserError, match=r"no \*\.ini"):
+    with pytest.raises(UserError, match=r"no snapshots"):
         VPoserPrior(str(tmp_path))
     folder = shutil.copytree(tiny_vposer, tmp_path / "vposer")
     (folder / "TR00_tiny.ini").write_text("[All]\nnum_neurons : 16\nlatentD : 32\ndata_shape : [1, 21, 3]\n")
-    with pytest.raises(UserError, match="does not load"):
+    with pytest.raises(UserError, match="other layers than vposer-v1"):
         VPoserPrior(str(folder))
