@@ -1,0 +1,143 @@
+""".npz archives longer than memory: written column by column in chunks, read header first, never by unpickling."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from factory.export import pickles
+
+CHUNK = 1 << 20
+
+
+def column(shape: tuple[int, ...], dtype: np.dtype, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The .npy of an array whose bytes come one after the other."""
+    yield _header(shape, dtype)
+    yield from chunks
+
+
+def array(value: np.ndarray) -> Iterator[bytes]:
+    return column(value.shape, value.dtype, [np.ascontiguousarray(value).tobytes()])
+
+
+def plain(value: object) -> Iterator[bytes]:
+    """The .npy of plain data, which numpy gives back as a 0-d object array."""
+    yield _header((), np.dtype(object))
+    yield from pickles.dump_object(value)
+
+
+def zipped(members: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
+    """The bytes of an archive of .npy members, stored, dated 1980: the same members give the same bytes."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
+        for name, chunks in members.items():
+            info = zipfile.ZipInfo(f"{name}.npy")
+            info.create_system = 3
+            with archive.open(info, "w", force_zip64=True) as out:
+                for chunk in chunks:
+                    out.write(chunk)
+                    if sink.size >= CHUNK:
+                        yield sink.take()
+    yield sink.take()
+
+
+class Npz(Mapping[str, Any]):
+    """An .npz of anybody's: arrays as they are; plain data where an object is allowed and was pickled.
+
+    `modules`: what the pickles named. Raises ValueError or zipfile.BadZipFile where it is damaged or not plain.
+    """
+
+    def __init__(self, path: Path | IO[bytes], objects: bool = False) -> None:
+        self.archive, self.objects = zipfile.ZipFile(path), objects
+        self.modules: set[str] = set()
+
+    def __enter__(self) -> Npz:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.archive.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.removesuffix(".npy") for name in self.archive.namelist())
+
+    def __len__(self) -> int:
+        return len(self.archive.namelist())
+
+    def __contains__(self, name: object) -> bool:
+        return f"{name}.npy" in self.archive.NameToInfo
+
+    def __getitem__(self, name: str) -> Any:
+        with self.archive.open(f"{name}.npy") as file:
+            shape, dtype = _read_header(file)
+            if not dtype.hasobject:
+                with self.archive.open(f"{name}.npy") as whole:
+                    return np.lib.format.read_array(whole, allow_pickle=False)
+            if not self.objects:
+                raise ValueError(f"{name}: holds objects, which the loader refuses (it has no allow_pickle)")
+            reader = pickles.Reader(io.BytesIO(file.read()))
+            value = reader.load()
+            self.modules |= reader.modules
+            return value.item() if isinstance(value, np.ndarray) and not shape else value
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        with self.archive.open(f"{name}.npy") as file:
+            return _read_header(file)[0]
+
+    def raw(self, name: str) -> Iterator[bytes]:
+        """The array's own bytes, in chunks."""
+        with self.archive.open(f"{name}.npy") as file:
+            _read_header(file)
+            while chunk := file.read(CHUNK):
+                yield chunk
+
+    def blocks(self, name: str, rows: int = 1000) -> Iterator[np.ndarray]:
+        """The array, so many rows at a time."""
+        with self.archive.open(f"{name}.npy") as file:
+            shape, dtype = _read_header(file)
+            size = int(np.prod(shape[1:])) * dtype.itemsize
+            while data := file.read(rows * size):
+                yield np.frombuffer(data, dtype).reshape(-1, *shape[1:])
+
+    def dtype(self, name: str) -> np.dtype:
+        with self.archive.open(f"{name}.npy") as file:
+            return _read_header(file)[1]
+
+
+def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    buffer = io.BytesIO()
+    told = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, told)
+    return buffer.getvalue()
+
+
+def _read_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
+
+
+class _Sink(io.RawIOBase):
+    """Keeps what was written since it was last asked."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.kept.append(bytes(data))
+        self.size += len(data)
+        return len(data)
+
+    def take(self) -> bytes:
+        taken = b"".join(self.kept)
+        self.kept, self.size = [], 0
+        return taken

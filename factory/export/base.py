@@ -1,0 +1,163 @@
+"""What a format is: it writes pieces of at most PIECE images, each on its own, then what holds them together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from factory.errors import UserError
+from factory.export import archive
+from factory.export.contract import Field, problems
+from factory.export.people import People, people_of
+from factory.export.source import Sample, Source
+from factory.store.fs import LocalFiles, make_folder, mendable
+from factory.store.sample import npz
+
+PIECE = 1000  # images: one tar, or one folder of images; a power of ten, so that numbers of pieces read well
+PARTS = "parts/"
+
+
+class Format(ABC):
+    """One export. Its pieces may be written by many processes, in any order, more than once: the bytes are the same."""
+
+    name: ClassVar[str]
+    trainer: ClassVar[str]
+
+    def __init__(self, source: Source, target: Path) -> None:
+        self.source, self.target, self.files = source, target, LocalFiles(target)
+        self.dataset = source.job.name.replace("_", "-")  # BEDLAM and CameraHMR split their lists of names at "_"
+
+    def check(self) -> None:  # noqa: B027
+        """UserError where this data set cannot be written so; nothing is touched."""
+
+    @abstractmethod
+    def piece(self, split: str, number: int, samples: Iterable[Sample]) -> int:
+        """Write the piece; returns how many people are in it."""
+
+    @abstractmethod
+    def finish(self, split: str, pieces: int) -> None:
+        """Write what needs all the pieces of a split. Those may be removed when it returns."""
+
+    @abstractmethod
+    def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
+        """How to train on it, for the README; writes what else the trainer wants. splits: name -> (images, people)."""
+
+    @classmethod
+    @abstractmethod
+    def validate(cls, folder: Path) -> Iterator[str]:
+        """'file: field: what is wrong' in anybody's folder. UserError where it holds nothing of the kind."""
+
+
+class Table(Format):
+    """A format of one .npz of per-person rows a split, beside a folder of images. Rows are shuffled image by image."""
+
+    fields: ClassVar[tuple[Field, ...]]
+    objects: ClassVar[bool] = False  # whether the loader allows pickled objects
+
+    @abstractmethod
+    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Column -> (M, ...); images (M,) text: each row's image below images()."""
+
+    def table(self, split: str) -> str:
+        """The split's .npz below the target."""
+        return f"{self.dataset}-{split}.npz"
+
+    def images(self) -> str:
+        """Below the target, the folder that the loader joins image names to."""
+        return ""
+
+    def members(
+        self, rows: Mapping[str, tuple[tuple[int, ...], np.dtype, Iterable[bytes]]]
+    ) -> dict[str, Iterable[bytes]]:
+        """What the .npz holds: name -> bytes of an .npy, of column -> shape, dtype, bytes."""
+        return {name: archive.column(*column) for name, column in rows.items()}
+
+    def piece(self, split: str, number: int, samples: Iterable[Sample]) -> int:
+        folder = f"images/{split}/{number:06d}"
+        whole = self.target / self.images() / folder
+        temporary = whole.with_name(f".{whole.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        make_folder(temporary)
+        kept = []
+        for sample in samples:
+            with mendable(str(self.target)), open(temporary / f"{sample.key}.jpg", "wb") as file:
+                file.write(sample.jpg)
+            kept.append(Sample(sample.key, b"", sample.width, sample.height, sample.people))
+        shutil.rmtree(whole, ignore_errors=True)
+        os.replace(temporary, whole)
+        people = people_of(kept)
+        images = np.array([f"{folder}/{key}.jpg" for key in people.keys])
+        self.files.put(self._part(split, number), [npz(self.columns(people, images))])
+        return len(images)
+
+    def finish(self, split: str, pieces: int) -> None:
+        names = [self.target / self._part(split, number) for number in range(pieces)]
+        shapes: dict[str, list[tuple[int, ...]]] = {}
+        dtypes: dict[str, np.dtype] = {}
+        for name in names:
+            with archive.Npz(name) as part:
+                for column in part:
+                    shapes.setdefault(column, []).append(part.shape(column))
+                    dtypes[column] = np.promote_types(dtypes.get(column, part.dtype(column)), part.dtype(column))
+
+        def data(column: str) -> Iterator[bytes]:
+            for name in names:
+                with archive.Npz(name) as part:
+                    yield from (block.astype(dtypes[column]).tobytes() for block in part.blocks(column))
+
+        rows = {
+            column: ((sum(shape[0] for shape in some), *some[0][1:]), dtypes[column], data(column))
+            for column, some in shapes.items()
+        }
+        if not next(iter(rows.values()))[0][0]:
+            raise UserError(f"split {split}: none of its images shows a person; export more samples")
+        self.files.put(self.table(split), archive.zipped(self.members(rows)))
+
+    def _part(self, split: str, number: int) -> str:
+        return f"{PARTS}{split}/{number:06d}.npz"
+
+    @classmethod
+    def validate(cls, folder: Path) -> Iterator[str]:
+        tables = [path for path in sorted(folder.rglob("*.npz")) if cls.is_table(path.relative_to(folder).as_posix())]
+        if not tables:
+            raise UserError(f"{folder}: no .npz is there, so it is no {cls.name} folder")
+        for path in tables:
+            where = path.relative_to(folder).as_posix()
+            try:
+                table = archive.Npz(path, cls.objects)
+                arrays = cls.arrays(table)
+            except Exception as error:  # damaged in any of the ways that archives and pickles can be
+                yield f"{where}: unreadable ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+                continue
+            found = [*problems(cls.fields, arrays), *cls.more(folder, path, arrays, table.modules)]
+            yield from (f"{where}: {problem}" for problem in found)
+
+    @classmethod
+    def is_table(cls, name: str) -> bool:
+        return not name.startswith(PARTS)
+
+    @classmethod
+    def arrays(cls, table: archive.Npz) -> dict[str, Any]:
+        """The columns to check, by the fields' names. Columns that no field tells of are not read."""
+        return {field.name: table[field.name] for field in cls.fields if field.name in table}
+
+    @classmethod
+    def more(cls, folder: Path, path: Path, arrays: Mapping[str, Any], modules: set[str]) -> Iterator[str]:
+        """What no single field tells."""
+        yield from images_there(folder, arrays.get("imgname"), "imgname")
+
+
+def images_there(root: Path, names: Any, field: str) -> Iterator[str]:
+    """Whether the images lie where the loader will look; a thousand of them are tried."""
+    if not isinstance(names, np.ndarray) or not names.size:
+        return
+    chosen = names[np.linspace(0, len(names) - 1, min(len(names), 1000)).astype(int)]
+    missing = [str(name) for name in chosen if not (root / str(name)).is_file()]
+    if missing:
+        yield f"{field}: {len(missing):,} of {len(chosen):,} images are not below {root}, such as {missing[0]}"

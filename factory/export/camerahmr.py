@@ -1,0 +1,73 @@
+"""CameraHMR: BEDLAM's rows, but gtkps in OpenPose-25 + 19 order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from factory.export import contract
+from factory.export.base import Table
+from factory.export.bedlam import underscore
+from factory.export.contract import Field
+from factory.export.people import PX, People
+
+
+class CameraHmr(Table):
+    name, trainer = "camerahmr", "CameraHMR"
+    fields = (
+        Field("imgname", (), "image names below the image folder", "U"),
+        Field("scale", (), "the box's side in px / 200", checks=(contract.box_over_200,)),
+        Field("center", (2,), "the box's centre in px", checks=(contract.pixels,)),
+        Field(
+            "pose_cam",
+            ((72, 165),),
+            "axis-angles in radians: there is no has_smpl, without it every label is a zero pose",
+            checks=(contract.axis_angle,),
+        ),
+        Field("shape", ((10, 11),), "betas", checks=(contract.shape_space,)),
+        Field("cam_int", (3, 3), "the camera of the whole image in px", checks=(contract.intrinsics,)),
+        Field(
+            "gtkps",
+            ((44, 1000), 3),
+            "2D joints in px and confidence, OpenPose-25 then 19",
+            checks=(*contract.JOINTS2D, contract.openpose_order),
+        ),
+        Field("trans_cam", (3,), "m", must=False),
+        Field("cam_ext", (4, 4), "m", must=False),
+    )
+
+    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+        ext = np.tile(np.eye(4, dtype=np.float32), (len(images), 1, 1))
+        ext[:, :3, 3] = people.transl  # as in bedlam.py
+        return {
+            "imgname": images,
+            "scale": people.loose / np.float32(PX),
+            "center": people.center,
+            "pose_cam": people.pose,
+            "shape": people.betas,
+            "cam_int": people.K,
+            "cam_ext": ext,
+            "trans_cam": np.zeros_like(people.transl),
+            "gtkps": people.joints2d[:, :44],  # OpenPose-25, then the first 19 of J24
+            "camera": people.camera(people.loose),
+        }
+
+    def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
+        names = [f"{self.dataset}-{split}" for split in splits]
+        return f"""In CameraHMR's `core/configs/__init__.py`, for each of {", ".join(names)}:
+
+    DATASET_FOLDERS[name] = "{self.target.name}"            # this folder
+    DATASET_FILES[1][name] = "{self.target.name}/" + name + ".npz"
+
+A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:3, 3], its camera cam_int. `gtkps` are OpenPose-25 and then
+19 joints: for BEDLAM, which reads another order under the same name, export anew.
+`camera` is the weak-perspective (s, tx, ty) on the square box of `center` and `scale`.
+"""
+
+    @classmethod
+    def more(cls, folder: Path, path: Path, arrays: Mapping[str, Any], modules: set[str]) -> Iterator[str]:
+        yield from super().more(folder, path, arrays, modules)
+        yield from underscore(path)

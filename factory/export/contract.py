@@ -1,0 +1,167 @@
+"""What a trainer's loader demands of each field, said once; and whether arrays keep to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from factory.export.people import LEAST, PX
+
+Check = Callable[[np.ndarray], str | None]  # what is wrong with the values, if anything
+KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "U": "text"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """shape: of one person's entry; None stands for any length, (a, b) for a length from a to b. kinds: numpy's dtype
+    letters. must: the loader fails, or mislabels in silence, without it."""
+
+    name: str
+    shape: tuple[int | None | tuple[int, int], ...]
+    unit: str
+    kinds: str = "fiu"
+    must: bool = True
+    checks: tuple[Check, ...] = ()
+
+
+def problems(fields: Iterable[Field], arrays: Mapping[str, np.ndarray], rows: bool = True) -> Iterator[str]:
+    """'field: what is wrong', for each field. With `rows` the first axis counts the people, and must be equal
+    everywhere."""
+    lengths: dict[str, int] = {}
+    for field in fields:
+        if field.name not in arrays:
+            if field.must:
+                yield f"{field.name}: missing; it must hold {field.unit}, {_shape(field, rows)}"
+            continue
+        array = arrays[field.name]
+        if not isinstance(array, np.ndarray):
+            yield f"{field.name}: a {type(array).__name__}, not a numpy array"
+            continue
+        shape = array.shape[1:] if rows else array.shape
+        if array.dtype.kind not in field.kinds:
+            yield f"{field.name}: {array.dtype}, not {' or '.join(dict.fromkeys(KINDS[k] for k in field.kinds))}"
+        elif (rows and not array.ndim) or not _fits(shape, field.shape):
+            yield f"{field.name}: {array.shape}, not {_shape(field, rows)}"
+        else:
+            if rows:
+                lengths[field.name] = len(array)
+            if array.size:
+                yield from (f"{field.name}: {what}" for what in _values(field, array))
+    if len(set(lengths.values())) > 1:
+        yield f"rows: {', '.join(f'{name} has {count:,}' for name, count in lengths.items())}; they must be as many"
+
+
+def _values(field: Field, array: np.ndarray) -> Iterator[str]:
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        yield f"{int((~np.isfinite(array)).sum()):,} values are not finite"
+        return
+    yield from filter(None, (check(array) for check in field.checks))
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None | tuple[int, int], ...]) -> bool:
+    def one(length: int, want: int | None | tuple[int, int]) -> bool:
+        return want is None or (want[0] <= length <= want[1] if isinstance(want, tuple) else length == want)
+
+    return len(shape) == len(wanted) and all(map(one, shape, wanted))
+
+
+def _shape(field: Field, rows: bool) -> str:
+    lengths = ["*" if n is None else f"{n[0]}..{n[1]}" if isinstance(n, tuple) else str(n) for n in field.shape]
+    whole = (["N"] if rows else []) + lengths
+    return f"({', '.join(whole)}{',' * (len(whole) == 1)})"
+
+
+# The checks. Each looks for one mistake that people make; the bounds are wide, so that odd data still pass.
+
+
+def box_over_200(scale: np.ndarray) -> str | None:
+    """Of px / 200."""
+    if (scale * PX < LEAST).any():
+        return f"{int((scale * PX < LEAST).sum()):,} boxes are smaller than {LEAST:g} px (a scale of {scale.min():g})"
+    if np.median(scale) > 30:
+        return f"its median is {np.median(scale):g}, a box of {np.median(scale) * PX:,.0f} px: divide pixels by 200"
+    return None
+
+
+def box_of_pixels(box: np.ndarray) -> str | None:
+    """x, y, width, height."""
+    if (box[..., 2:4] < LEAST).any():
+        return f"{int((box[..., 2:4] < LEAST).any(-1).sum()):,} boxes have a side of less than {LEAST:g} px"
+    return "boxes of a few pixels: these must be px, not px / 200" if np.median(box[..., 2:4].max(-1)) < 8 else None
+
+
+def pelvis(joints: np.ndarray) -> str | None:
+    """HMR2's 44. Where no joint has confidence there is no 3D loss."""
+    valid = joints[..., 3] > 0
+    if (valid.any(-1) & ~valid[..., 39]).any():
+        return "joint 39 (25 + 14, the pelvis) has no confidence, others have: the loss subtracts it from them"
+    return None
+
+
+def pixels(values: np.ndarray) -> str | None:
+    if np.abs(values[..., :2]).max() <= 2:
+        return "all within -2..2: these must be pixels of the stored image, not normalised"
+    return None
+
+
+def axis_angle(pose: np.ndarray) -> str | None:
+    largest = np.abs(pose).max()
+    return f"up to {largest:g}: these must be axis-angles in radians, not degrees" if largest > 10 else None
+
+
+def shape_space(betas: np.ndarray) -> str | None:
+    largest = np.abs(betas).max()
+    return f"up to {largest:g}: shape coefficients lie within about -5..5" if largest > 20 else None
+
+
+def confidence(joints: np.ndarray) -> str | None:
+    last = joints[..., -1]
+    return f"confidences run from {last.min():g} to {last.max():g}, not within 0..1" if (
+        last.min() < 0 or last.max() > 1
+    ) else None  # fmt: skip
+
+
+def flag(values: np.ndarray) -> str | None:
+    return None if np.isin(values, (0, 1)).all() else "must be 0 or 1"
+
+
+def metres(joints: np.ndarray) -> str | None:
+    """The extent of a body."""
+    extent = np.median(np.ptp(joints[..., :3], axis=-2).max(-1))
+    return f"bodies are {extent:,.0f} long: these must be metres, not millimetres" if extent > 10 else None
+
+
+def intrinsics(K: np.ndarray) -> str | None:
+    if not (np.allclose(K[..., 2, :], (0, 0, 1)) and (K[..., 0, 0] > 0).all() and (K[..., 1, 1] > 0).all()):
+        return "no camera: the last row must be 0 0 1 and the focal lengths above 0"
+    return "focal lengths of less than 10 px: these must be pixels" if K[..., 0, 0].min() < 10 else None
+
+
+def openpose_order(joints: np.ndarray) -> str | None:
+    """The mid hip (8) lies between the hips (9, 12), and the neck (1) does not."""
+    return _middle(joints, 8, (9, 12), 1, "OpenPose's")
+
+
+def smpl_order(joints: np.ndarray) -> str | None:
+    """The pelvis (0) lies between the hips (1, 2), and the neck (12) does not."""
+    return _middle(joints, 0, (1, 2), 12, "SMPL's")
+
+
+def _middle(joints: np.ndarray, middle: int, sides: tuple[int, int], far: int, whose: str) -> str | None:
+    rows = joints.reshape(-1, *joints.shape[-2:]).astype(np.float64)
+    rows = rows[(rows[:, [middle, *sides, far], -1] > 0).all(1)]
+    if not len(rows) or (rows.shape[-1] == 3 and len(rows) < 8):  # a few bodies may be seen from above
+        return None
+    between = (rows[:, sides[0], :-1] + rows[:, sides[1], :-1]) / 2
+    off = np.linalg.norm(rows[:, middle, :-1] - between, axis=-1)
+    torso = np.linalg.norm(rows[:, far, :-1] - between, axis=-1)
+    if np.median(off) > 0.5 * np.median(torso):
+        return f"joint {middle} does not lie between {sides[0]} and {sides[1]}: the order is not {whose}"
+    return None
+
+
+# What most fields of a kind are checked for.
+JOINTS2D = (pixels, confidence)
+JOINTS3D = (metres, confidence)

@@ -1,0 +1,193 @@
+"""4D-Humans (HMR2) and TokenHMR: WebDataset tars whose samples are an image and a pickled list of people."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from factory.errors import UserError
+from factory.export import contract, pickles
+from factory.export.archive import Npz
+from factory.export.base import PIECE, Format
+from factory.export.contract import Field
+from factory.export.humandata import numpy1
+from factory.export.people import PX, people_of
+from factory.export.source import Sample
+from factory.store import tar
+
+JOINTS = 44  # OpenPose-25, then the first 19 of J24
+FIELDS = (
+    Field("keypoints_2d", (JOINTS, 3), "2D joints in px and confidence", checks=contract.JOINTS2D),
+    Field(
+        "keypoints_3d",
+        (JOINTS, 4),
+        "3D joints in m and confidence",
+        checks=(*contract.JOINTS3D, contract.openpose_order, contract.pelvis),
+    ),
+    Field("center", (2,), "the box's centre in px"),
+    Field("scale", (2,), "width and height of the box in px / 200", checks=(contract.box_over_200,)),
+    Field("body_pose", (72,), "axis-angles in radians, global orientation first", checks=(contract.axis_angle,)),
+    Field("betas", (10,), "betas", checks=(contract.shape_space,)),
+    Field("has_body_pose", (), "0 or 1, a numpy 0-d array", "fiub", checks=(contract.flag,)),
+    Field("has_betas", (), "0 or 1, a numpy 0-d array", "fiub", checks=(contract.flag,)),
+)
+
+
+class Hmr2(Format):
+    name, trainer = "hmr2", "4D-Humans (HMR2) or TokenHMR"
+
+    def piece(self, split: str, number: int, samples: Iterable[Sample]) -> int:
+        count = size = 0
+
+        def chunks() -> Iterator[bytes]:
+            nonlocal count, size
+            for sample in samples:
+                entries = people(sample)
+                if entries:  # an image without a person has no row
+                    chunk = tar.segment(
+                        [(f"{sample.key}.jpg", sample.jpg), (f"{sample.key}.data.pyd", b"".join(pickles.dump(entries)))]
+                    )
+                    count, size = count + len(entries), size + len(chunk)
+                    yield chunk
+            yield tar.trailer(size)
+
+        self.files.put(self._tar(split, number), chunks())
+        return count
+
+    def _tar(self, split: str, number: int) -> str:
+        return f"{self.dataset}-{split}/{number:06d}.tar"
+
+    def finish(self, split: str, pieces: int) -> None: ...
+
+    def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
+        entries = {}
+        for split, (images, count) in splits.items():
+            last = -(-images // PIECE) - 1
+            urls = f"{self.target.name}/{self.dataset}-{split}/{{000000..{last:06d}}}.tar"
+            entries[self._entry(split)] = {"TYPE": "ImageDataset", "URLS": urls, "epoch_size": count}
+        first = self._entry(next(iter(splits)))
+        override = {"DATASETS": {"SUPPRESS_BAD_POSES": False, "TRAIN": {first: {"WEIGHT": 1.0}}}}
+        self.files.put("datasets_tar.yaml", [yaml.safe_dump(entries, sort_keys=False, width=1000).encode()])
+        self.files.put("override.yaml", [f"# @package _global_\n{yaml.safe_dump(override, sort_keys=False)}".encode()])
+        return f"""Add the entries of `datasets_tar.yaml` to 4D-Humans' `hmr2/configs/datasets_tar.yaml`, and lay
+`override.yaml` over its data config: copy it to `hmr2/configs_hydra/data/{self.dataset}.yaml` and train with
+`data={self.dataset}`.
+
+The override matters. By default SUPPRESS_BAD_POSES takes the label from every pose that is improbable among AMASS's:
+those are the hard poses that this data set is for. It is off there. SUPPRESS_BETAS_THRESH (3.0) stays on: a body with a
+coefficient beyond it trains without its shape, and, with POSES_BETAS_SIMULTANEOUS, without its pose.
+
+`extra_info` of each person holds `K`, the camera of the whole image, `transl` in metres, and `camera`, the
+weak-perspective (s, tx, ty) on the square box of `center` and the longer side of `scale`.
+"""
+
+    def _entry(self, split: str) -> str:
+        return f"{self.dataset}-{split}".upper()
+
+    @classmethod
+    def validate(cls, folder: Path) -> Iterator[str]:
+        tars = sorted(folder.rglob("*.tar"))
+        if not tars:
+            raise UserError(f"{folder}: no .tar is there, so it is no hmr2 folder")
+        for path in tars:
+            where, told, count = path.relative_to(folder).as_posix(), {}, 0  # type: ignore[var-annotated]
+            try:
+                for key, files in _samples(path):
+                    count += 1
+                    for problem in sample_problems(files):
+                        told.setdefault(problem.partition(":")[0], (key, problem, []))[2].append(key)
+            except (tarfile.TarError, OSError) as error:
+                yield f"{where}: not a readable tar ({error})"
+            for key, problem, keys in told.values():
+                others = len(set(keys)) - 1
+                yield f"{where}: {key}: {problem}" + f" (and {others:,} more of {count:,} images)" * bool(others)
+            if not count:
+                yield f"{where}: holds no sample"
+
+
+def people(sample: Sample) -> list[dict[str, Any]]:
+    """The list that `<key>.data.pyd` holds. `scale` is (w, h) / 200, unlike in HMR2's evaluation files."""
+    rows = people_of([sample])
+    camera = rows.camera(rows.sides.max(1))
+    flag = np.array(1, np.float32)
+    return [
+        {
+            "keypoints_2d": rows.joints2d[i, :JOINTS],
+            "keypoints_3d": rows.joints3d[i, :JOINTS],
+            "center": rows.center[i],
+            "scale": rows.sides[i] / np.float32(PX),
+            "body_pose": rows.pose[i],
+            "betas": rows.betas[i],
+            "has_body_pose": flag,
+            "has_betas": flag,
+            "extra_info": {"K": rows.K[i], "transl": rows.transl[i], "camera": camera[i]},
+        }
+        for i in range(len(rows.keys))
+    ]
+
+
+def sample_problems(files: Mapping[str, bytes]) -> Iterator[str]:
+    """files: extension -> bytes."""
+    image = next((files[name] for name in ("jpg", "jpeg", "png") if name in files), None)
+    size = None
+    if image is None:
+        yield "jpg: missing (or jpeg, or png)"
+    else:
+        try:
+            with Image.open(io.BytesIO(image)) as opened:
+                size = opened.size
+        except OSError as error:
+            yield f"jpg: unreadable ({error})"
+    if "data.pyd" not in files:
+        yield "data.pyd: missing"
+        return
+    try:
+        entries, modules = pickles.loads(files["data.pyd"])
+    except Exception as error:  # a broken pickle raises anything
+        yield f"data.pyd: unreadable ({error})"
+        return
+    yield from (f"data.pyd: {problem}" for problem in numpy1(modules))
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        yield f"data.pyd: a {type(entries).__name__}, not a list of dicts, one for each person"
+        return
+    masks = None
+    if "detection.npz" in files:
+        with (
+            contextlib.suppress(ValueError, KeyError, zipfile.BadZipFile),
+            Npz(io.BytesIO(files["detection.npz"])) as npz,
+        ):
+            masks = npz["masks"]
+        if masks is None or masks.ndim != 3 or masks.dtype != bool or (size and masks.shape[1:] != size[::-1]):
+            yield "detection.npz: masks must be (n, H, W) bool, of the image's size"
+    for entry in entries:
+        yield from contract.problems(FIELDS, entry, rows=False)
+        if masks is not None and not 0 <= dict(entry.get("extra_info", {})).get("detection_npz_idx", -1) < len(masks):
+            yield "extra_info: detection_npz_idx must number one of detection.npz's masks"
+
+
+def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """(key, extension -> bytes) as webdataset groups them: members in a row, the key up to the name's first dot."""
+    key, files = "", dict[str, bytes]()
+    with tarfile.open(path, "r:") as archive:
+        for info in archive:
+            if not info.isfile():
+                continue
+            folder, slash, name = info.name.rpartition("/")
+            stem, _, extension = name.partition(".")
+            if folder + slash + stem != key:
+                if files:
+                    yield key, files
+                key, files = folder + slash + stem, {}
+            stream = archive.extractfile(info)
+            files[extension.lower()] = stream.read() if stream else b""
+    if files:
+        yield key, files

@@ -1,0 +1,133 @@
+"""Pickles that outlive numpy's versions, written; and anybody's pickles, read without running what they name.
+
+numpy 2 pickles its arrays under names that numpy 1 has not, and trainers pin numpy 1. So arrays are written as calls
+of `numpy.ndarray` and `numpy.array`, which every version has; opcode by opcode, so that a long array can be streamed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import collections
+import io
+import pickle
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Stream(NamedTuple):
+    """An array that is written as its bytes come."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    chunks: Iterable[bytes]
+
+
+def dump(value: object) -> Iterator[bytes]:
+    """The pickle of plain data: None, bool, int, float, str, list, tuple, dict, numpy arrays (0-d too) and `Stream`s
+    of numbers. TypeError for anything else."""
+    yield pickle.PROTO + b"\4"
+    yield from _save(value)
+    yield pickle.STOP
+
+
+def dump_object(value: object) -> Iterator[bytes]:
+    """As `dump`, but as the 0-d object array that numpy keeps in an .npy of `value`."""
+    yield pickle.PROTO + b"\4" + pickle.GLOBAL + b"numpy\narray\n" + pickle.MARK
+    yield from _save(value)
+    yield pickle.TUPLE + pickle.REDUCE + pickle.STOP
+
+
+def _save(value: Any) -> Iterator[bytes]:
+    if value is None or isinstance(value, bool):
+        yield {None: pickle.NONE, True: pickle.NEWTRUE, False: pickle.NEWFALSE}[value]
+    elif isinstance(value, int):
+        number = pickle.encode_long(value)
+        yield pickle.LONG1 + bytes([len(number)]) + number
+    elif isinstance(value, float):
+        yield pickle.BINFLOAT + struct.pack(">d", value)
+    elif isinstance(value, str):
+        text = value.encode()
+        yield pickle.BINUNICODE + struct.pack("<I", len(text)) + text
+    elif isinstance(value, dict):
+        yield pickle.EMPTY_DICT + pickle.MARK
+        for key, item in value.items():
+            yield from _save(key)
+            yield from _save(item)
+        yield pickle.SETITEMS
+    elif isinstance(value, list):
+        yield pickle.EMPTY_LIST + pickle.MARK
+        for item in value:
+            yield from _save(item)
+        yield pickle.APPENDS
+    elif isinstance(value, Stream):  # before tuple, which it is
+        yield from _save_array(value)
+    elif isinstance(value, tuple):
+        yield pickle.MARK
+        for item in value:
+            yield from _save(item)
+        yield pickle.TUPLE
+    elif isinstance(value, np.ndarray):
+        yield from _save_array(Stream(value.shape, value.dtype, [value.tobytes()]))
+    else:
+        raise TypeError(f"{type(value).__name__} is no plain data")
+
+
+def _save_array(array: Stream) -> Iterator[bytes]:
+    """numpy.ndarray(shape, dtype, bytearray(data)): the bytearray makes it writable."""
+    if array.dtype.hasobject:
+        raise TypeError("an array of objects is no plain data")
+    size = int(np.prod(array.shape)) * array.dtype.itemsize
+    yield pickle.GLOBAL + b"numpy\nndarray\n" + pickle.MARK
+    yield from _save(tuple(map(int, array.shape)))
+    yield from _save(array.dtype.str)
+    yield pickle.GLOBAL + b"builtins\nbytearray\n" + pickle.BINBYTES8 + struct.pack("<Q", size)
+    yield from array.chunks
+    yield pickle.TUPLE1 + pickle.REDUCE + pickle.TUPLE + pickle.REDUCE
+
+
+class Unsafe(ValueError):
+    """The pickle names what plain data never need."""
+
+
+class Reader(pickle.Unpickler):
+    """Reads plain data and numpy arrays, whoever wrote them. `modules` tells which modules they named."""
+
+    def __init__(self, file: io.BufferedIOBase) -> None:
+        super().__init__(file, encoding="latin1")
+        self.modules: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> object:
+        self.modules.add(module)
+        found = _KNOWN.get((module.replace("numpy._core", "numpy.core"), name))
+        if found is None:
+            raise Unsafe(f"names {module}.{name}, which is no plain data and is not run")
+        return found
+
+
+def _known() -> dict[tuple[str, str], object]:
+    from numpy._core import multiarray, numeric  # what numpy's own pickles call
+
+    return {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "array"): np.array,
+        ("numpy", "dtype"): np.dtype,
+        ("numpy.core.multiarray", "_reconstruct"): multiarray._reconstruct,
+        ("numpy.core.multiarray", "scalar"): multiarray.scalar,
+        ("numpy.core.numeric", "_frombuffer"): numeric._frombuffer,  # type: ignore[attr-defined]
+        ("builtins", "bytearray"): bytearray,
+        ("__builtin__", "bytearray"): bytearray,
+        ("_codecs", "encode"): codecs.encode,
+        ("collections", "OrderedDict"): collections.OrderedDict,
+    }
+
+
+_KNOWN = _known()
+
+
+def loads(data: bytes) -> tuple[Any, set[str]]:
+    """The value, and the modules that the pickle named. Unsafe, or what a broken pickle raises."""
+    reader = Reader(io.BytesIO(data))
+    return reader.load(), reader.modules

@@ -1,0 +1,52 @@
+"""How an export gets on: a live line on a terminal, a plain line now and then in a log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from factory.present.progress import EVERY
+from factory.present.words import duration
+
+
+class ExportProgress:
+    """Give it to `export(on_piece=...)` and use it as a context."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console, self.clock = console, clock
+        self.first: tuple[float, int] | None = None  # when this run began, and what earlier ones had done
+        self.printed = float("-inf")
+        self.bar = Progress(
+            TextColumn("images"), BarColumn(bar_width=32), MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[pace]}[/]"), console=console,
+        )  # fmt: skip
+        self.task = self.bar.add_task("", total=None, pace="reading the index")
+
+    def __enter__(self) -> ExportProgress:
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.console.is_terminal:
+            self.bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = self.clock()
+        if self.first is None:
+            self.first = now, done
+            if done:
+                self._say(f"resumed: {done:,} of {total:,} images are written")
+            return
+        rate = (done - self.first[1]) / max(now - self.first[0], 1e-9)
+        pace = f"{rate:,.0f} images/s" + f", {duration((total - done) / rate)} to go" * (done < total)
+        self.bar.update(self.task, completed=done, total=total, pace=pace)
+        if not self.console.is_terminal and (now - self.printed >= EVERY or done == total):
+            self.printed = now
+            self._say(f"{done:,} of {total:,} images; {pace}")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
