@@ -27,6 +27,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override a field: --set stages.refine.strength=0.6. Repeatable."),
 ]
+FORMATS = "spin|hmr2|bedlam|camerahmr|humandata"
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
@@ -117,6 +118,50 @@ def verify(out: Out) -> None:
         _say(console, f"{len(report.problems)} problem{'s' * (len(report.problems) != 1)} in {words}.")
         raise typer.Exit(1)
     _say(console, f"Sound: {words}{'' if report.complete else '; the run is not finished'}.")
+
+
+@app.command()
+def export(
+    out: Out,
+    format_: Annotated[str, typer.Option("--format", metavar=FORMATS, help="The trainer that shall read it.")],
+    to: Annotated[str, typer.Option("--to", metavar="DIR", help="The folder to write; made where there is none.")],
+    split: Annotated[str, typer.Option(metavar="NAME=SHARE,...", help="Such as train=0.95,val=0.05.")] = "train=1",
+    where: Annotated[str | None, typer.Option(help="Only these, such as 'score > 30 and people = 1' (SQL).")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that write.")] = 1,
+) -> None:
+    """Write the data set as a trainer reads it, or go on where an earlier export stopped."""
+    from factory.export.progress import ExportProgress
+    from factory.export.run import export as run_export
+
+    console = _console()
+    try:
+        with ExportProgress(console) as progress:
+            summary = run_export(out, to, format_, split, where, workers, progress)
+    except KeyboardInterrupt:
+        _say(console, f"\nStopped. What was written is kept in {to}; the same command goes on from there.")
+        raise typer.Exit(1) from None
+    parts = (f"{name} {count:,} images, {summary.people[name]:,} people" for name, count in summary.images.items())
+    _say(console, f"{'Done' if summary.done else f'Nothing to do: {to} is complete'}: {'; '.join(parts)}.")
+    if summary.unsealed:
+        _say(console, f"{summary.unsealed:,} shards were not sealed yet and are not in it: the data set is unfinished.")
+    _say(console, f"How to train on it: {to}/README.md")
+
+
+@app.command()
+def validate(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="An export, ours or anybody's.", show_default=False)],
+    format_: Annotated[str, typer.Option("--format", metavar=FORMATS, help="The trainer that shall read it.")],
+) -> None:
+    """Check a folder against what a trainer's loader demands, field by field."""
+    from factory.export.validate import validate as check
+
+    console, count = _console(), 0
+    for count, problem in enumerate(check(folder, format_), 1):  # noqa: B007
+        _say(console, problem)
+    if count:
+        _say(console, f"{count:,} problem{'s' * (count != 1)}.")
+        raise typer.Exit(1)
+    _say(console, f"Sound: {folder} is what {format_} reads.")
 
 
 @app.command()
