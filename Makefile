@@ -6,7 +6,10 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test lint clean
+REPEATS ?= 20
+SEED ?= 1
+
+.PHONY: demo test chaos bench lint clean
 
 demo: .venv/.package
 	@$(BIN)/factory run jobs/demo.yaml
@@ -14,6 +17,13 @@ demo: .venv/.package
 
 test: .venv/.extras
 	@$(BIN)/python -m pytest
+
+# Faults at random moments, each so often, with a report: make chaos REPEATS=20 SEED=1 [FAULTS="node_lost actor_killed"]
+chaos: .venv/.extras
+	@$(BIN)/python -m tests.chaos --repeats $(REPEATS) --seed $(SEED) $(FAULTS)
+
+bench: .venv/.extras
+	@for script in tests/bench/[a-z]*.py; do $(BIN)/python -m tests.bench.$$(basename $$script .py) || exit 1; done
 
 lint: .venv/.extras
 	@$(BIN)/ruff check .

@@ -41,15 +41,31 @@ def compute(
     with session(plan.job, stages):
         while wave := list(islice(todo, WAVE)):
             lost = set(wave)
-            for shard, index, part in _stream(plan, stages, wave):
-                if (shard, index) in lost:
-                    lost.remove((shard, index))
-                    yield shard, index, part
+            for shard, index, part in _persistent(plan, stages, lost):
+                lost.remove((shard, index))
+                yield shard, index, part
             with Isolation(stages, plan.job) as isolation:
                 for shard, index in sorted(lost):
                     unit = plan.unit(shard, index)
                     on_isolate(unit)
                     yield shard, index, pack(isolation(unit), plan.job)
+
+
+def _persistent(plan: Plan, stages: list[type[Stage]], left: set[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:
+    """The units that are `left`, of which the caller strikes out what came. Where a node was lost with what Ray can no
+    longer make again, the stream begins anew with the rest, as long as it gets on."""
+    from ray.exceptions import ObjectLostError
+
+    while left:
+        before = len(left)
+        try:
+            for shard, index, part in _stream(plan, stages, sorted(left)):
+                if (shard, index) in left:
+                    yield shard, index, part
+            return
+        except ObjectLostError:
+            if len(left) == before:
+                raise
 
 
 class Actor:
@@ -124,6 +140,7 @@ def _configure(context, job: JobSpec, stages: list[type[Stage]]) -> None:
     """Ray's settings for this one data set."""
     context.enable_progress_bars = context.print_on_execution_start = False
     context.max_errored_blocks = -1  # a unit that is lost is redone in isolation
+    context.max_consecutive_actor_init_deaths = 3  # a node may go while models load
     context.execution_no_progress_timeout_s = -1  # a large unit may take an hour
     actors = sum(spec(stage, job).workers for stage in stages)
     unit_bytes = job.unit_size * job.image_size**2 * BYTES_PER_PIXEL

@@ -84,8 +84,7 @@ def main(records: int, unit_size: int, image_size: int) -> None:
             "samples_per_shard": unit_size * 10,
         }
         values = {**JOB, **sizes, "engine": "ray", "output": str(Path(folder, "out")), "max_unit_seconds": 600}
-        for stage in ("generate", "render"):
-            values["stages"] = {**values["stages"], stage: {**values["stages"][stage], "workers": 1}}
+        values["stages"] = {**values["stages"], "render": {}}
         run(JobSpec.model_validate(values), [Draw, People, Depth, Finish])
         lines = Path(f"{values['output']}.{BOTTLENECK}").read_text().splitlines()
     spans = sorted(tuple(map(float, line.split())) for line in lines)

@@ -39,7 +39,7 @@ JOB: dict[str, Any] = {
     "prompts": {"action": ["falling", "standing up"]},
     "body": {"model": "none", "name": "none"},
     "stages": {
-        "generate": {"model": "none", "workers": 2},
+        "generate": {"model": "none"},
         "estimate": {"hmr": {"model": "none"}, "prior": {"model": "none"}, "detector": {"model": "none"}},
         "render": {"workers": 2},
         "refine": {"model": "none"},
