@@ -1,4 +1,4 @@
-"""Text-to-image and depth-to-image by diffusers, in batches, with one random stream per image.
+"""Text-to-image and depth-guided image-to-image by diffusers, in batches, with one random stream per image.
 
 Streams live on the CPU, so that an image follows from its seed on any device and, but for the last bit of rounding, in
 any batch.
@@ -6,44 +6,70 @@ any batch.
 
 from __future__ import annotations
 
-import functools
-import json
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from factory.errors import UserError
+from factory.models.adapters import add_adapter
 from factory.models.depth import inverse_depth
-from factory.models.device import quiet_diffusers
 from factory.models.locate import locate
+from factory.models.pipelines import load_network, load_pipeline, place, set_scheduler
+from factory.models.prompt_cache import PromptCache
 
-LIBRARIES = {"diffusers", "transformers"}  # that a model folder may name classes of
+
+class Refiner(Protocol):
+    def refine(
+        self,
+        images: np.ndarray,
+        depths: np.ndarray,
+        prompts: list[str],
+        seeds: list[int],
+        steps: int = 50,
+        strength: float = 0.7,
+        guidance_scale: float = 7.5,
+        negative_prompt: str = "",
+        regions: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """images (N, H, W, 3) uint8; depths (N, H, W) m, d* of Eq. 3, 0 = no body, never empty -> (N, H, W, 3) uint8.
+
+        The images are encoded, noised by `strength` and denoised under prompt and depth in int(steps * strength) steps.
+        regions (N, H, W) bool: latents mostly inside start from noise instead.
+        """
 
 
 class _Pipeline:
-    """What both adapters share: loading, prompts, seeds, pixels."""
+    """What the adapters share: loading, prompts, seeds, pixels."""
 
     def __init__(
-        self, pipeline: type, model: str, dtype: str, device: str | torch.device, revision: str | None, **absent: Any
+        self,
+        pipeline: Any,
+        model: str,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
+        *,
+        variant: str | None = None,
+        scheduler: str | None = None,
+        adapter: str | None = None,
+        adapter_scale: float = 1.0,
+        save_memory: Literal["no", "slices", "offload"] = "no",
+        **parts: Any,
     ) -> None:
-        self.pipe = _load(pipeline, model, dtype, revision, **absent).to(device)
-        self.pipe.set_progress_bar_config(disable=True)
+        """revision, variant: of a hub id or folder; scheduler: see `pipelines.SCHEDULERS`. UserError as `pipelines`."""
         self.device = torch.device(device)
-        self._embed_one = functools.lru_cache(maxsize=512)(self._encode)
-
-    def _encode(self, text: str) -> Tensor:
-        return self.pipe.encode_prompt([text], self.device, 1, False)[0]
-
-    def _embed(self, texts: list[str]) -> Tensor:
-        return torch.cat([self._embed_one(text) for text in texts])
+        pipe = load_pipeline(pipeline, model, dtype, revision, variant, **parts)
+        set_scheduler(pipe, scheduler)
+        if adapter:
+            add_adapter(pipe, adapter, adapter_scale)
+        self.pipe = place(pipe, self.device, save_memory)
+        self.prompts = PromptCache(self.pipe)
 
     @torch.inference_mode()
     def _run(self, prompts: list[str], negative_prompt: str, seeds: list[int], **arguments: Any) -> np.ndarray:
         images = self.pipe(
-            prompt_embeds=self._embed(prompts),
-            negative_prompt_embeds=self._embed([negative_prompt] * len(prompts)),
+            **self.prompts.arguments(prompts, negative_prompt),
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="np",
             **arguments,
@@ -54,16 +80,12 @@ class _Pipeline:
 
 
 class TextToImage(_Pipeline):
-    """Any folder or hub id that diffusers' StableDiffusionPipeline loads."""
+    """Any folder or hub id that diffusers' AutoPipelineForText2Image loads: SD 1.x, 2.x, 3.x, SDXL, FLUX and others."""
 
-    def __init__(
-        self, model: str, dtype: str = "float32", device: str | torch.device = "cpu", revision: str | None = None
-    ) -> None:
-        quiet_diffusers()
-        from diffusers import StableDiffusionPipeline
+    def __init__(self, model: str, *arguments: Any, **options: Any) -> None:
+        from diffusers import AutoPipelineForText2Image
 
-        absent = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
-        super().__init__(StableDiffusionPipeline, model, dtype, device, revision, **absent)
+        super().__init__(AutoPipelineForText2Image, model, *arguments, **options)
 
     def generate(
         self,
@@ -87,16 +109,15 @@ class TextToImage(_Pipeline):
 
 
 class DepthToImage(_Pipeline):
-    """Any folder or hub id that diffusers' StableDiffusionDepth2ImgPipeline loads; its depth estimator is not used."""
+    """A `Refiner` of the layout of SD-2-depth; its depth estimator is not used.
 
-    def __init__(
-        self, model: str, dtype: str = "float32", device: str | torch.device = "cpu", revision: str | None = None
-    ) -> None:
-        quiet_diffusers()
-        from factory.models.depth2img import HumanRegionDepth2Img
+    Depth: at latent size (64x64 of 512 px), reduced by area, in [-1, 1], near = 1, background = -1.
+    """
 
-        absent = {"depth_estimator": None, "feature_extractor": None}
-        super().__init__(HumanRegionDepth2Img, model, dtype, device, revision, **absent)
+    def __init__(self, model: str, *arguments: Any, **options: Any) -> None:
+        from factory.models.human_region import Depth2Img
+
+        super().__init__(Depth2Img, model, *arguments, **options)
 
     def refine(
         self,
@@ -110,20 +131,15 @@ class DepthToImage(_Pipeline):
         negative_prompt: str = "",
         regions: np.ndarray | None = None,
     ) -> np.ndarray:
-        """images (N, H, W, 3) uint8; depths (N, H, W) m, d* of Eq. 3, 0 = no body, never empty -> (N, H, W, 3) uint8.
-
-        The images are encoded, noised by `strength` and denoised under prompt and depth in int(steps * strength) steps.
-        regions (N, H, W) bool: latents mostly inside start from noise instead.
-        """
-        factor = self.pipe.vae_scale_factor
-        height, width = images.shape[1] // factor, images.shape[2] // factor
+        """See `Refiner`."""
+        height, width = _latent_size(self.pipe, images)
         depth_map = np.stack([inverse_depth(depth, height, width) for depth in depths])
         self.pipe.region = None if regions is None else _shrink(regions, height, width)
         return self._run(
             prompts,
             negative_prompt,
             seeds,
-            image=torch.from_numpy(images).permute(0, 3, 1, 2).float().contiguous() / 255,
+            image=_pixels(images),
             depth_map=torch.from_numpy(depth_map),
             strength=strength,
             num_inference_steps=steps,
@@ -131,32 +147,79 @@ class DepthToImage(_Pipeline):
         )
 
 
+class ControlNetToImage(_Pipeline):
+    """A `Refiner` of Stable Diffusion 1.x, 2.x or SDXL and a depth ControlNet trained for it.
+
+    Depth: at image size, in [0, 1] (near = 1, background = 0), thrice as an RGB image: what the annotators that these
+    networks were trained with give. weight: of the ControlNet's hints (diffusers' controlnet_conditioning_scale).
+    """
+
+    def __init__(
+        self,
+        model: str,
+        controlnet: str,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
+        weight: float = 1.0,
+        **options: Any,
+    ) -> None:
+        from diffusers import ControlNetModel
+
+        from factory.models.human_region import ControlNetImg2Img, ControlNetXLImg2Img
+        from factory.models.device import quiet_diffusers
+
+        quiet_diffusers()
+        folder = locate(controlnet)
+        rules = {"use_safetensors": True, "local_files_only": folder is not None}
+        hints = load_network(ControlNetModel, controlnet, "", str(folder or controlnet), dtype, **rules)
+        xl = hints.config.addition_embed_type is not None  # only SDXL's is told the image's size
+        pipeline = ControlNetXLImg2Img if xl else ControlNetImg2Img
+        super().__init__(pipeline, model, dtype, device, revision, controlnet=hints, **options)
+        self.weight = weight
+
+    def refine(
+        self,
+        images: np.ndarray,
+        depths: np.ndarray,
+        prompts: list[str],
+        seeds: list[int],
+        steps: int = 50,
+        strength: float = 0.7,
+        guidance_scale: float = 7.5,
+        negative_prompt: str = "",
+        regions: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """See `Refiner`."""
+        height, width = images.shape[1:3]
+        hints = np.stack([(inverse_depth(depth, height, width) + 1) / 2 for depth in depths])
+        self.pipe.region = None if regions is None else _shrink(regions, *_latent_size(self.pipe, images))
+        return self._run(
+            prompts,
+            negative_prompt,
+            seeds,
+            image=_pixels(images),
+            control_image=torch.from_numpy(hints)[:, None].expand(-1, 3, -1, -1).contiguous(),
+            height=height,
+            width=width,
+            strength=strength,
+            num_inference_steps=steps,
+            guidance_scale=guidance_scale,
+            controlnet_conditioning_scale=self.weight,
+        )
+
+
+def _pixels(images: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().contiguous() / 255
+
+
+def _latent_size(pipe: Any, images: np.ndarray) -> tuple[int, int]:
+    return images.shape[1] // pipe.vae_scale_factor, images.shape[2] // pipe.vae_scale_factor
+
+
 def _shrink(masks: np.ndarray, height: int, width: int) -> Tensor:
     """(N, H, W) bool -> (N, 1, height, width) bool: cells of which at least half is set."""
     rows, columns = masks.shape[1] // height, masks.shape[2] // width
     share = masks.reshape(len(masks), height, rows, width, columns).mean((2, 4))
     return torch.from_numpy(share >= 0.5)[:, None]
-
-
-def _load(pipeline: Any, model: str, dtype: str, revision: str | None, **absent: Any) -> Any:
-    """Only safetensors, no code from the folder, no network for a local one."""
-    folder = locate(model)
-    if folder is not None:
-        index = folder / "model_index.json"
-        if not index.is_file():
-            raise UserError(f"diffusion model {model}: no model_index.json; give a diffusers folder")
-        parts = [value for value in json.loads(index.read_text()).values() if isinstance(value, list)]
-        strange = {str(library) for library, _ in parts if library} - LIBRARIES - {"stable_diffusion"}
-        if strange:
-            raise UserError(f"diffusion model {model}: names classes of {', '.join(sorted(strange))}; not run")
-    try:
-        return pipeline.from_pretrained(
-            str(folder or model),
-            revision=revision,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            local_files_only=folder is not None,
-            **absent,
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(f"diffusion model {model} does not load: {str(error).splitlines()[0]}") from error
