@@ -131,7 +131,7 @@ def test_no_data_set(factory: Run, tmp_path: Path, verb: str) -> None:
 
 
 def test_doctor_tells_what_is_missing_and_from_where(factory: Run) -> None:
-    result = factory("doctor", ROOT / "jobs" / "smart.yaml")
+    result = factory("doctor", ROOT / "jobs" / "paper-smart-text.yaml")
     assert result.returncode == 1
     line = next(line for line in result.stdout.splitlines() if "body.model" in line)
     assert line.startswith("no") and "smpl.is.tue.mpg.de" in line and "non-commercial" in line

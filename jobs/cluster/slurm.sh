@@ -1,7 +1,7 @@
 #!/bin/bash
 # One run on a Slurm cluster: Ray on every node, the driver on the first, all gone at the end.
 #
-#   sbatch jobs/cluster/slurm.sh jobs/mpii.yaml --set output=/shared/mpii
+#   sbatch jobs/cluster/slurm.sh jobs/paper-mpii-text.yaml --set output=/shared/mpii
 #
 # The checkout with its .venv, the models and the output lie on a file system that all nodes share. When the time is up
 # or the nodes are taken, Slurm queues the job again, and it goes on from what the output holds.
