@@ -91,10 +91,12 @@ def _find(out: str, where: str | None) -> tuple[list[str], frozenset[str] | None
     from factory.export.where import Where, select
     from factory.plan import plan
     from factory.store import layout
-    from factory.store.fs import LocalFiles
+    from factory.store.fs import LocalFiles, open_files
     from factory.store.part import SCHEMA, index_table
 
-    files, planned = LocalFiles(out), plan(layout.read_job(out))
+    files, planned = open_files(out), plan(layout.read_job(out))
+    if not isinstance(files, LocalFiles):
+        raise UserError(f"{out}: training reads from a disk; copy the data set to a folder first")
     condition = Where(where, SCHEMA) if where else None
     urls, keys, sealed = [], set(), layout.found(planned, files.sizes())[0]
     for shard in sorted(sealed):

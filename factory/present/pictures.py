@@ -94,6 +94,15 @@ def _normals(vertices: Tensor, faces: Tensor) -> Tensor:
     return torch.nn.functional.normalize(out, dim=-1)
 
 
+def fit(picture: np.ndarray, side: int) -> np.ndarray:
+    """The picture, made smaller where it is larger than `side` px."""
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(image)
+
+
 def data_uri(picture: np.ndarray, lossless: bool = False) -> str:
     """The picture inside a link, so that a page needs no files beside it."""
     from PIL import Image

@@ -5,53 +5,71 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import pictures
+from factory.present.mesh import coarse, encode, text
+from factory.present.samples import COLUMNS, painter, spread
+from factory.present.stats import MEASURES, SAYS, Stats, action, summarise
 from factory.present.words import size, state_counts
-from factory.store.layout import read_job
+from factory.store.fs import LocalFiles, open_files
+from factory.store.layout import REPORT, read_job
 from factory.store.status import Status, read_index, read_sample
 from factory.store.status import status as read_status
 
-TEMPLATE = Path(__file__).with_name("report.html.j2")
-COLUMNS = ("initial", "masks", "depth", "final", "mesh")
+TEMPLATE, SCRIPT, CONTACT = "report.html.j2", "report.js", "contact.png"
+SIDE = 320  # px at most, of a picture in the page
+LISTED = 500  # records without a sample at most
+IN_CONTACT = 48
 
 
 @dataclass
-class Card:
-    """One sample of the page: its index row, its pictures by column ((H, W, 3) uint8, or None where not stored)."""
+class Sample:
+    """One sample of the page: its index row; its pictures by column, (H, W, 3) uint8 or None where not stored; its
+    bodies as `mesh.encode` gives them, None without the body model."""
 
     row: dict
     pictures: dict[str, np.ndarray | None]
+    bodies: dict | None
 
 
-def write(out: str, limit: int = 48) -> tuple[Path, bool]:
-    """Write the report of a data set, complete or not. Returns its path, and whether there was anything to do.
+def write(out: str, limit: int = 48) -> tuple[str, bool]:
+    """Write the report of a data set, complete or not. Returns its address, and whether there was anything to do.
 
     At most `limit` samples are shown, evenly spread. UserError: no data set there.
     """
-    status, job = read_status(out), read_job(out)
-    rows = sorted(read_index(out).to_pylist(), key=lambda row: row["key"])
-    path = Path(out) / "report.html"
-    stamp = _stamp(rows, limit)
-    if path.is_file() and stamp in path.read_text(encoding="utf-8")[:600] and path.with_name("contact.png").is_file():
-        return path, False
-    shown = _spread([row for row in rows if row["size"]], limit)
-    draw = _painter(job)
-    cards = [Card(row, draw(read_sample(out, row))) for row in shown]
-    _save(path.with_name("contact.png"), _contact(cards))
-    _save(path, _page(status, job, cards, [row for row in rows if row["state"] != "ok"], stamp).encode())
-    return path, True
+    status, job, files = read_status(out), read_job(out), open_files(out)
+    table = read_index(out)
+    rows = sorted(table.to_pylist(), key=lambda row: row["key"])
+    address = (files.root / REPORT).absolute().as_uri() if isinstance(files, LocalFiles) else f"{out}/{REPORT}"
+    stamp, sizes = _stamp(rows, limit), files.sizes()
+    if REPORT in sizes and CONTACT in sizes and stamp.encode() in files.read(REPORT, 0, 600):
+        return address, False
+    chosen = spread([row for row in rows if row["size"]], limit)
+    faces, samples = _samples(out, job, chosen)
+    packed, sheet = [], []
+    in_contact = {row["key"] for row in spread(chosen, IN_CONTACT)}
+    for sample in samples:  # one at a time: of a thousand only the packed pictures are held
+        packed.append(_packed(sample, job))
+        if sample.row["key"] in in_contact:
+            sheet.append(
+                [image for name in ("initial", "final", "mesh") if (image := sample.pictures[name]) is not None]
+            )
+    files.put(CONTACT, [_png(pictures.contact_sheet(sheet))])
+    page = _page(status, job, summarise(out, job, table), rows, chosen, packed, faces, stamp)
+    files.put(REPORT, (part.encode() for part in page))
+    return address, True
 
 
-def _painter(job: JobSpec) -> Callable[[dict[str, bytes]], dict[str, np.ndarray | None]]:
-    """Files of a sample -> its pictures. Without the body model (it may be on another machine) no mesh is drawn."""
+def _samples(out: str, job: JobSpec, rows: list[dict]) -> tuple[np.ndarray | None, Iterator[Sample]]:
+    """(faces of the bodies, the samples). Without the body model, which may be on another machine, no bodies."""
     from factory.models.body import BodyModel
     from factory.starter import pack
 
@@ -59,27 +77,36 @@ def _painter(job: JobSpec) -> Callable[[dict[str, bytes]], dict[str, np.ndarray 
         body = BodyModel(pack.resolve(job.body.model))
     except UserError:
         body = None
+    paint = painter(body)
 
-    def paint(files: dict[str, bytes]) -> dict[str, np.ndarray | None]:
-        out: dict[str, np.ndarray | None] = dict.fromkeys(COLUMNS)
-        final = out["final"] = _image(files["jpg"])
-        if "initial.jpg" in files:
-            out["initial"] = _image(files["initial.jpg"])
-        if "person.png" in files:
-            behind = final if out["initial"] is None else out["initial"]
-            out["masks"] = pictures.masks(behind, *(_mask(files[name]) for name in ("person.png", "object.png")))
-        if "depth.npy" in files:
-            out["depth"] = pictures.depth(np.load(io.BytesIO(files["depth.npy"]), allow_pickle=False))
-        if body is not None:
-            with np.load(io.BytesIO(files["smpl.npz"]), allow_pickle=False) as people:
-                out["mesh"] = pictures.overlay(final, dict(people), body)
-        return out
+    def draw() -> Iterator[Sample]:
+        for row in rows:
+            files = read_sample(out, row)
+            bodies = None
+            if body is not None and row["people"]:
+                with np.load(io.BytesIO(files["smpl.npz"]), allow_pickle=False) as people:
+                    bodies = encode(dict(people), body)
+            yield Sample(row, paint(files), bodies)
 
-    return paint
+    return None if body is None else coarse(body)[1], draw()
 
 
-def _page(status: Status, job: JobSpec, cards: list[Card], others: list[dict], stamp: str) -> str:
+def _packed(sample: Sample, job: JobSpec) -> str:
+    """The sample as the page holds it: JSON, its pictures inside."""
+    links = {
+        name: pictures.data_uri(pictures.fit(image, SIDE))
+        for name, image in sample.pictures.items()
+        if image is not None
+    }
+    return _json({"pictures": links, "bodies": sample.bodies and {**sample.bodies, "size": job.image_size}})
+
+
+def _page(
+    status: Status, job: JobSpec, stats: Stats, rows: list[dict], chosen: list[dict], packed: list[str],
+    faces: np.ndarray | None, stamp: str,
+) -> Iterable[str]:  # fmt: skip
     from jinja2 import Environment
+    from markupsafe import Markup
 
     stages = job.stages
     facts = {
@@ -95,8 +122,13 @@ def _page(status: Status, job: JobSpec, cards: list[Card], others: list[dict], s
         "easy poses": stages.estimate.easy,
         "seed": job.seed,
     }
+    without = [row for row in rows if not row["size"]]
+    told = list(_told(job, chosen, without[:LISTED]))
+    data = {"columns": COLUMNS, "measures": list(MEASURES), "rows": told,
+            "faces": None if faces is None else text(faces.astype("<u2"))}  # fmt: skip
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE.read_text("utf-8")).render(
+    environment.filters |= {"figure": "{:.3g}".format, "label": _label}
+    return environment.from_string(_beside(TEMPLATE)).generate(
         name=status.name,
         planned=status.planned,
         shards=f"{status.shards_sealed} of {status.shards_planned} shards sealed",
@@ -105,55 +137,56 @@ def _page(status: Status, job: JobSpec, cards: list[Card], others: list[dict], s
         states=state_counts(status.states, status.planned),
         reasons=sorted(status.reasons.items(), key=lambda item: -item[1]),
         facts=facts,
-        cards=[_links(card) for card in cards],
-        others=others,
+        stats=stats,
+        says=SAYS,
+        shown=len(chosen),
+        actions=sorted({row["action"] for row in told}),
         columns=COLUMNS,
+        without=len(without),
+        listed=min(len(without), LISTED),
+        data=Markup(_json(data)),
+        samples=map(Markup, packed),
+        code=Markup(_beside(SCRIPT)),
         stamp=stamp,
     )
 
 
-def _links(card: Card) -> dict:
-    uris = {name: None if image is None else pictures.data_uri(image) for name, image in card.pictures.items()}
-    return {**card.row, "pictures": uris}
+def _told(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dict[str, Any]]:
+    """What the page knows of each record without opening its sample, in the plan's order."""
+    number = {row["key"]: i for i, row in enumerate(chosen)}
+    columns = ("key", "state", "prompt", "people", "refined", "stage", *MEASURES)
+    actions = list(job.prompts.action)
+    for row in sorted(chosen + without, key=lambda row: row["key"]):
+        why = f"{row['stage']}: {row['reason'] or row['error']}" if row["stage"] else ""
+        told = {name: row[name] for name in columns}
+        yield {**told, "why": why, "action": action(row["prompt"], actions), "sample": number.get(row["key"], -1)}
 
 
-def _contact(cards: list[Card]) -> bytes:
+def _label(name: str) -> str:
+    words = name.replace("_", " ")
+    return words.replace("iou", "IoU").replace("oks", "OKS").replace("pa mpjpe", "PA-MPJPE, mm")
+
+
+def _json(value: object) -> str:
+    """JSON that cannot end the script element it stands in."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
+
+
+def _png(picture: np.ndarray) -> bytes:
     from PIL import Image
 
-    names = ("initial", "final", "mesh")
-    rows = [[image for name in names if (image := card.pictures[name]) is not None] for card in cards]
     buffer = io.BytesIO()
-    Image.fromarray(pictures.contact_sheet(rows)).save(buffer, "PNG")
+    Image.fromarray(picture).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def _stamp(rows: list[dict], limit: int) -> str:
     """Changes with what the page would show, and with how it shows it."""
     shown = [[row["key"], row["state"], row["attempts"], row["size"]] for row in rows]
-    code = b"".join(Path(__file__).with_name(name).read_bytes() for name in ("report.py", "pictures.py", TEMPLATE.name))
+    parts = ("report.py", "pictures.py", "samples.py", "mesh.py", "stats.py", TEMPLATE, SCRIPT)
+    code = "".join(map(_beside, parts)).encode()
     return hashlib.blake2b(json.dumps([shown, limit]).encode() + code, digest_size=12).hexdigest()
 
 
-def _spread(rows: list[dict], limit: int) -> list[dict]:
-    if len(rows) <= limit:
-        return rows
-    return [rows[i * len(rows) // limit] for i in range(limit)]
-
-
-def _image(data: bytes) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
-
-
-def _mask(data: bytes) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(data)).convert("L")) > 127
-
-
-def _save(path: Path, data: bytes) -> None:
-    """Whole or not at all: a reader never sees half a page."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_bytes(data)
-    part.replace(path)
+def _beside(name: str) -> str:
+    return Path(__file__).with_name(name).read_text("utf-8")

@@ -1,0 +1,55 @@
+"""Bodies small enough for a page: a fixed choice of vertices, the same for every body, as 16-bit numbers."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+
+import numpy as np
+
+from factory.models.body import BodyModel
+
+
+@cache
+def coarse(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
+    """(picks (n,), faces (m, 3) over the picks): about a fifth of the vertices. Each vertex not yet taken is picked and
+    takes its neighbours, so parts that only lie close together are never joined."""
+    faces = body.faces.cpu().numpy()
+    count = int(faces.max()) + 1
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    order = np.argsort(np.concatenate([edges[:, 0], edges[:, 1]]), kind="stable")
+    ends = np.concatenate([edges[:, 1], edges[:, 0]])[order]
+    starts = np.searchsorted(np.sort(np.concatenate([edges[:, 0], edges[:, 1]])), np.arange(count + 1))
+    owner = np.full(count, -1)
+    picks = []
+    for vertex in range(count):
+        if owner[vertex] < 0:
+            near = ends[starts[vertex] : starts[vertex + 1]]
+            owner[near[owner[near] < 0]] = owner[vertex] = len(picks)
+            picks.append(vertex)
+    small = owner[faces]
+    distinct = (small[:, 0] != small[:, 1]) & (small[:, 1] != small[:, 2]) & (small[:, 2] != small[:, 0])
+    return np.array(picks), np.unique(small[distinct], axis=0)
+
+
+def encode(people: dict[str, np.ndarray], body: BodyModel) -> dict:
+    """Bodies of smpl.npz -> vertices (P, n, 3) as base64 of int16, in units of `step` m round `centre` (camera frame),
+    and the camera's focal length and principal point in px."""
+    import torch
+
+    names = ("global_orient", "body_pose", "betas", "transl")
+    with torch.no_grad():
+        vertices = body(*(torch.from_numpy(people[name]) for name in names))[0].numpy()[:, coarse(body)[0]]
+    centre = (vertices.min((0, 1)) + vertices.max((0, 1))) / 2
+    step = float(np.abs(vertices - centre).max()) / 32767
+    K = people["K"][0]
+    return {
+        "vertices": text(np.round((vertices - centre) / step).astype("<i2")),
+        "centre": [round(float(v), 4) for v in centre],
+        "step": step,
+        "K": [round(float(v), 3) for v in (K[0, 0], K[0, 2], K[1, 2])],
+    }
+
+
+def text(array: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

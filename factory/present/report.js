@@ -1,0 +1,231 @@
+"use strict";
+// Everything is in the page. Pictures and bodies of a sample stay text until its card comes into view.
+const $ = (selector, within = document) => within.querySelector(selector);
+const data = JSON.parse($("#data").textContent);
+const PAGE = 24, COLOURS = [[120, 190, 255], [255, 175, 120], [150, 225, 160], [230, 160, 235]];
+const names = { mesh: "overlay" };
+const state = { text: "", status: "ok", action: "", measure: "pose_score", least: "", order: "", page: 0, column: "final" };
+const make = (tag, text = "", properties = {}) => Object.assign(document.createElement(tag), { textContent: text }, properties);
+const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
+const figure = (name, value) => value == null ? "–" : name.endsWith("mpjpe") ? value.toFixed(0) + " mm" : name === "pose_score" ? value.toFixed(1) : value.toFixed(2);
+const label = name => name.replaceAll("_", " ").replace("iou", "IoU").replace("oks", "OKS").replace("pa mpjpe", "PA-MPJPE");
+const faces = data.faces && new Uint16Array(bytes(data.faces));
+
+let unpacked = new Map();
+function sample(row) {
+  if (!unpacked.has(row.sample)) {
+    if (unpacked.size > 4 * PAGE) unpacked = new Map();
+    unpacked.set(row.sample, JSON.parse($("#sample" + row.sample).textContent));
+  }
+  return unpacked.get(row.sample);
+}
+
+// The list ------------------------------------------------------------------------------------------------------------
+let fitting = [];
+function filter() {
+  const text = state.text.toLowerCase(), least = state.least === "" ? null : Number(state.least);
+  fitting = data.rows.filter(row =>
+    (!state.status || row.state === state.status) && (!state.action || row.action === state.action) &&
+    (!text || (row.prompt + " " + row.key).toLowerCase().includes(text)) &&
+    (least === null || (row.sample >= 0 && row[state.measure] != null && row[state.measure] >= least)));
+  const sign = { down: -1, up: 1 }[state.order];
+  if (sign) fitting.sort((a, b) => a[state.measure] == null ? 1 : b[state.measure] == null ? -1 : sign * (a[state.measure] - b[state.measure]));
+  state.page = 0;
+  show();
+}
+
+function show() {
+  const pages = Math.max(1, Math.ceil(fitting.length / PAGE));
+  state.page = Math.min(Math.max(state.page, 0), pages - 1);
+  const start = state.page * PAGE;
+  $("#cards").replaceChildren(...fitting.slice(start, start + PAGE).map((row, i) => card(row, start + i)));
+  $("#found").textContent = fitting.length ? `${start + 1}–${Math.min(start + PAGE, fitting.length)} of ${fitting.length.toLocaleString("en")}` : "nothing fits";
+  for (const pager of document.querySelectorAll(".pager")) {
+    pager.hidden = pages < 2;
+    $("[data-turn='-1']", pager).disabled = !state.page;
+    $("[data-turn='1']", pager).disabled = state.page === pages - 1;
+    $("span", pager).textContent = `page ${state.page + 1} of ${pages}`;
+  }
+}
+
+function card(row, place) {
+  const article = make("article", "", { className: row.state });
+  if (row.sample < 0) {
+    article.append(make("p", row.why, { className: "why dot " + row.state }));
+  } else {
+    const pictures = sample(row).pictures;
+    const image = make("img", "", { alt: row.prompt, decoding: "async" });
+    const look = column => {
+      image.src = pictures[column] || pictures.final;
+      for (const tab of tabs.children) tab.classList.toggle("on", tab.value === column);
+    };
+    const tabs = make("div", "", { className: "tabs" });
+    for (const column of data.columns.filter(column => pictures[column])) {
+      const tab = make("button", names[column] || column, { value: column });
+      tab.onpointerenter = tab.onfocus = tab.onclick = () => look(column);
+      tabs.append(tab);
+    }
+    article.onpointerleave = event => event.pointerType === "mouse" && look(state.column);
+    const open = make("button", "", { className: "picture", title: "Look closer" });
+    open.append(image);
+    open.onclick = () => zoom(place);
+    article.append(open, tabs);
+    look(state.column);
+  }
+  const about = make("p", "", { className: "about" });
+  if (row.sample >= 0) for (const name of ["pose_score", "silhouette_iou", "oks"]) {
+    if (row[name] == null) continue;
+    const pair = make("span", label(name.replace("silhouette_", "").replace("pose_", "")) + " ");
+    pair.append(make("b", figure(name, row[name])));
+    about.append(pair, " ");
+  }
+  article.append(make("p", row.prompt, { className: "prompt", title: row.prompt }), about, make("code", row.key));
+  return article;
+}
+
+// One sample, large ---------------------------------------------------------------------------------------------------
+const dialog = $("#zoom"), canvas = $("canvas", dialog), large = $("#large");
+let at = 0, shown = "final", turned = null;
+function zoom(place) {
+  if (!fitting[place] || fitting[place].sample < 0) return;
+  at = place;
+  const row = fitting[at], { pictures, bodies } = sample(row);
+  $("#title").textContent = row.prompt;
+  const strip = $("#strip");
+  strip.replaceChildren(...data.columns.filter(column => pictures[column]).map(column => {
+    const tab = make("button", "", { value: column });
+    tab.append(make("img", "", { src: pictures[column], alt: "" }), make("span", names[column] || column));
+    return tab;
+  }));
+  if (bodies && faces) strip.append(make("button", "", { value: "3d", innerHTML: "<i>3D</i><span>turn it</span>" }));
+  for (const tab of strip.children) tab.onclick = tab.onpointerenter = event => (event.type === "click" || event.pointerType === "mouse" && tab.value !== "3d") && reveal(tab.value);
+  const facts = $("#facts");
+  facts.replaceChildren();
+  const told = { ...Object.fromEntries(data.measures.map(name => [label(name), figure(name, row[name])])), people: row.people, action: row.action, key: row.key };
+  if (!row.refined) told.image = "kept as generated";
+  for (const [name, value] of Object.entries(told)) facts.append(make("dt", name), make("dd", value));
+  if (!dialog.open) dialog.showModal();
+  reveal([...strip.children].some(tab => tab.value === shown) ? shown : "final");
+}
+
+function reveal(column) {
+  shown = column;
+  const { pictures, bodies } = sample(fitting[at]);
+  for (const tab of $("#strip").children) tab.classList.toggle("on", tab.value === column);
+  canvas.hidden = column !== "3d";
+  large.hidden = column === "3d";
+  if (column !== "3d") { large.src = pictures[column]; large.alt = column; return; }
+  turned = viewer(canvas, bodies, pictures.final);
+}
+
+// A body from all sides: triangles sorted by distance on a plain canvas, at first exactly over its image. ----------------
+function viewer(canvas, bodies, picture) {
+  const points = new Int16Array(bytes(bodies.vertices)), count = points.length / 3, each = Math.max(...faces) + 1;
+  const [focal, cx, cy] = bodies.K, [mx, my, mz] = bodies.centre, step = bodies.step, people = count / each;
+  const context = canvas.getContext("2d"), image = new Image();
+  const q = new Float32Array(count * 3), normal = new Float32Array(count * 3), screen = new Float32Array(count * 2);
+  const total = people * faces.length / 3, far = new Float32Array(total), order = new Uint32Array(total);
+  const view = { yaw: 0, pitch: 0, near: 1, drawn: 0 };
+  function draw() {
+    const side = canvas.width = canvas.height = Math.round(canvas.clientWidth * Math.min(devicePixelRatio, 2)) || 600;
+    const scale = side / bodies.size * view.near, away = Math.hypot(view.yaw, view.pitch);
+    // Coming closer brings the bodies' middle towards the middle of the canvas.
+    const shift = [cx, cy].map((centre, axis) => {
+      const middle = focal * bodies.centre[axis] / mz + centre, goal = bodies.size / 2 + (middle - bodies.size / 2) / view.near;
+      return side / bodies.size * (goal - middle * view.near);
+    });
+    context.clearRect(0, 0, side, side);
+    if (image.complete && away < 0.6) {
+      context.globalAlpha = 1 - away / 0.6;
+      context.drawImage(image, ...shift, side * view.near, side * view.near);
+      context.globalAlpha = 1;
+    }
+    const cosYaw = Math.cos(view.yaw), sinYaw = Math.sin(view.yaw), cosPitch = Math.cos(view.pitch), sinPitch = Math.sin(view.pitch);
+    for (let i = 0; i < count * 3; i += 3) {
+      const x = points[i] * step, y = points[i + 1] * step, z = points[i + 2] * step;
+      const u = cosYaw * x + sinYaw * z, w = cosYaw * z - sinYaw * x;
+      q[i] = u + mx; q[i + 1] = cosPitch * y - sinPitch * w + my; q[i + 2] = sinPitch * y + cosPitch * w + mz;
+      screen[i / 3 * 2] = (focal * q[i] / q[i + 2] + cx) * scale + shift[0];
+      screen[i / 3 * 2 + 1] = (focal * q[i + 1] / q[i + 2] + cy) * scale + shift[1];
+    }
+    normal.fill(0);
+    let visible = 0;
+    for (let f = 0; f < total; f++) {
+      const base = Math.floor(f * 3 / faces.length) * each, k = f * 3 % faces.length;
+      const a = base + faces[k], b = base + faces[k + 1], c = base + faces[k + 2];
+      const ux = q[b * 3] - q[a * 3], uy = q[b * 3 + 1] - q[a * 3 + 1], uz = q[b * 3 + 2] - q[a * 3 + 2];
+      const vx = q[c * 3] - q[a * 3], vy = q[c * 3 + 1] - q[a * 3 + 1], vz = q[c * 3 + 2] - q[a * 3 + 2];
+      const nx = uy * vz - uz * vy, ny = uz * vx - ux * vz, nz = ux * vy - uy * vx;
+      for (const v of [a, b, c]) { normal[v * 3] += nx; normal[v * 3 + 1] += ny; normal[v * 3 + 2] += nz; }
+      far[f] = q[a * 3 + 2] + q[b * 3 + 2] + q[c * 3 + 2];
+      const front = (screen[b * 2] - screen[a * 2]) * (screen[c * 2 + 1] - screen[a * 2 + 1]) - (screen[b * 2 + 1] - screen[a * 2 + 1]) * (screen[c * 2] - screen[a * 2]);
+      if (front < 0) order[visible++] = f;
+    }
+    const light = v => {
+      const length = Math.hypot(normal[v * 3], normal[v * 3 + 1], normal[v * 3 + 2]) || 1;
+      return Math.max(0, -0.35 * normal[v * 3] - 0.6 * normal[v * 3 + 1] - 0.72 * normal[v * 3 + 2]) / length;
+    };
+    for (const f of order.subarray(0, visible).sort((a, b) => far[b] - far[a])) {
+      const person = Math.floor(f * 3 / faces.length), base = person * each, k = f * 3 % faces.length;
+      const a = base + faces[k], b = base + faces[k + 1], c = base + faces[k + 2];
+      const shade = 0.35 + 0.65 * (light(a) + light(b) + light(c)) / 3;
+      context.fillStyle = context.strokeStyle = `rgb(${COLOURS[person % COLOURS.length].map(v => Math.min(255, v * shade) | 0)})`;
+      context.beginPath();
+      for (const v of [a, b, c]) context.lineTo(screen[v * 2], screen[v * 2 + 1]);
+      context.closePath();
+      context.fill();
+      context.stroke(); // or hairlines show between the triangles
+    }
+    view.drawn++;
+  }
+  let waiting = false;
+  const later = () => { if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; draw(); }); } };
+  const held = new Map();
+  canvas.onpointerdown = event => { held.set(event.pointerId, event); canvas.setPointerCapture(event.pointerId); };
+  canvas.onpointerup = canvas.onpointercancel = event => held.delete(event.pointerId);
+  canvas.onpointermove = event => {
+    const before = held.get(event.pointerId);
+    if (!before) return;
+    const other = [...held.values()].find(one => one.pointerId !== event.pointerId);
+    if (other) view.near *= Math.hypot(event.x - other.x, event.y - other.y) / (Math.hypot(before.x - other.x, before.y - other.y) || 1);
+    else { view.yaw -= (event.x - before.x) / 120; view.pitch += (event.y - before.y) / 120; }
+    held.set(event.pointerId, event);
+    view.near = Math.min(8, Math.max(0.5, view.near));
+    later();
+  };
+  canvas.onwheel = event => { event.preventDefault(); view.near = Math.min(8, Math.max(0.5, view.near * Math.exp(-event.deltaY / 500))); later(); };
+  canvas.ondblclick = () => { Object.assign(view, { yaw: 0, pitch: 0, near: 1 }); later(); };
+  image.onload = later;
+  image.src = picture;
+  draw();
+  return view;
+}
+
+// Controls ------------------------------------------------------------------------------------------------------------
+for (const name of ["text", "status", "action", "measure", "least", "order"]) {
+  const control = $("#" + name);
+  control.value = state[name];
+  control.oninput = () => { state[name] = control.value; filter(); };
+}
+for (const button of document.querySelectorAll("[data-turn]")) button.onclick = () => {
+  state.page += Number(button.dataset.turn);
+  show();
+  if (button.closest(".below")) $(".tools").scrollIntoView();
+};
+for (const button of document.querySelectorAll("#column button")) button.onclick = () => {
+  state.column = button.value;
+  for (const other of document.querySelectorAll("#column button")) other.setAttribute("aria-pressed", other === button);
+  show();
+};
+$("#theme").onclick = () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+};
+const neighbour = way => { for (let i = at + way; fitting[i]; i += way) if (fitting[i].sample >= 0) return zoom(i); };
+$("#before").onclick = () => neighbour(-1);
+$("#after").onclick = () => neighbour(1);
+$("#close").onclick = () => dialog.close();
+dialog.onclick = event => { if (event.target === dialog) dialog.close(); };
+dialog.onkeydown = event => { if (event.key === "ArrowLeft") neighbour(-1); if (event.key === "ArrowRight") neighbour(1); };
+filter();

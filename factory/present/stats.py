@@ -1,0 +1,175 @@
+"""What a data set holds, in figures: states, scores, fidelity, poses per action, people per image. From its index."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from factory.export.where import Where
+from factory.job import JobSpec
+from factory.record import FIDELITY
+from factory.store.layout import read_job
+from factory.store.part import SCHEMA
+from factory.store.status import read_index
+
+BINS = 20
+# Column -> end of its histogram, which begins at 0: the same for every data set, so that two can be laid side by side.
+# What lies beyond is counted in the last bin.
+MEASURES = {"pose_score": 100.0, **{name: 300.0 if name.endswith("mpjpe") else 1.0 for name in FIDELITY}}
+SAYS = {"pose_score": "How hard the pose is: sum of squares of its code, the largest over the people.", **FIDELITY}
+BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column over the samples. counts: BINS bins from 0 to `end`, the last one open. Figures: None of no sample."""
+
+    end: float
+    counts: list[int]
+    missing: int  # samples without the figure
+    mean: float | None
+    low: float | None  # 5 % lie below
+    median: float | None
+    high: float | None  # 5 % lie above
+
+
+@dataclass(frozen=True)
+class Stats:
+    """states, reasons: of all records that fit. The rest: of the ok ones."""
+
+    out: str
+    name: str
+    planned: int
+    states: dict[str, int]
+    reasons: dict[str, int]
+    refined: int
+    people: dict[int, int]  # people in an image -> images
+    actions: dict[str, int]  # -> people: poses that show the action
+    measures: dict[str, Measure]
+
+    @property
+    def images(self) -> int:
+        return self.states.get("ok", 0)
+
+
+def collect(out: str, where: str | None = None) -> Stats:
+    """Figures of the finished records, or of those that fit a condition as for `factory export`. UserError: no data set
+    there, or the condition is wrong."""
+    job, rows = read_job(out), read_index(out)
+    if where:
+        rows = rows.filter(Where(where, SCHEMA)(rows))
+    return summarise(out, job, rows)
+
+
+def summarise(out: str, job: JobSpec, rows: pa.Table) -> Stats:
+    """rows: of the data set's index (SCHEMA)."""
+    samples = rows.filter(rows["size"].to_numpy() > 0)
+    people = samples["people"].to_numpy()
+    shown: Counter[str] = Counter()
+    for prompt, count in zip(samples["prompt"].to_pylist(), people.tolist(), strict=True):
+        shown[action(prompt, list(job.prompts.action))] += count
+    return Stats(
+        out=out,
+        name=job.name,
+        planned=job.records,
+        states=_counts(rows["state"].to_pylist()),
+        reasons=_counts(reason for reason in rows["reason"].to_pylist() if reason),
+        refined=sum(samples["refined"].to_pylist()),
+        people=dict(sorted(Counter(people.tolist()).items())),
+        actions=_counts(shown),
+        measures={name: measure(samples[name].to_numpy(), end) for name, end in MEASURES.items()},
+    )
+
+
+def action(prompt: str, actions: Sequence[str]) -> str:
+    """The job's action that the prompt names (of "vault" and "pole vault" the longer one), or the prompt itself."""
+    return max((name for name in actions if name in prompt), key=len, default=prompt)
+
+
+def measure(values: np.ndarray, end: float) -> Measure:
+    """values (N,), NaN where there is none."""
+    values = values.astype(np.float64)
+    known = values[np.isfinite(values)]
+    counts = np.histogram(known.clip(0, end), BINS, (0, end))[0].tolist()
+    figures = [float(known.mean()), *np.percentile(known, [5, 50, 95]).tolist()] if len(known) else [None] * 4
+    rounded = [None if figure is None else round(figure, 4) for figure in figures]
+    return Measure(end, counts, len(values) - len(known), *rounded)
+
+
+def _counts(items) -> dict[str, int]:
+    """Most frequent first, then by name: the same order whatever came first."""
+    return dict(sorted(Counter(items).items(), key=lambda item: (-item[1], item[0])))
+
+
+def show(console: Console, some: Sequence[Stats], actions: int = 40) -> None:
+    """Tables; data sets side by side. At most so many actions, the most frequent ones."""
+    titles = [one.out for one in some]
+    _print_counts(console, "records", titles, [_records(one) for one in some])
+    _print_measures(console, some)
+    _print_counts(console, "people per image", titles, [{str(n): c for n, c in one.people.items()} for one in some])
+    _print_counts(console, "poses per action", titles, [one.actions for one in some], actions)
+
+
+def _records(one: Stats) -> dict[str, int]:
+    rows = {"planned": one.planned, "ok": one.images, "  refined": one.refined}
+    rows |= {state: count for state, count in one.states.items() if state != "ok"}
+    return rows | {f"  {reason}": count for reason, count in one.reasons.items()} | {"people": _people(one)}
+
+
+def _people(one: Stats) -> int:
+    return sum(number * count for number, count in one.people.items())
+
+
+def _print_counts(
+    console: Console, title: str, titles: list[str], columns: list[dict[str, int]], limit: int | None = None
+) -> None:
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    if not names:
+        return
+    table = _table(titles if len(titles) > 1 else [""])
+    for name in names[:limit]:
+        table.add_row(escape(name), *(f"{column.get(name, 0):,}" for column in columns))
+    if limit and len(names) > limit:
+        table.add_row(f"and {len(names) - limit} more")
+    _print(console, title, table)
+
+
+def _print_measures(console: Console, some: Sequence[Stats]) -> None:
+    table = _table(["", "mean", "5 %", "median", "95 %", "none"])
+    table.add_column("distribution", header_style="dim", no_wrap=True)
+    for name in MEASURES:
+        for i, one in enumerate(some):
+            m = one.measures[name]
+            figures = ("-" if v is None else f"{v:.3g}" if m.end == 1 else f"{v:.1f}" for v in
+                       (m.mean, m.low, m.median, m.high))  # fmt: skip
+            whose = escape(one.out) if len(some) > 1 else ""
+            end = f" {m.end:g}" + "+" * (m.end != 1)
+            table.add_row(name * (not i), whose, *figures, f"{m.missing:,}", f"0 {bars(m.counts)}{end}")
+    _print(console, "samples", table)
+
+
+def bars(counts: Sequence[int]) -> str:
+    """A histogram in one line of text; whatever is there at all can be seen."""
+    most = max(counts, default=0) or 1
+    return "".join(BLOCKS[-(-count * (len(BLOCKS) - 1) // most)] for count in counts)
+
+
+def _print(console: Console, title: str, table: Table) -> None:
+    console.print(f"[bold]{title}[/]")  # a table's own title is wrapped to its width
+    console.print(table)
+    console.print()
+
+
+def _table(columns: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=any(columns))
+    table.add_column("", style="dim", no_wrap=True)
+    for column in columns:
+        table.add_column(escape(column), header_style="dim", justify="right" if column else "left", no_wrap=True)
+    return table

@@ -1,0 +1,128 @@
+"""The folder as it is: uploaded or copied, every reader finds the same samples in it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+import factory
+from factory.job import JobSpec
+from factory.present import card
+from factory.store.status import read_index
+from factory.store.verify import verify
+from tests import small
+
+
+def spec(values: dict, **changes) -> JobSpec:
+    values = {**values, "records": 12, "image_size": 64, "unit_size": 2, "samples_per_shard": 4, **changes}
+    return JobSpec.model_validate(values)
+
+
+@pytest.fixture
+def job(values: dict) -> JobSpec:
+    """Three shards; all records of the first one were rejected."""
+    job = spec(values)
+    small.make(job, rejected=(0, 1, 2, 3, 6), two=(5,))
+    assert card.write(job.output)
+    return job
+
+
+def files(job: JobSpec) -> dict[str, bytes]:
+    return {name: Path(job.output, name).read_bytes() for name in (card.CARD, card.PREVIEW, card.SHARDS)}
+
+
+def front(job: JobSpec) -> dict:
+    return yaml.safe_load(files(job)[card.CARD].decode().split("---\n")[1])
+
+
+def test_every_reader_finds_the_same_samples_in_the_folder(job, tmp_path, monkeypatch):
+    """The first shard has no tar: an empty one stops Hugging Face's loader."""
+    datasets = pytest.importorskip("datasets", reason="the extra 'test' is not installed")
+    import webdataset
+    from torch.utils.data import DataLoader
+
+    keys = [row["key"] for row in read_index(job.output).to_pylist() if row["size"]]
+    assert len(keys) == 7 and not Path(job.output, "small-000000.tar").exists()
+    folder = shutil.copytree(job.output, tmp_path / "copied")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
+    datasets.disable_progress_bars()
+    loaded = datasets.load_dataset(str(folder), split="train", cache_dir=str(tmp_path / "cache"))
+    assert list(loaded["__key__"]) == keys and loaded[0]["jpg"].size == (64, 64)
+    tars = [str(path) for path in sorted(folder.glob("*.tar"))]
+    named = datasets.load_dataset("webdataset", data_files=tars, split="train", cache_dir=str(tmp_path / "cache"))
+    assert list(named["__key__"]) == keys and named[0]["json"]["oks"] == loaded[0]["json"]["oks"] > 0
+    listed = [str(folder / shard["url"]) for shard in json.loads(files(job)[card.SHARDS])["shardlist"]]
+    assert [s["__key__"] for s in webdataset.WebDataset(listed, shardshuffle=False)] == keys
+    people = factory.load(folder, crop=32, train=False)
+    seen = [key for batch in DataLoader(people, batch_size=4, num_workers=2) for key in batch.key]
+    assert sorted(set(seen)) == keys and len(seen) == 8
+
+
+def test_verify_is_not_disturbed(job):
+    report = verify(job.output)
+    assert report.ok and report.complete and report.samples == 7
+
+
+def test_the_shard_index_tells_the_truth(job):
+    told = json.loads(files(job)[card.SHARDS])
+    assert told["__kind__"] == "wids-shard-index-v1"
+    assert [(shard["url"], shard["nsamples"]) for shard in told["shardlist"]] == [
+        ("small-000001.tar", 3), ("small-000002.tar", 4),
+    ]  # fmt: skip
+    for shard in told["shardlist"]:
+        data = Path(job.output, shard["url"]).read_bytes()
+        assert (shard["filesize"], shard["md5sum"]) == (len(data), hashlib.md5(data).hexdigest())
+
+
+def test_counts_and_front_matter(job):
+    text = files(job)[card.CARD].decode()
+    assert front(job)["license"] == "apache-2.0" and front(job)["size_categories"] == ["n<1K"]
+    for row in ("planned | 12", "ok | 7", "rejected | 5", "too small | 2", "no person | 3"):
+        assert f"| {row} |" in text
+    assert "7 images of 8 people" in text and "![" in text
+    assert all(f"| `{name}` |" in text for name in card.MEASURES) and "None" not in text
+    picture = np.asarray(Image.open(io.BytesIO(files(job)[card.PREVIEW])))
+    assert picture.std() > 10 and picture.shape[1] > 1000
+
+
+def test_the_same_data_set_has_the_same_card(job, values, tmp_path):
+    again = spec(values, output=str(tmp_path / "again"))
+    small.make(again, rejected=(0, 1, 2, 3, 6), two=(5,))
+    assert card.write(again.output) and files(again) == files(job)
+
+
+def test_an_edited_card_is_left_alone_and_an_unfinished_data_set_has_none(job, values, tmp_path):
+    Path(job.output, card.CARD).write_text("mine")
+    assert not card.write(job.output) and files(job)[card.CARD] == b"mine"
+    half = spec(values, output=str(tmp_path / "half"))
+    small.make(half, units=3)
+    assert not card.write(half.output) and not Path(half.output, card.CARD).exists()
+
+
+def test_licences_of_real_weights(values):
+    values["stages"]["generate"]["model"] = "CompVis/stable-diffusion-v1-4"
+    values["body"]["model"] = "/nowhere/SMPL_NEUTRAL.npz"
+    values["prompts"]["action"] = ["a | b <c>"]
+    job = spec(values, records=2)
+    small.make(job, rejected=())
+    assert card.write(job.output)
+    text = files(job)[card.CARD].decode()
+    assert front(job)["license"] == "other" and front(job)["license_name"]
+    assert re.search(r"generate \| `CompVis/stable-diffusion-v1-4` \| CreativeML OpenRAIL-M", text)
+    assert "SMPL_NEUTRAL.npz` | non-commercial" in text and "a \\| b &lt;c>" in text
+
+
+def test_nothing_but_rejected_records(values):
+    job = spec(values, records=4)
+    small.make(job, rejected=range(4))
+    assert card.write(job.output) and verify(job.output).ok
+    assert "![" not in Path(job.output, card.CARD).read_text() and not Path(job.output, card.PREVIEW).exists()
