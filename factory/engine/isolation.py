@@ -84,7 +84,8 @@ class Isolation:
 
         host = spec(stage, self.job)
         for left in reversed(range(TRIES)):
-            actor = ray.remote(num_cpus=host.cpus, num_gpus=host.gpus)(IsolatedActor).remote(stage, self.job)
+            remote: Any = ray.remote(num_cpus=host.cpus, num_gpus=host.gpus)(IsolatedActor)
+            actor = remote.remote(stage, self.job)
             try:
                 ray.get(actor.ready.remote())
                 return actor

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from factory.errors import UserError
 from factory.job import JobSpec, Workers
 from factory.record import State, Unit
 from factory.stages.base import Stage
@@ -19,7 +20,12 @@ class Worker:
     def __init__(self, stage: type[Stage], job: JobSpec) -> None:
         self.stage = stage(job)
         self.threads = max(1, int(spec(stage, job).cpus))
-        self(Unit(0, 0, []))  # sets the stage up
+        try:
+            self(Unit(0, 0, []))  # sets the stage up
+        except UserError:
+            raise
+        except Exception as error:  # each library has its own way to say that a file is not a model
+            raise UserError(f"stages.{stage.name} cannot start: {type(error).__name__}: {error}") from error
 
     def __call__(self, unit: Unit) -> Unit:
         if torch := sys.modules.get("torch"):  # the number of threads is part of the result: it orders the sums

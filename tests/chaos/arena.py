@@ -25,6 +25,7 @@ from factory.engine.session import SCRATCH
 from factory.job import JobSpec
 from factory.store import lock
 from factory.store.ledger import read_index
+from factory.store.status import status
 from factory.store.verify import verify
 from tests.chaos.stages import LINES, calls, guilty
 from tests.conftest import ROOT
@@ -187,5 +188,6 @@ class Arena:
         _, alive = psutil.wait_procs(self.processes, max(0, deadline - time.monotonic()))
         files = [path for path in Path(self.job.output).rglob(".*") if path.name != lock.NAME]
         scratch = list((self.root / "t").glob(SCRATCH + "*"))
-        held = [f"lock held by {lock.holder(Path(self.job.output))}"] if lock.holder(Path(self.job.output)) else []
+        live = status(self.job.output).live
+        held = [f"lock held by {live}"] if live else []
         return [*map(str, alive), *map(str, [*files, *scratch, *folders(self.job.output)]), *held]

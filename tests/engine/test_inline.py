@@ -60,9 +60,15 @@ class NoWeights(Depth):
         raise UserError("stages.render.model: not there")
 
 
-def test_a_stage_that_cannot_be_set_up_stops_the_run(job):
-    with pytest.raises(UserError, match="not there"):
-        run(job, [Draw, People, NoWeights, Finish])
+class BadWeights(Depth):
+    def setup(self) -> None:
+        raise EOFError("half a file")
+
+
+@pytest.mark.parametrize(("stage", "words"), [(NoWeights, "not there"), (BadWeights, "render cannot start: EOFError")])
+def test_a_stage_that_cannot_be_set_up_stops_the_run(job, stage, words):
+    with pytest.raises(UserError, match=words):
+        run(job, [Draw, People, stage, Finish])
     assert not list(Path(job.output).glob("parts"))
 
 
