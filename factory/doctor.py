@@ -160,9 +160,11 @@ def _torch(job: JobSpec | None) -> Check:
     device = f"{gpus} GPU{'s' * (gpus != 1)}: {names}" if gpus else "no GPU, computing on the CPU"
     says = f"{torch.__version__}, {device}"
     if job and not job.ray_address:
-        from factory.engine.cluster import needed
+        from factory.engine.run import default_stages
+        from factory.engine.worker import spec
 
-        wanted = needed(job)[1]
+        hosts = [spec(stage, job) for stage in default_stages(job)]
+        wanted = sum(host.workers * host.gpus for host in hosts)
         if wanted > gpus:
             return Check(False, "torch", f"{says}; the job asks for {wanted:g} GPUs: lower gpus or workers")
     return Check(True, "torch", says)
