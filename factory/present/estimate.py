@@ -19,7 +19,8 @@ def seconds(job: JobSpec) -> tuple[float | None, str]:
     stages = job.stages
     drawn = 0 if job.images else stages.generate.steps
     steps = drawn + stages.refine.steps * stages.refine.strength * job.cycles
-    gpus = sum(stage.gpus * stage.workers for stage in (stages.generate, stages.estimate, stages.render, stages.refine))
+    hosts = (stages.generate, stages.estimate, stages.render, stages.refine, stages.score)
+    gpus = sum(stage.gpus * stage.workers for stage in hosts)
     if all((model or pack.PREFIX).startswith(pack.PREFIX) for model in (stages.generate.model, stages.refine.model)):
         cores = os.cpu_count() or 1
         each = STARTER_FIXED + STARTER_STEP * steps * (job.image_size / 128) ** 2

@@ -104,7 +104,7 @@ function zoom(place) {
   const told = { ...Object.fromEntries(data.measures.map(name => [label(name), figure(name, row[name])])), people: row.people, action: row.action, key: row.key };
   if (!row.refined) told.image = "kept as generated";
   for (const [name, value] of Object.entries(told)) facts.append(make("dt", name), make("dd", value));
-  if (!dialog.open) dialog.showModal();
+  if (!dialog.open) { dialog.showModal(); dialog.focus(); }
   reveal([...strip.children].some(tab => tab.value === shown) ? shown : "final");
 }
 

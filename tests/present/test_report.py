@@ -1,137 +1,147 @@
 """The report of a small data set, read as a browser would."""
 
+import json
 import re
 import shutil
 import subprocess
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from factory import config
 from factory.job import JobSpec
-from factory.models.camera import full_image_K
-from factory.plan import plan
 from factory.present import report
-from factory.record import Person, Reason, Record, Unit
-from factory.store.ledger import open_ledger
-from factory.store.part import pack
+from factory.present.mesh import coarse, encode
+from factory.present.samples import spread
+from factory.record import Record
+from factory.store.status import read_index
+from tests import small
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
-def person(size: int) -> Person:
-    zeros = np.zeros
-    return Person(
-        global_orient=np.array([np.pi, 0, 0], np.float32),
-        body_pose=zeros(69, np.float32),
-        betas=zeros(10, np.float32),
-        transl=np.array([0, 0.1, 55], np.float32),
-        K=full_image_K(size, size),
-        camera=zeros(3, np.float32),
-        crop=zeros(3, np.float32),
-        joints2d=zeros((49, 3), np.float32),
-        joints3d=zeros((49, 4), np.float32),
-        bbox=zeros(4, np.float32),
-    )
-
-
-def fill(record: Record, size: int) -> None:
-    record.initial = record.final = np.full((size, size, 3), 120, np.uint8)
-    record.person_mask = record.object_mask = np.zeros((size, size), bool)
-    record.depth = np.zeros((size, size), np.float32)
-    record.people = [person(size)]
-    record.refined = True
-    record.pose_score = 41.5
-
-
-def commit(job: JobSpec, units: int) -> None:
-    """The first units of the job: in each the first record is ok, the second rejected."""
-    planned = plan(job)
-    with open_ledger(job, planned) as ledger:
-        for shard, index in islice(ledger.missing(), units):
-            unit: Unit = planned.unit(shard, index)
-            fill(unit.records[0], job.image_size)
-            for record in unit.records[1:]:
-                record.reject(Reason.NO_PERSON, "estimate")
-            ledger.commit(shard, index, pack(unit, job))
-            ledger.seal(shard)
+COLUMNS = len(report.COLUMNS)
 
 
 @pytest.fixture
 def job(job_file: Path) -> JobSpec:
-    return config.load(job_file, ["prompts.person=['a person <b>&']"])
+    return config.load(job_file, ["prompts.person=['a person </script><b>&']", "image_size=64"])
+
+
+def page(job: JobSpec, limit: int = 48) -> str:
+    address, _ = report.write(job.output, limit)
+    assert address == (Path(job.output) / "report.html").as_uri()
+    return (Path(job.output) / "report.html").read_text()
+
+
+def scripts(text: str) -> dict[str, dict]:
+    found = re.findall(r'<script type="application/json" id="(\w+)">(.*?)</script>', text, re.S)
+    return {name: json.loads(content) for name, content in found}
 
 
 def test_page_is_self_contained_and_small(job: JobSpec) -> None:
-    commit(job, 2)
-    path, written = report.write(job.output)
-    page = path.read_text()
-    assert written and path == Path(job.output) / "report.html"
-    assert len(page) < 200_000
-    assert not re.findall(r"""(?:src|href)=["']?(?!data:)[^"' >]+""", page.split("<script>")[0])
-    assert page.count("<img src=") == 2 * len(report.COLUMNS)
-    assert "2 no person" in page and ">41.5<" in page and "complete" in page
-    assert "a person &lt;b&gt;&amp;" in page and "<b>&" not in page
-    assert Image.open(path.with_name("contact.png")).size[0] > 300
+    small.make(job, rejected=(1, 3), two=())
+    text = page(job)
+    assert len(text) < 300_000
+    markup = re.sub(r"<script.*?</script>", "", text, flags=re.S)
+    assert not re.findall(r"""(?:src|href)=["']?[^"' >]+|url\(""", markup) and "http" not in markup
+    data, *samples = scripts(text).values()
+    assert len(samples) == 2 and all(set(sample["pictures"]) == set(report.COLUMNS) for sample in samples)
+    assert all(link.startswith("data:image/webp;base64,") for s in samples for link in s["pictures"].values())
+    assert [(row["state"], row["sample"]) for row in data["rows"]] == [
+        ("ok", 0),
+        ("rejected", -1),
+        ("ok", 1),
+        ("rejected", -1),
+    ]
+    assert data["rows"][1]["why"] == "render: too small" and "2 too small" in markup and "complete" in markup
+    assert data["rows"][0]["prompt"].startswith("a photo of a person </script><b>&") and "<b>&" not in text
+    assert Image.open(Path(job.output, "contact.png")).size[0] > 300
 
 
 def test_unchanged_data_are_not_drawn_again_and_changed_are(job: JobSpec) -> None:
-    commit(job, 1)
+    small.make(job, units=1, rejected=())
     assert report.write(job.output)[1]
     assert not report.write(job.output)[1]
     assert report.write(job.output, limit=1)[1]
-    commit(job, 1)
-    path, written = report.write(job.output, limit=1)
-    assert written and "1 of 2 samples" in path.read_text()
+    small.make(job, units=1, rejected=())
+    assert report.write(job.output, limit=1)[1] and "1 of 4 samples" in page(job, 1)
 
 
 def test_parts_are_shown_before_their_shard_is_sealed(job: JobSpec) -> None:
-    commit(job, 1)
-    page = report.write(job.output)[0].read_text()
-    assert "in progress" in page and "0 of 1 shards sealed" in page and "2</b> pending" in page
-    assert page.count("<article") == 1
+    small.make(job, units=1, rejected=(1,))
+    text = page(job)
+    assert "in progress" in text and "0 of 1 shards sealed" in text and "2</b> pending" in text
+    assert set(scripts(text)) == {"data", "sample0"}
 
 
 def test_nothing_done_yet(job: JobSpec) -> None:
-    commit(job, 0)
-    assert "No finished sample yet" in report.write(job.output)[0].read_text()
+    small.make(job, units=0)
+    assert "No finished sample yet" in page(job)
 
 
-def test_extras_that_were_not_stored_are_named(job_file: Path) -> None:
-    job = config.load(job_file, ["sample.extras=[]"])
-    commit(job, 2)
-    page = report.write(job.output)[0].read_text()
-    assert page.count("not stored") == 2 * 3  # initial, masks, depth
-    assert page.count("<img src=") == 2 * 2
+def test_extras_that_were_not_stored_are_left_out(job_file: Path) -> None:
+    job = config.load(job_file, ["sample.extras=[]", "image_size=64"])
+    small.make(job, rejected=())
+    assert set(scripts(page(job))["sample0"]["pictures"]) == {"final", "mesh"}
 
 
-def test_limit_spreads_over_the_data(job: JobSpec) -> None:
+def test_figures_are_those_of_the_index(job: JobSpec) -> None:
+    small.make(job, rejected=(1,))
+    text = page(job)
+    oks = [row["oks"] for row in read_index(job.output).to_pylist() if row["size"]]
+    assert f"median {np.median(oks):.3g}" in re.sub(r"\s+", " ", text.partition(">OKS<")[2])[:80]
+
+
+def test_limit_spreads_over_the_data() -> None:
     rows = [{"key": str(i)} for i in range(100)]
-    assert [row["key"] for row in report._spread(rows, 4)] == ["0", "25", "50", "75"]
-    assert report._spread(rows, 100) == rows
+    assert [row["key"] for row in spread(rows, 4)] == ["0", "25", "50", "75"]
+    assert spread(rows, 100) == rows
+
+
+def test_the_small_body_lies_on_the_large_one() -> None:
+    """Its vertices are the body's own, none of its faces is degenerate, and no two parts are joined."""
+    record = Record("a", 3, "a person")
+    small.fill(record, 64, people=2)
+    names = ("global_orient", "body_pose", "betas", "transl", "K")
+    people = {name: np.stack([getattr(person, name) for person in record.people]) for name in names}
+    packed = encode(people, small.body())
+    import base64
+
+    points = np.frombuffer(base64.b64decode(packed["vertices"]), "<i2").reshape(2, -1, 3) * packed["step"]
+    picks, faces = coarse(small.body())
+    vertices, _ = small.body()(*(torch.from_numpy(people[name]) for name in names[:4]))
+    assert np.abs(points + packed["centre"] - vertices[:, picks].numpy()).max() < 2e-3 and 1000 < len(picks) < 2500
+    assert faces.max() == len(picks) - 1 and (faces[:, 0] != faces[:, 1]).all()
+    corners = vertices[0, picks][faces].numpy()
+    assert np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1).max() < 0.25
+
+
+STEPS = Path(__file__).with_name("steps.js").read_text()
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no browser (Debian: chromium)")
-def test_browser_shows_every_picture_and_filters(job: JobSpec, tmp_path: Path) -> None:
-    commit(job, 2)
-    path, _ = report.write(job.output)
-    probe = """<script>addEventListener("load", () => {
-      const shown = () => [...document.querySelectorAll("article")].filter(card => card.offsetParent).length;
-      const before = shown();
-      document.querySelector("button[data-kind=kept]").click();
-      const after = shown();
-      document.querySelector("button[data-kind=all]").click();
-      const images = [...document.querySelectorAll("figure img")];
-      images.forEach(image => image.loading = "eager");
-      Promise.all(images.map(image => image.decode())).then(() => document.title =
-        `${before} ${after} ${images.filter(image => image.naturalWidth >= 128).length}`);
-    })</script></body>"""
-    page = tmp_path / "probe.html"
-    page.write_text(path.read_text().replace("</body>", probe))
-    switches = "--headless --no-sandbox --disable-gpu --disable-background-networking --no-first-run"
-    command = [BROWSER, *switches.split(), f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=10000"]
-    result = subprocess.run([*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, timeout=120)
-    assert f"<title>2 0 {2 * len(report.COLUMNS)}</title>" in result.stdout
+@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
+def test_a_browser_clicks_through(job_file: Path, tmp_path: Path, width: int) -> None:
+    job = config.load(job_file, ["records=28", "unit_size=4", "samples_per_shard=28", "image_size=64"])
+    small.make(job, rejected=(3, 5), two=(1,))
+    rows = [row for row in read_index(job.output).to_pylist() if row["size"]]
+    probe = tmp_path / "probe.html"
+    probe.write_text(page(job).replace("filter();\n</script>", f"filter();\n{STEPS}</script>"))
+    switches = "--headless --no-sandbox --disable-gpu --disable-background-networking --no-first-run --dump-dom"
+    command = [BROWSER, *switches.split(), f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900"]
+    command += ["--virtual-time-budget=20000", probe.as_uri()]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    (title,) = re.findall(r"<title>(\{.*?\})</title>", result.stdout)
+    told = json.loads(title.replace("&amp;", "&"))
+    assert told.pop("images") == [64, 64, 64, 64, 320]
+    yaw = told["turn"].pop(1)
+    assert told == {
+        "first": "24 1–24 of 26", "next": "2 25–26 of 26", "rejected": "2 render: too small",
+        "action": sum(row["prompt"].endswith("diving") for row in rows),
+        "score": sum(row["oks"] >= 0.75 for row in rows),
+        "order": True, "search": "1 small-00000007", "hover": True, "column": True, "open": "true 6 true", "look": True,
+        "turn": [True, told["turn"][1]], "turned": [True, True], "after": "1 false", "close": False,
+    }  # fmt: skip
+    assert abs(yaw + 2) < 0.01  # 240 px to the right: the body turns
