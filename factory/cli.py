@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from factory.errors import UserError
+from factory.starter.cli import app as starter
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(starter, name="starter")
 Job = Annotated[Path, typer.Argument(metavar="JOB", help="A job file, such as jobs/demo.yaml.", show_default=False)]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="A data set: the job's output.", show_default=False)]
 Set = Annotated[
@@ -33,13 +36,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 @app.command()
 def plan(job: Job, set_: Set = None) -> None:
-    """Say what a job would make: records, shards, size, time, prompts."""
+    """Say what a job would make: records, shards, size, time, prompts; and on a cluster, which worker sits where."""
     from factory.config import load
     from factory.plan import plan as make_plan
-    from factory.present.tables import show_plan
+    from factory.present.tables import show_plan, show_seats
 
-    spec = load(job, set_ or ())
-    show_plan(_console(), spec, make_plan(spec))
+    console, planned = _console(), make_plan(load(job, set_ or ()))
+    show_plan(console, planned.job, planned)
+    if planned.job.engine == "ray" and planned.job.ray_address:
+        from factory.engine.run import default_stages
+        from factory.engine.session import session
+
+        with session(planned.job, default_stages(planned.job)) as nodes:
+            show_seats(console, nodes)
 
 
 @app.command()
@@ -48,6 +57,7 @@ def run(job: Job, set_: Set = None) -> None:
     from factory.config import load
     from factory.doctor import require_models
     from factory.plan import plan as make_plan
+    from factory.present.card import write as write_card
     from factory.present.progress import RunProgress
     from factory.present.words import counts, duration
 
@@ -65,6 +75,7 @@ def run(job: Job, set_: Set = None) -> None:
         _say(console, f"\nStopped. What was finished is kept in {spec.output}; the same command goes on from there.")
         raise typer.Exit(1) from None
     words = counts(summary.states, summary.reasons)
+    write_card(spec.output)
     if not summary.units_done:
         _say(console, f"Nothing to do: {spec.output} is complete. {summary.planned:,} records: {words}.")
     else:
@@ -74,6 +85,25 @@ def run(job: Job, set_: Set = None) -> None:
     if summary.states.get("failed") and not summary.states.get("ok"):
         _say(console, f"Every attempt failed; why: factory status {spec.output}")
         raise typer.Exit(1)
+
+
+@app.command()
+def launch(
+    job: Job,
+    address: Annotated[str, typer.Option(metavar="URL", help="The cluster's dashboard, such as http://HEAD:8265.")],
+    set_: Set = None,
+) -> None:
+    """Run the job on a cluster, and show its log here."""
+    from factory.config import load
+    from factory.engine.launch import launch as submit
+    from factory.plan import plan as make_plan
+
+    console = _console()
+    spec = load(job, set_ or ())
+    make_plan(spec)
+    code = submit(spec, address, partial(_say, console), partial(print, end="", flush=True))
+    if code:
+        raise typer.Exit(code)
 
 
 @app.command()
@@ -99,25 +129,78 @@ def inspect(
     """Write OUT/report.html: what the data set looks like."""
     from factory.present.report import write
 
-    path, written = write(out, limit)
-    _say(_console(), f"{'Report' if written else 'The report is up to date'}: {path.absolute().as_uri()}")
+    address, written = write(out, limit)
+    _say(_console(), f"{'Report' if written else 'The report is up to date'}: {address}")
 
 
 @app.command()
-def verify(out: Out) -> None:
-    """Check every shard against its index, byte by byte."""
+def stats(
+    out: Out,
+    other: Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another one, to compare.")] = None,
+    where: Annotated[
+        str | None, typer.Option(metavar="CONDITION", help='Count what fits: --where "score > 30 and oks > 0.7".')
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Count states and reasons, poses and people, and say how scores and label fidelity are spread."""
+    from dataclasses import asdict
+
+    from factory.present.stats import collect, show
+
+    some = [collect(one, where) for one in (out, other) if one is not None]
+    if as_json:
+        print(json.dumps([asdict(one) for one in some], indent=2))
+    else:
+        show(_console(), some)
+
+
+@app.command()
+def verify(
+    out: Out,
+    repair: Annotated[bool, typer.Option("--repair", help="Take away what is broken; a run makes it anew.")] = False,
+) -> None:
+    """Check every shard against its index, byte by byte, and the whole against the plan.
+
+    Exit codes: 0 sound and complete; 1 something is broken or does not belong there; 2 it cannot be looked at; 3 sound
+    as far as it goes (with --repair: what was broken is gone), but `factory run` has more to make.
+    """
     from factory.present.words import size
-    from factory.store.verify import verify as check
+    from factory.store import verify as checks
 
     console = _console()
-    report = check(out)
+    report = checks.repair(out, partial(_say, console)) if repair else checks.verify(out)
     for problem in report.problems:
         _say(console, problem)
     words = f"{report.shards:,} shards, {report.samples:,} samples, {size(report.bytes)}"
     if report.problems:
         _say(console, f"{len(report.problems)} problem{'s' * (len(report.problems) != 1)} in {words}.")
-        raise typer.Exit(1)
+        if not repair or report.strays:
+            raise typer.Exit(1)
+        _say(console, "What was broken is taken away; `factory run JOB` makes it anew.")
+        raise typer.Exit(3)
     _say(console, f"Sound: {words}{'' if report.complete else '; the run is not finished'}.")
+    if not report.complete:
+        raise typer.Exit(3)
+
+
+@app.command()
+def retry(
+    out: Out,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Only those whose stage or error holds this text.")] = "",
+) -> None:
+    """Open failed records again, for the next run; rejected ones stay.
+
+    A record is made anew with its unit; from their seeds its neighbours come out as they were.
+    """
+    from factory.store.reopen import retry as reopen
+
+    console = _console()
+    done = reopen(out, reason, partial(_say, console))
+    if not done.records:
+        _say(console, f"Nothing to open: {done.failed:,} failed records{', none of them fits' if done.failed else ''}.")
+        return
+    _say(console, f"{done.records:,} of {done.failed:,} failed records are open again, in {done.units:,} units.")
+    _say(console, "`factory run JOB` makes them.")
 
 
 @app.command()

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Literal
 
+from factory.engine.failures import Failures
+from factory.engine.stop import Stop
+from factory.errors import UserError
 from factory.job import JobSpec
+from factory.models.locate import locate
 from factory.plan import Plan, plan
 from factory.record import Unit
 from factory.stages.base import Stage
-from factory.store.ledger import Ledger, check, open_ledger, units_left
+from factory.store.contents import digests
+from factory.store.layout import identity
+from factory.store.ledger import Ledger, check, open_ledger
 from factory.store.part import Part
 
-Kind = Literal["resumed", "unit", "sealed", "isolating"]
+Kind = Literal["waiting", "resumed", "unit", "sealed", "isolating"]
 NONE: Counter[str] = Counter()
 
 
@@ -26,8 +34,9 @@ NONE: Counter[str] = Counter()
 class Event:
     """Something happened. `states` and `reasons` count the event's own records, so that a listener may add them up.
 
-    resumed: comes first, always, with what earlier runs have done. unit: one unit was committed. sealed: a shard was.
-    isolating: a unit's workers died, it is now redone more carefully; its `unit` event follows.
+    waiting: another run may hold the output; comes before all else. resumed: comes first else, always, with what
+    earlier runs have done. unit: one unit was committed. sealed: a shard was. isolating: a unit's workers died, it is
+    now redone more carefully; its `unit` event follows.
     """
 
     kind: Kind
@@ -57,43 +66,65 @@ class Summary:
 def run(
     job: JobSpec, stages: list[type[Stage]] | None = None, on_event: Callable[[Event], None] = lambda event: None
 ) -> Summary:
-    """Make the job's data set, or what is missing of it. UserError where that cannot be, before anything is touched."""
+    """Make the job's data set, or what is missing of it.
+
+    UserError where that cannot be, before anything is touched, or where too many records fail. KeyboardInterrupt on
+    Ctrl-C or SIGTERM: what was finished is kept, units in flight are given up.
+    """
     begin, planned = time.monotonic(), plan(job)
-    check(job, planned)
+    job = planned.job  # it may have left the number of records to its images
+    stages = stages or default_stages(job)
+    contents = digests(models(job))
+    missing = check(job, planned, contents)
     with ExitStack() as stack:
-        if job.engine == "ray" and units_left(planned):
-            from factory.engine import cluster
+        if job.engine == "ray" and missing:
+            from factory.engine.session import session
 
-            stack.enter_context(cluster.session(job))  # before the output is touched: it may refuse
-        ledger = stack.enter_context(open_ledger(job, planned))
-        left = planned.units - ledger.units_found
-
+            stack.enter_context(session(job, stages))  # before the output is touched: it may refuse
+        stop = Stop()
+        stack.enter_context(stop.heeded())  # after Ray, which takes SIGTERM for itself
         def tell(kind: Kind, message: str, units: int = 0, states: Counter = NONE, reasons: Counter = NONE) -> None:
             count = planned.records, planned.units, units, states.total()
             on_event(Event(kind, message, *count, dict(states), dict(reasons)))
 
+        ledger = stack.enter_context(open_ledger(job, planned, contents, partial(tell, "waiting")))
+        left = planned.units - ledger.units_found
         tell("resumed", _resumed(ledger, left), ledger.units_found, ledger.states, ledger.reasons)
-        isolating = partial(tell, "isolating")
-        parts = _compute(planned, stages or default_stages(), ledger.missing(), isolating) if left else ()
+        isolating, failures = partial(tell, "isolating"), Failures(job)
+        parts = _compute(planned, stages, ledger.missing(), isolating) if left else ()
         for shard, index, part in parts:
-            states, reasons = ledger.commit(shard, index, part)
-            tell("unit", f"unit {index} of shard {shard} done", 1, states, reasons)
-            if ledger.seal(shard):
-                tell("sealed", f"shard {planned.shard_name(shard)} sealed")
+            with stop.shield():
+                states, reasons = ledger.commit(shard, index, part)
+                tell("unit", f"unit {index} of shard {shard} done", 1, states, reasons)
+                if ledger.seal(shard):
+                    tell("sealed", f"shard {planned.shard_name(shard)} sealed")
+            failures.watch(states, part)
     return Summary(
         job.output, planned.records, ledger.units_found, left, planned.shards,
         dict(ledger.states), dict(ledger.reasons), time.monotonic() - begin,
     )  # fmt: skip
 
 
-def default_stages() -> list[type[Stage]]:
-    """The method's four."""
+def models(job: JobSpec) -> dict[str, Path]:
+    """Field -> path of the models that lie on this disk; those of a hub or of a cluster's nodes do not."""
+    named = {name: json.loads(value) for name, value in identity(job).items() if name.endswith(".model")}
+    found = {}
+    for name, model in named.items():
+        with suppress(UserError):
+            if model and (path := locate(model)):
+                found[name] = path
+    return found
+
+
+def default_stages(job: JobSpec) -> list[type[Stage]]:
+    """The method's four, and the one that measures what they made unless the job does without."""
     from factory.stages.estimate import Estimate
     from factory.stages.generate import Generate
     from factory.stages.refine import Refine
     from factory.stages.render import Render
+    from factory.stages.score import Score
 
-    return [Generate, Estimate, Render, Refine]
+    return [Generate, *[Estimate, Render, Refine] * job.cycles, *([Score] if job.stages.score.enabled else [])]
 
 
 def _compute(

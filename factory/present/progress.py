@@ -51,7 +51,7 @@ class RunProgress:
         now = self.clock()
         if event.kind == "unit" and self.first is None:
             self.first = now, self.done
-        if event.kind == "isolating" or (event.kind == "resumed" and 0 < self.done < self.total):
+        if event.kind in ("waiting", "isolating") or (event.kind == "resumed" and 0 < self.done < self.total):
             self.console.print(event.message, markup=False, highlight=False)
         pace = self.pace(now)
         words = counts(self.states)

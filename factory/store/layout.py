@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import Plan
-from factory.store.fs import Files, LocalFiles
+from factory.store.fs import Files, open_files
 
-JOB, REPORT = "job.json", "report.html"
+JOB, REPORT, CONTACT = "job.json", "report.html", "contact.png"
 PARTS = "parts/"
 PART_INDEX = re.compile(PARTS + r"(\d{6,})/(\d{6,})\.parquet")
 
@@ -55,14 +55,21 @@ def identity(job: JobSpec) -> dict[str, str]:
 
 def read_job(out: str) -> JobSpec:
     """The job that a data set was made from. UserError where there is none."""
-    return stored_job(LocalFiles(out), out)
+    return stored_job(open_files(out), out)
 
 
 def stored_job(files: Files, out: str) -> JobSpec:
+    """As `read_job`, of a place that is open."""
     try:
-        return JobSpec.model_validate(json.loads(files.read(JOB))["job"])
+        return parse_job(files.read(JOB), out)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{out}: no data set is there (no {JOB})") from None
+
+
+def parse_job(data: bytes, out: str) -> JobSpec:
+    """The job in the bytes of a JOB object."""
+    try:
+        return JobSpec.model_validate(json.loads(data)["job"])
     except (ValueError, ValidationError, KeyError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{out}/{JOB}: not a job this version can read ({reason})") from None

@@ -15,7 +15,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -26,14 +26,17 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import Plan
 from factory.store import layout, lock, tar
-from factory.store.fs import LocalFiles
+from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import JOB, part_names, shard_names
 from factory.store.layout import read_job as read_job
+from factory.store.lock import Lease
 from factory.store.part import Part, digest, index_bytes, index_table
+from factory.store.reopen import moved, reopen
 from factory.store.status import Status as Status
 from factory.store.status import read_index as read_index
 from factory.store.status import read_sample as read_sample
 from factory.store.status import status as status
+from factory.store.survey import survey
 
 MADE_WITH = ("factory", "torch", "diffusers", "transformers", "numpy", "pillow")
 
@@ -41,10 +44,8 @@ MADE_WITH = ("factory", "torch", "diffusers", "transformers", "numpy", "pillow")
 class Ledger:
     """Commits units and seals shards. Only `open_ledger` makes one: it holds the lock."""
 
-    def __init__(self, files: LocalFiles, plan: Plan) -> None:
-        self.files, self.plan = files, plan
-        self.states: Counter[str] = Counter()  # of all that is committed
-        self.reasons: Counter[str] = Counter()
+    def __init__(self, files: Files, plan: Plan, lease: Lease) -> None:
+        self.files, self.plan, self.lease = files, plan, lease
         self._recover()
         self.units_found = sum(map(plan.units_in, self.sealed)) + sum(map(len, self._parts.values()))
 
@@ -54,6 +55,7 @@ class Ledger:
 
     def commit(self, shard: int, index: int, part: Part) -> tuple[Counter[str], Counter[str]]:
         """Make a unit's part durable. Returns its records by state, and its rejected ones by reason."""
+        self.lease.check()
         for name, data in zip(part_names(shard, index), part, strict=True):
             self.files.put(name, [data])
         self._parts.setdefault(shard, set()).add(index)
@@ -64,26 +66,29 @@ class Ledger:
         if shard in self.sealed or len(self._parts.get(shard, ())) < self.plan.units_in(shard):
             return False
         names = [part_names(shard, index) for index in range(self.plan.units_in(shard))]
-        tables, size = [], 0
-        for _, index_name in names:
-            table, part = index_table(self.files.read(index_name))
-            offset = pa.array(table["offset"].to_numpy() + size)
-            tables.append(table.set_column(table.schema.get_field_index("offset"), "offset", offset))
+        tables, units, size = [], [], 0
+        for data in self.files.read_each(index_name for _, index_name in names):
+            table, part = index_table(data or b"")
+            tables.append(moved(table, size))
+            units.append([int(part["bytes"]), part["sha256"]])
             size += int(part["bytes"])
         sha256, end = hashlib.sha256(), tar.trailer(size) if size else b""
 
-        def chunks() -> Iterator[bytes]:  # one part in memory at a time
-            for tar_name, _ in names:
-                chunk = self.files.read(tar_name)
+        def chunks() -> Iterator[bytes]:
+            stream = self.files.read_each(tar_name for tar_name, _ in names)
+            for (tar_name, _), (_, expected), chunk in zip(names, units, stream, strict=True):
+                if chunk is None or hashlib.sha256(chunk).hexdigest() != expected:
+                    raise UserError(f"output: {tar_name} was changed or taken away under a running run; run again")
                 sha256.update(chunk)
                 yield chunk
             sha256.update(end)
             yield end
 
         tar_name, index_name = shard_names(self.plan, shard)
+        self.lease.check()
         if size:  # a shard without samples has no tar: Hugging Face's loader stops at an empty one
             self.files.put(tar_name, chunks())
-        whole = {"sha256": sha256.hexdigest(), "bytes": str(size + len(end))}
+        whole = {"sha256": sha256.hexdigest(), "bytes": str(size + len(end)), "units": json.dumps(units)}
         self.files.put(index_name, [index_bytes(pa.concat_tables(tables), whole)])
         self.sealed.add(shard)
         self._parts.pop(shard)
@@ -91,15 +96,19 @@ class Ledger:
         return True
 
     def _recover(self) -> None:
-        """Go on from what a killed run has left: sweep, drop damaged parts, seal what is complete."""
+        """Go on from what a killed run has left: sweep, take apart damaged shards, drop damaged parts, seal what is
+        complete. One listing, and one more where there is damage."""
         self.files.sweep()
-        sizes = self.files.sizes()
-        self.sealed, self._parts = layout.found(self.plan, sizes)
-        folders = {name.split("/")[1] for name in sizes if name.startswith(layout.PARTS)}
+        found = survey(self.files, self.plan, parts=False)
+        if found.broken:
+            for shard in sorted(found.broken):
+                reopen(self.files, self.plan, shard)
+            found = survey(self.files, self.plan, parts=False)
+        self.sealed, self._parts, self.states, self.reasons = found.sealed, found.parts, found.states, found.reasons
+        folders = {name.split("/")[1] for name in found.sizes if name.startswith(layout.PARTS)}
         for shard in sorted(self.sealed):
             if f"{shard:06d}" in folders:
                 self._drop_parts(shard)
-            self._count(index_table(self.files.read(shard_names(self.plan, shard)[1]))[0])
         for shard, units in sorted(self._parts.items()):
             for index in sorted(units):
                 table = self._sound(shard, index)
@@ -115,8 +124,8 @@ class Ledger:
         tar_name, index_name = part_names(shard, index)
         try:
             table, written = index_table(self.files.read(index_name))
-            return table if digest(self.files.read(tar_name)) == written else None
-        except (FileNotFoundError, pa.ArrowException):
+            return table if digest(self.files.read(tar_name)).items() <= written.items() else None
+        except (OSError, pa.ArrowException):
             return None
 
     def _drop_parts(self, shard: int) -> None:
@@ -131,51 +140,57 @@ class Ledger:
 
 
 @contextmanager
-def open_ledger(job: JobSpec, plan: Plan) -> Iterator[Ledger]:
-    """The job's data set, opened for writing and begun where there is none. UserError as `check`."""
-    files = LocalFiles(job.output)
-    check(job, plan)
-    with lock.hold(files.root):
-        check(job, plan, mine=True)  # another run may have begun one in between
-        if not (files.root / JOB).exists():
-            files.put(JOB, [_job_json(job)])
-        yield Ledger(files, plan)
+def open_ledger(
+    job: JobSpec, plan: Plan, contents: dict[str, str] | None = None, say: Callable[[str], None] = lambda text: None
+) -> Iterator[Ledger]:
+    """The job's data set, opened for writing and begun where there is none. UserError as `check`; `say` is told what
+    takes long."""
+    check(job, plan, contents)
+    files = open_files(job.output)
+    with lock.hold(files, say) as lease:
+        if not _begun(files, job, contents or {}):  # another run may have begun one in between
+            files.put(JOB, [_job_json(job, contents or {})])
+        yield Ledger(files, plan, lease)
 
 
-def check(job: JobSpec, plan: Plan, mine: bool = False) -> None:
-    """UserError where this job must not write to its output: a live run is there (unless the lock is `mine`), another
-    job's data, somebody's files, or too little room. Touches nothing."""
-    root = Path(job.output)
+def check(job: JobSpec, plan: Plan, contents: dict[str, str] | None = None) -> int:
+    """How many units are left, by the names on storage. UserError where this job must not write to its output: a live
+    run is there, another job's data or the same job's with other model `contents` (field -> digest, where known),
+    somebody's files, or too little room. Touches nothing; one listing."""
+    files = open_files(job.output)
+    sizes = files.sizes()
+    if isinstance(files, LocalFiles) and files.root.exists() and not files.root.is_dir():
+        raise UserError(f"output: {files.where} cannot be used (it is a file); write elsewhere")
+    if not (JOB in sizes and _begun(files, job, contents or {})) and sizes:
+        raise UserError(f"output: {files.where} holds files but no data set (such as {min(sizes)}); write elsewhere")
+    if live := lock.seen(files):
+        raise lock.in_use(files.where, live)
+    sealed, parts = layout.found(plan, sizes)
+    left = plan.units - sum(map(plan.units_in, sealed)) - sum(map(len, parts.values()))
+    if left and isinstance(files, LocalFiles):
+        _check_room(files.root, plan, left)
+    return left
+
+
+def _begun(files: Files, job: JobSpec, contents: dict[str, str]) -> bool:
+    """Whether this job's data are there. UserError where another's are."""
     try:
-        names = {path.name for path in root.iterdir() if not path.name.startswith(".")}
+        data = files.read(JOB)
     except FileNotFoundError:
-        names = set()
-    except OSError as error:
-        raise UserError(f"output: {root} cannot be used ({error.strerror}); write elsewhere") from None
-    if JOB in names:
-        here, there = layout.identity(job), layout.identity(read_job(job.output))
-        fields = [name for name in here | there if here.get(name) != there.get(name)]
-        differ = [f"{name}: {there.get(name, 'absent')} there, {here.get(name, 'absent')} here" for name in fields]
-        if differ:
-            raise UserError(f"output: {root} holds another job's data ({'; '.join(differ)}); write elsewhere")
-    elif names:
-        raise UserError(f"output: {root} holds files but no data set (such as {min(names)}); write elsewhere")
-    if not mine and (live := lock.holder(root)):
-        raise lock.in_use(root, live)
-    _check_room(root, plan)
+        return False
+    here, there = layout.identity(job), layout.identity(layout.parse_job(data, files.where))
+    fields = [name for name in here | there if here.get(name) != there.get(name)]
+    differ = [f"{name}: {there.get(name, 'absent')} there, {here.get(name, 'absent')} here" for name in fields]
+    made_of = json.loads(data).get("models", {})
+    changed = [name for name, digest in contents.items() if made_of.get(name, digest) != digest]
+    differ += [f"{name}: its files have changed since" for name in changed]
+    if differ:
+        raise UserError(f"output: {files.where} holds another job's data ({'; '.join(differ)}); write elsewhere")
+    return True
 
 
-def units_left(plan: Plan) -> int:
-    """Units that are not yet committed, by the names on storage."""
-    sealed, parts = layout.found(plan, LocalFiles(plan.job.output).sizes())
-    return plan.units - sum(map(plan.units_in, sealed)) - sum(map(len, parts.values()))
-
-
-def _check_room(root: Path, plan: Plan) -> None:
+def _check_room(root: Path, plan: Plan, left: int) -> None:
     """What is done needs no room; a shard that is being sealed lies there twice."""
-    left = units_left(plan)
-    if not left:
-        return
     spare = min(plan.records, plan.job.samples_per_shard)
     need = (min(left * plan.job.unit_size, plan.records) + spare) * plan.sample_bytes
     there = next(path for path in (root.absolute(), *root.absolute().parents) if path.is_dir())
@@ -187,12 +202,13 @@ def _check_room(root: Path, plan: Plan) -> None:
         )
 
 
-def _job_json(job: JobSpec) -> bytes:
+def _job_json(job: JobSpec, contents: dict[str, str]) -> bytes:
     """The job and what it was made with: same job, hardware and software give the same bytes."""
     identity = json.dumps(layout.identity(job), sort_keys=True).encode()
     content = {
         "job": job.model_dump(mode="json"),
         "fingerprint": hashlib.sha256(identity).hexdigest(),
+        "models": contents,
         "made_with": {name: version(name) for name in MADE_WITH},
     }
     return json.dumps(content, indent=1, ensure_ascii=False).encode()

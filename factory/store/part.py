@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -63,17 +65,26 @@ def digest(data: bytes) -> dict[str, str]:
 
 
 def index_bytes(table: pa.Table, digest: dict[str, str]) -> bytes:
-    """The table as parquet that carries the size and hash of the tar it belongs to."""
+    """The table as parquet that carries, for `index_head`, what it counts and the size and hash of its tar."""
+    reasons = Counter(reason for reason in table["reason"].to_pylist() if reason)
+    counts = {"states": Counter(table["state"].to_pylist()), "reasons": reasons}
+    head = {**digest, "counts": json.dumps(counts, sort_keys=True)}
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(digest), sink, compression="zstd")
+    pq.write_table(table.replace_schema_metadata(head), sink, compression="zstd", write_page_checksum=True)
     return sink.getvalue().to_pybytes()
 
 
 def index_table(data: bytes) -> tuple[pa.Table, dict[str, str]]:
-    """The rows, and {"sha256": ..., "bytes": ...} of the tar. Raises pa.ArrowInvalid where the file is damaged."""
-    table = pq.read_table(pa.BufferReader(data))
-    digest = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-    return table.replace_schema_metadata(None), digest
+    """The rows and the head. Raises pa.ArrowException or OSError where the file is damaged."""
+    table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+    return table.replace_schema_metadata(None), index_head(data)
+
+
+def index_head(data: bytes) -> dict[str, str]:
+    """{"sha256", "bytes"} of the tar, "counts" of states and reasons, and of a shard "units": the size and hash of each
+    unit in the tar. Its cost does not grow with the rows. Raises as `index_table`."""
+    stored = pq.read_metadata(pa.BufferReader(data)).metadata or {}
+    return {key.decode(): value.decode() for key, value in stored.items() if key != b"ARROW:schema"}
 
 
 def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:

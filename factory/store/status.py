@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory.plan import plan
 from factory.store import layout, lock, tar
-from factory.store.fs import LocalFiles
+from factory.store.fs import open_files
 from factory.store.layout import part_names, read_job, shard_names
 from factory.store.lock import Holder
 from factory.store.part import SCHEMA, index_table
+from factory.store.survey import survey
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,20 @@ class Status:
 
 def status(out: str) -> Status:
     """UserError where there is no data set."""
-    job, files = read_job(out), LocalFiles(out)
-    planned, sizes = plan(job), files.sizes()
-    sealed, parts = layout.found(planned, sizes)
-    rows = read_index(out)
+    job, files = read_job(out), open_files(out)
+    planned = plan(job)
+    found = survey(files, planned, parts=True)
     return Status(
         name=job.name,
         planned=planned.records,
         shards_planned=planned.shards,
-        shards_sealed=len(sealed),
+        shards_sealed=len(found.sealed),
         units_planned=planned.units,
-        units_done=sum(map(planned.units_in, sealed)) + sum(map(len, parts.values())),
-        states=dict(Counter(rows["state"].to_pylist())),
-        reasons=dict(Counter(reason for reason in rows["reason"].to_pylist() if reason)),
-        bytes=sum(size for name, size in sizes.items() if name.endswith((".tar", ".parquet"))),
-        live=lock.holder(Path(out)),
+        units_done=sum(map(planned.units_in, found.sealed)) + sum(map(len, found.parts.values())),
+        states=dict(found.states),
+        reasons=dict(found.reasons),
+        bytes=sum(size for name, size in found.sizes.items() if name.endswith((".tar", ".parquet"))),
+        live=lock.holder(files),
         job=job.model_dump(mode="json"),
     )
 
@@ -62,25 +60,28 @@ def status(out: str) -> Status:
 def read_index(out: str) -> pa.Table:
     """The rows (SCHEMA) of all that is done, sealed or not, in the plan's order. An unsealed row's offset counts from
     the start of its part."""
-    job, files = read_job(out), LocalFiles(out)
+    job, files = read_job(out), open_files(out)
     planned = plan(job)
     sealed, parts = layout.found(planned, files.sizes())
 
+    shards = sorted(sealed | parts.keys())
+    whole = {shard: shard_names(planned, shard)[1] for shard in shards}
+    names = [[part_names(s, unit)[1] for unit in sorted(parts[s])] if s in parts else [whole[s]] for s in shards]
+
     def tables() -> Iterator[pa.Table]:
-        for shard in sorted(sealed | parts.keys()):
-            names = [part_names(shard, i)[1] for i in sorted(parts.get(shard, ()))]
-            whole = shard_names(planned, shard)[1]
-            try:
-                yield from [index_table(files.read(name))[0] for name in ([whole] if shard in sealed else names)]
-            except FileNotFoundError:  # sealed since we looked: its parts are gone
-                yield index_table(files.read(whole))[0]
+        stream = files.read_each(name for some in names for name in some)
+        for shard, some in zip(shards, names, strict=True):
+            found = [next(stream) for _ in some]
+            if None in found:  # sealed since we looked: its parts are gone
+                found = [files.read(whole[shard])]
+            yield from (index_table(data)[0] for data in found if data is not None)
 
     return pa.concat_tables([SCHEMA.empty_table(), *tables()])
 
 
 def read_sample(out: str, row: dict) -> dict[str, bytes]:
     """Extension -> bytes of the sample of an index row with size > 0. KeyError where there is none."""
-    files, shard = LocalFiles(out), row["shard"]
+    files, shard = open_files(out), row["shard"]
     sealed = shard_names(plan(read_job(out)), shard)
     for tar_name, index_name in (sealed, part_names(shard, row["unit"]), sealed):  # it may be sealed at any moment
         with contextlib.suppress(FileNotFoundError):

@@ -1,24 +1,32 @@
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from threading import Event
 
 import pytest
 
 from factory.errors import UserError
 from factory.store import lock
+from factory.store.fs import LocalFiles
 
 HOLD = """
-import sys, pathlib
+import sys
+from factory.store.fs import open_files
 from factory.store.lock import hold
-with hold(pathlib.Path(sys.argv[1])):
+with hold(open_files(sys.argv[1])):
     print("held", flush=True)
     input()
 """
+
+
+@pytest.fixture
+def files(tmp_path) -> LocalFiles:
+    return LocalFiles(tmp_path)
 
 
 @pytest.fixture
@@ -32,47 +40,97 @@ def other(tmp_path):
     process.communicate()
 
 
-def test_a_live_run_is_refused_and_named(tmp_path, other):
-    assert lock.holder(tmp_path).pid == other.pid
+def elsewhere(files: LocalFiles, age: float) -> lock.Holder:
+    """The mark of a run on a machine whose locks we do not see, which last beat `age` seconds ago."""
+    beat = time.time() - age
+    mark = lock.Holder(7, "elsewhere", beat - 500, beat, 3, "abc", "another kernel")
+    (files.root / lock.NAME).write_bytes(lock._bytes(mark))
+    return mark
+
+
+def test_a_live_run_is_refused_and_named(files, other):
+    assert lock.holder(files).pid == lock.seen(files).pid == other.pid
     who = f"in use by process {other.pid} on {socket.gethostname()}"
-    with pytest.raises(UserError, match=who), lock.hold(tmp_path):
+    with pytest.raises(UserError, match=who), lock.hold(files):
         pass
     other.communicate("\n")
-    assert lock.holder(tmp_path) is None
-    with lock.hold(tmp_path):
-        assert lock.holder(tmp_path).pid == os.getpid()
+    assert lock.holder(files) is None
+    with lock.hold(files):
+        assert lock.holder(files).pid == os.getpid()
 
 
-def test_a_killed_run_is_gone_at_once(tmp_path, other):
+def test_a_killed_run_is_gone_at_once(files, other):
     other.kill()
     other.wait()
-    assert lock.holder(tmp_path) is None
-    with lock.hold(tmp_path):
-        pass
+    assert lock.holder(files) is lock.seen(files) is None
+    told = []
+    with lock.hold(files, told.append):
+        assert not told
 
 
-def test_a_heartbeat_speaks_for_a_machine_whose_locks_we_do_not_see(tmp_path):
-    now = time.time()
-    mark = {"pid": 7, "host": "elsewhere", "since": now - 500, "beat": now - lock.STALE / 2}
-    (tmp_path / lock.NAME).write_text(json.dumps(mark))
-    assert lock.holder(tmp_path).host == "elsewhere"
-    with pytest.raises(UserError, match="process 7 on elsewhere"), lock.hold(tmp_path):
-        pass
-    (tmp_path / lock.NAME).write_text(json.dumps({**mark, "beat": now - lock.STALE * 2}))
-    assert lock.holder(tmp_path) is None
-    with lock.hold(tmp_path):
-        pass
+def test_a_machine_whose_locks_we_do_not_see_is_watched(files, monkeypatch):
+    """Its beats tell that it lives, not its clock: here that has stood still, or was set back by an hour."""
+    monkeypatch.setattr(lock, "STALE", 0.5)
+    mark = elsewhere(files, age=3600)
 
+    def beat(_: float) -> None:
+        (files.root / lock.NAME).write_bytes(lock._bytes(replace(mark, beats=4)))
 
-def test_the_heart_beats(tmp_path, monkeypatch):
-    monkeypatch.setattr(lock, "BEAT", 0.001)
-    with lock.hold(tmp_path):
-        first = lock.holder(tmp_path)
-        while lock.holder(tmp_path).beat == first.beat:  # hangs if it does not
+    with monkeypatch.context() as patch:
+        patch.setattr(lock.time, "sleep", beat)
+        with pytest.raises(UserError, match="process 7 on elsewhere"), lock.hold(files):
             pass
-        assert lock.holder(tmp_path).since == first.since
+
+
+@pytest.mark.parametrize("age", [-1e6, 0, 1e6])
+def test_a_machine_that_does_not_beat_is_gone_whatever_its_clock_said(files, monkeypatch, age):
+    monkeypatch.setattr(lock, "STALE", 0.2)
+    elsewhere(files, age)
+    told = []
+    with lock.hold(files, told.append):
+        assert len(told) == 1 and "process 7 on elsewhere held it last" in told[0]
+
+
+def test_the_heart_beats_while_the_clock_is_set_back(files, monkeypatch):
+    monkeypatch.setattr(lock, "BEAT", 0.001)
+    now = iter(range(10**9, 0, -1000))
+    with lock.hold(files) as lease:
+        monkeypatch.setattr(lock.time, "time", lambda: next(now))
+        first = lock.seen(files)
+        while lock.seen(files).beats < first.beats + 3:  # hangs if it does not
+            pass
+        lease.check()
+        assert lock.seen(files).since == first.since
+
+
+def test_who_lost_the_place_writes_no_more(files, monkeypatch):
+    """Two machines that do not see each other's locks: the mark of the later one stands."""
+    monkeypatch.setattr(lock, "BEAT", 0.001)
+    with lock.hold(files) as lease:
+        elsewhere(files, age=0)
+        lease._thread.join(60)
+        with pytest.raises(UserError, match="taken over by process 7 on elsewhere"):
+            lease.check()
+    assert lock._parse((files.root / lock.NAME).read_bytes()).pid == 7  # and not taken from it
+
+
+def test_who_slept_asks_before_he_writes(files, monkeypatch):
+    with lock.hold(files) as lease:
+        beats = lock.seen(files).beats
+        lease.check()
+        assert lock.seen(files).beats == beats
+        monkeypatch.setattr(lock, "_clock", lambda real=lock._clock: real() + lock.STALE)
+        lease.check()
+        assert lock.seen(files).beats == beats + 1
 
 
 def test_asking_touches_nothing(tmp_path):
-    assert lock.holder(tmp_path / "absent") is None
-    assert not list(tmp_path.iterdir())
+    assert lock.holder(LocalFiles(tmp_path / "absent")) is None
+    assert not (tmp_path / "absent").exists()
+
+
+def test_nothing_beats_after_the_end(files):
+    with lock.hold(files) as lease:
+        assert isinstance(lease._stop, Event)
+    assert not lease._thread.is_alive()
+    assert (files.root / lock.NAME).read_bytes() == b""

@@ -83,7 +83,7 @@ def replaced(members, ending, data):
     [
         (lambda rows, members: (rows[:-1], members), "keys are not those of the plan"),
         (lambda rows, members: ([rows[1], rows[0], *rows[2:]], members), "keys are not those of the plan"),
-        (lambda rows, members: ([{**rows[0], "seed": 1}, *rows[1:]], members), "another unit, seed or prompt"),
+        (lambda rows, members: ([{**rows[0], "seed": 1}, *rows[1:]], members), "another unit or seed"),
         (lambda rows, members: ([{**rows[0], "state": "pending"}, *rows[1:]], members), "no final state"),
         (lambda rows, members: (rows, members[1:]), "members are not those"),
         (lambda rows, members: ([{**rows[0], "offset": 512}, *rows[1:]], members), "not at the offset"),

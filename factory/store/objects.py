@@ -1,0 +1,165 @@
+"""A data set in an object store: S3 and what speaks like it, Google Cloud Storage, Azure.
+
+Every object is one whole PUT: it is there when the store has all of it, and a writer that is killed half-way leaves
+nothing. The transport (obstore) repeats what fails for a moment; a repeated PUT brings the same bytes.
+Chosen over pyarrow.fs, which cannot PUT on condition (the lock needs that) and completes an upload that was cut short.
+
+Credentials come from the environment's usual chain alone. No message of ours holds one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from itertools import islice
+from typing import Any
+
+from factory.errors import UserError
+
+LARGEST = 4 * 10**9  # bytes of one PUT; the stores take about 5
+AT_ONCE = 16  # requests under way
+CLIENT = {"connect_timeout": "10s", "timeout": "15min"}  # a PUT of the largest object at 5 MB/s ends in time
+RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=15)}
+CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+         "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
+
+
+class ObjectFiles:
+    """Objects below a prefix of a bucket. Names that begin with a dot are not objects of the data set."""
+
+    def __init__(self, scheme: str, bucket: str, prefix: str) -> None:
+        from obstore.store import from_url
+
+        self.where = f"{scheme}://{bucket}{prefix}"
+        options: dict[str, Any] = {"client_options": dict(CLIENT), "retry_config": RETRY}
+        if scheme == "s3":
+            if os.environ.get("AWS_ENDPOINT_URL", "").startswith(
+                "http://"
+            ):
+                options["client_options"]["allow_http"] = True
+            if not any(map(os.environ.get, CHAIN)):
+                options |= _profile()
+        with self._told():
+            self.store = from_url(self.where, **options)
+
+    def put(self, name: str, chunks: Iterable[bytes]) -> None:
+        import obstore
+
+        data = b"".join(chunks)
+        if len(data) > LARGEST:
+            raise UserError(
+                f"output: {name} has {len(data) / 1e9:.1f} GB, too much for one PUT; lower samples_per_shard"
+            )
+        with self._told():
+            obstore.put(self.store, name, data, use_multipart=False)
+
+    def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
+        import obstore
+
+        if size == 0:
+            return b""
+        with self._told():
+            if size > 0:
+                return bytes(obstore.get_range(self.store, name, start=start, length=size))
+            if start:
+                return bytes(obstore.get(self.store, name, options={"range": {"offset": start}}).bytes())
+            return bytes(obstore.get(self.store, name).bytes())
+
+    def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
+        def read(name: str) -> bytes | None:
+            try:
+                return self.read(name)
+            except FileNotFoundError:
+                return None
+
+        todo = iter(names)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            while batch := list(islice(todo, 4 * AT_ONCE)):  # bounds what lies in memory
+                yield from pool.map(read, batch)
+
+    def sizes(self) -> dict[str, int]:
+        import obstore
+
+        with self._told():
+            found = {item["path"]: item["size"] for page in obstore.list(self.store) for item in page}
+        return {name: size for name, size in found.items() if not name.rpartition("/")[2].startswith(".")}
+
+    def delete(self, names: Iterable[str]) -> None:
+        import obstore
+
+        names = list(names)
+        with self._told():
+            try:
+                obstore.delete(self.store, names)
+            except FileNotFoundError:  # some stores mind absent ones
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(self.store, name)
+
+    def sweep(self) -> None:
+        """Nothing half-made can lie there."""
+
+    def read_tagged(self, name: str) -> tuple[bytes, str | None]:
+        """The object and its tag; b"" and None where there is none."""
+        import obstore
+
+        with self._told():
+            try:
+                result = obstore.get(self.store, name)
+                return bytes(result.bytes()), result.meta["e_tag"]
+            except FileNotFoundError:
+                return b"", None
+
+    def swap(self, name: str, data: bytes, tag: str | None) -> str | None:
+        """Put the object if it still has the tag (None: if there is none). Its new tag; None where it was changed."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        with self._told():
+            try:
+                mode: Any = "create" if tag is None else {"e_tag": tag}
+                return obstore.put(self.store, name, data, mode=mode, use_multipart=False)["e_tag"]
+            except (AlreadyExistsError, PreconditionError, FileNotFoundError):
+                there, now = self.read_tagged(
+                    name
+                )  # a repeated PUT is refused when its first try came through after all
+                return now if there == data else None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
+                raise UserError(f"output: {self.where}: there is no such bucket") from None
+            raise
+        except BaseError as error:
+            raise UserError(f"output: {self.where}: {_reason(str(error))}") from None
+
+
+def _profile() -> dict[str, Any]:
+    """The part of Amazon's chain that only boto3 knows: profiles, SSO. Empty where it has nothing."""
+    try:
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
+        return {"credential_provider": Boto3CredentialProvider()}
+    except (ImportError, ValueError):
+        return {}
+
+
+def _reason(text: str) -> str:
+    """One line of the transport's account. Queries are cut: Azure's may be signed."""
+    if "NoSuchBucket" in text or "ContainerNotFound" in text:
+        return "there is no such bucket"
+    code, status = re.search(r"<Code>(\w+)</Code>", text), re.search(r"status code: (\d+[ \w]*)", text)
+    if code or status:
+        answer = " ".join(match[1].strip() for match in (status, code) if match)
+        return f"the store answers {answer}; mend it or try later, what is finished is kept"
+    first = re.sub(r"[?]\S+", "", text.splitlines()[0])
+    return f"out of reach ({first[:200]})"
