@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.lib.format import open_memmap
 
+from factory.errors import UserError
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from factory.starter.world.scene import Sample, World
 
 _world: World
@@ -62,8 +66,11 @@ class Cache:
         return len(self.prompts)
 
 
-def build(directory: str | Path, first_seed: int, count: int, workers: int = 1) -> None:
-    """Render `count` scenes, those of seeds first_seed, first_seed + 1, ...; the same rows with any number of workers."""
+def build(directory: str | Path, first_seed: int, count: int, workers: int = 1, console: Console | None = None) -> None:
+    """Render `count` scenes, those of seeds first_seed, first_seed + 1, ...; the same rows with any number of workers.
+
+    UserError: the folder holds other seeds.
+    """
     from concurrent.futures import ProcessPoolExecutor
 
     from rich.progress import track
@@ -72,6 +79,7 @@ def build(directory: str | Path, first_seed: int, count: int, workers: int = 1) 
 
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    _claim(directory / "seeds.json", {"first_seed": first_seed, "count": count})
     done_file = directory / "prompts.jsonl"
     done = len(done_file.read_text().splitlines()) if done_file.exists() else 0
     mode = "r+" if done else "w+"
@@ -82,7 +90,8 @@ def build(directory: str | Path, first_seed: int, count: int, workers: int = 1) 
     names = list(ACTIONS)
     with done_file.open("a") as prompts, ProcessPoolExecutor(workers, initializer=_open_world) as pool:
         seeds = range(first_seed + done, first_seed + count)
-        for i, s in enumerate(track(pool.map(_render, seeds, chunksize=16), "rendering", len(seeds)), done):
+        scenes = track(pool.map(_render, seeds, chunksize=16), "rendering", len(seeds), console=console)
+        for i, s in enumerate(scenes, done):
             n = len(s.pose)
             arrays["images"][i], arrays["instances"][i], arrays["count"][i] = s.image, s.instances, n
             arrays["pose"][i, :n], arrays["betas"][i, :n], arrays["transl"][i, :n] = s.pose, s.betas, s.transl
@@ -90,6 +99,29 @@ def build(directory: str | Path, first_seed: int, count: int, workers: int = 1) 
             arrays["action"][i], arrays["hard"][i] = names.index(s.action), ACTIONS[s.action].hard
             prompts.write(json.dumps(s.prompt) + "\n")  # last: a row counts once its prompt is there
             prompts.flush()
+
+
+def _claim(file: Path, seeds: dict[str, int]) -> None:
+    """Write which seeds the folder is for, or check that it is for these."""
+    if file.exists() and json.loads(file.read_text()) != seeds:
+        held = file.read_text().strip()
+        raise UserError(f"cache {file.parent}: holds {held}, not {json.dumps(seeds)}; take another folder")
+    file.write_text(json.dumps(seeds) + "\n")
+
+
+def held_out(directory: str | Path) -> bool:
+    """Whether a cache is known to hold seeds from HELD_OUT on, which no training reads."""
+    file = Path(directory) / "seeds.json"
+    return file.exists() and json.loads(file.read_text())["first_seed"] >= HELD_OUT
+
+
+def complete(directory: str | Path) -> bool:
+    """Whether a build has come to its end there. A cache of before seeds were noted is taken as it is."""
+    file, prompts = Path(directory) / "seeds.json", Path(directory) / "prompts.jsonl"
+    if not prompts.exists():
+        return False
+    with prompts.open("rb") as lines:
+        return not file.exists() or sum(1 for _ in lines) >= json.loads(file.read_text())["count"]
 
 
 def _open_world() -> None:

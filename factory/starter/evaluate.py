@@ -1,134 +1,148 @@
-"""Held-out figures of the starter pack's perception: HMR, segmenter and pose prior on scenes never trained on.
+"""The whole table of the starter pack's figures, on scenes and seeds that no training used.
 
-    python -m factory.starter.evaluate --cache DIR [--limit 1000] [--json]
-
-Crops are cut around the visible pixels of the truth, so that the HMR figures do not depend on the segmenter.
+python -m factory.starter.evaluate --cache DIR [--quick] [--speed] [--json]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import torch
+from rich.console import Console
+from rich.progress import track
 
-from factory.models.agreement import J14, iou, mean_distance, procrustes
-from factory.starter.cache import Cache, load
-from factory.starter.pack import resolve
+from factory.config import load as load_job
+from factory.errors import UserError
+from factory.starter import cache as world_cache
+from factory.starter import evaluate_images, evaluate_renders, speed
+from factory.starter.figures import Row, as_json, as_table, percent
+from factory.starter.follow import Actions
+from factory.starter.pack import megabytes
+from factory.starter.world.actions import ACTIONS
 
-OBJECT = 10  # instance values from here on are objects
-MIN_PIXELS = 12  # less of an object counts as none
-
-
-def auc(high: np.ndarray, low: np.ndarray) -> float:
-    """Chance that a draw from `high` exceeds one from `low`: the area under the ROC curve."""
-    order = np.concatenate([high, low]).argsort(kind="stable").argsort()
-    return float((order[: len(high)].sum() - len(high) * (len(high) - 1) / 2) / (len(high) * len(low)))
-
-
-def hmr(cache: Cache, limit: int) -> dict[str, float]:
-    """MPJPE, PA-MPJPE (14 joints, and SMPL's 24) and vertex error, mm, pelvis at the origin; also for hard actions."""
-    from factory.models.body import BodyModel, spin49
-    from factory.models.hmr import HMR
-    from factory.starter.train.hmr import CROP_SCALE, Skeleton, people
-
-    body, network = BodyModel(resolve("starter:body")), HMR(resolve("starter:hmr"), crop_scale=CROP_SCALE)
-    some = people(cache, Skeleton(resolve("starter:body")))
-    rows: dict[str, list[np.ndarray]] = {key: [] for key in ("mpjpe", "pa_mpjpe", "mpjpe24", "pa_mpjpe24", "vertices")}
-    size = min(limit, len(some))
-
-    def posed(pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pose, betas = torch.tensor(pose), torch.tensor(betas)
-        vertices, joints = body(pose[:, :3], pose[:, 3:], betas, torch.zeros(len(pose), 3))
-        origin = joints[:, :1]
-        return (vertices - origin).numpy(), (joints - origin).numpy()
-
-    for start in range(0, size, 64):
-        index = np.arange(start, min(start + 64, size))
-        half = some.crop[index, 2:] / (2 * CROP_SCALE)
-        boxes = np.concatenate([some.crop[index, :2] - half, some.crop[index, :2] + half], 1)
-        found = network.estimate([cache.images[i] for i in some.image[index]], [box[None] for box in boxes])
-        pose = np.stack([np.concatenate([f["global_orient"], f["body_pose"]]) for (f,) in found])
-        vertices, joints = posed(pose, np.stack([f["betas"] for (f,) in found]))
-        truth = cache.pose[some.image[index], some.slot[index]]
-        true_vertices, true_joints = posed(truth, cache.betas[some.image[index], some.slot[index]])
-        rows["vertices"].append(mean_distance(vertices, true_vertices))
-        picks = {"": [spin49(torch.from_numpy(j))[:, J14].numpy() for j in (joints, true_joints)]}
-        picks["24"] = [j[:, :24] for j in (joints, true_joints)]
-        for name, (estimate, goal) in picks.items():
-            rows["mpjpe" + name].append(mean_distance(estimate, goal))
-            rows["pa_mpjpe" + name].append(mean_distance(procrustes(estimate, goal), goal))
-    values = {key: np.concatenate(value) for key, value in rows.items()}
-    hard = np.asarray(cache.hard)[some.image[:size]]
-    out = {key: float(value.mean()) for key, value in values.items()}
-    out |= {"mpjpe_hard": float(values["mpjpe"][hard].mean()), "pa_mpjpe_hard": float(values["pa_mpjpe"][hard].mean())}
-    return {**out, "people": size}
+PARTS = ("renders", "images", "speed", "size")
+SCENES, EACH, SPEED = 400, 20, 96  # renders; images of each action; images of a speed run
+QUICK = (48, 1, 16)
+CACHE, JOB, OUT = "out/starter/eval", "jobs/demo.yaml", "out/starter/figures.json"
+PACK_MB = 32
 
 
-def detector(cache: Cache, limit: int) -> dict[str, float]:
-    """Mean IoU of the union of people and of objects, over images that have them; and how often a person is found."""
-    from factory.models.detector import Mask2Former
+@dataclass(frozen=True)
+class Figures:
+    """rows of the table; actions: the estimator's errors (mm) by action; settings: what was measured on."""
 
-    network, size = Mask2Former(resolve("starter:detector")), min(limit, len(cache))
-    people, objects, found = [], [], []
-    for start in range(0, size, 32):
-        images = [np.array(image) for image in cache.images[start : min(start + 32, size)]]
-        for truth, instances in zip(cache.instances[start : start + 32], network.detect(images), strict=False):
-            union = {
-                label: np.any([i.mask for i in instances if i.label == label] or [np.zeros_like(truth, bool)], axis=0)
-                for label in ("person", "object")
-            }
-            if ((truth > 0) & (truth < OBJECT)).any():
-                people.append(iou(union["person"], (truth > 0) & (truth < OBJECT)))
-                found.append(union["person"].any())
-            if (truth >= OBJECT).sum() >= MIN_PIXELS:
-                objects.append(iou(union["object"], truth >= OBJECT))
-    return {
-        "person_iou": float(np.mean(people)), "person_found": float(np.mean(found)),
-        "object_iou": float(np.mean(objects)), "images": size, "images_with_objects": len(objects),
-    }  # fmt: skip
+    rows: list[Row]
+    actions: dict[str, dict[str, float]]
+    settings: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**as_json(self.rows), "hmr_by_action": self.actions, "settings": self.settings}
 
 
-def vposer(cache: Cache, limit: int) -> dict[str, float]:
-    """Reconstruction error (degrees, mean over 21 joints) and how well the score tells hard actions from easy ones."""
-    from factory.models.prior import VPoserPrior
-    from factory.models.rotations import axis_angle_to_matrix
+def evaluate(
+    cache: str | Path = CACHE,
+    job: str | Path = JOB,
+    parts: tuple[str, ...] = ("renders", "images", "size"),
+    quick: bool = False,
+    seed: int = 1,
+    console: Console | None = None,
+) -> Figures:
+    """Measure `parts`; the cache of held-out scenes is rendered where it is missing. seed: of the drawn images, not 0,
+    which is the demo's own. UserError: the cache's seeds are not known to be held out."""
+    scenes, each, records = QUICK if quick else (SCENES, EACH, SPEED)
+    console = console or Console(stderr=True)
+    rows: list[Row] = []
+    actions: dict[str, dict[str, float]] = {}
+    if "images" in parts:
+        drawn = evaluate_images.draw(load_job(job), each, seed, partial(track, description="drawing", console=console))
+        rows += evaluate_images.rows(drawn)
+    if "renders" in parts:
+        found, actions = _renders(Path(cache), scenes, console)
+        rows += found
+    if "speed" in parts:
+        rows += speed.measure(load_job(job), records)
+    if "size" in parts:
+        rows.append(Row("size", "pack in the repository", megabytes(), 1, "pack", "MB", PACK_MB, True))
+    settings = {"cache": Path(cache).name, "job": Path(job).name, "quick": quick, "seed": seed, "parts": list(parts)}
+    return Figures(rows, actions, settings)
 
-    prior, size = VPoserPrior(resolve("starter:vposer")), min(limit, len(cache))
-    body = torch.tensor(cache.pose[:size, 0, 3:66])
-    with torch.no_grad():
-        rebuilt = prior.network.decode(prior.network.encode(body).mean).view(-1, 21, 3, 3)
-    truth = axis_angle_to_matrix(body.view(-1, 21, 3))
-    cosine = ((rebuilt * truth).sum((2, 3)) - 1) / 2
-    score = prior.score(cache.pose[:size, 0, 3:], list(range(size)))
-    hard = np.asarray(cache.hard[:size])
-    return {
-        "reconstruction_degrees": float(torch.rad2deg(cosine.clamp(-1, 1).acos()).mean()),
-        "score_auc": auc(score[hard], score[~hard]),
-        "hard_above_30": float((score[hard] > 30).mean()), "easy_above_30": float((score[~hard] > 30).mean()),
-        "poses": size,
-    }  # fmt: skip
+
+def _renders(cache: Path, scenes: int, console: Console) -> tuple[list[Row], dict[str, dict[str, float]]]:
+    if not world_cache.complete(cache):
+        world_cache.build(cache, world_cache.HELD_OUT, scenes, os.cpu_count() or 1, console)
+    if not world_cache.held_out(cache):
+        raise UserError(f"cache {cache}: not known to hold seeds from {world_cache.HELD_OUT} on; give an empty folder")
+    data = world_cache.load(cache)
+    seen = evaluate_renders.detect(data, scenes)
+    rows, table = evaluate_renders.hmr(data, seen)
+    rows += _yardstick(data, seen)
+    rows += evaluate_renders.vposer(data, scenes) + evaluate_renders.detector(data, seen)
+    return rows, table
 
 
-PARTS = {"hmr": hmr, "detector": detector, "vposer": vposer}
+def _yardstick(data: world_cache.Cache, seen: evaluate_renders.Detections) -> list[Row]:
+    """What the measure "prompt followed" gives on renders, which do follow theirs: of true and of estimated poses."""
+    actions, names = Actions(), list(ACTIONS)
+    wanted = [names[i] for i in data.action[: len(seen)]]
+    true = evaluate_images.top3(actions, data.pose[: len(seen), 0], wanted)
+    poses, scenes = evaluate_renders.poses(data, seen)
+    estimated = evaluate_images.top3(actions, poses, [wanted[i] for i in scenes])
+    return [
+        percent("yardstick", "prompt followed by renders, true poses", true, "renders"),
+        percent("yardstick", "prompt followed by renders, estimated poses", estimated, "renders"),
+    ]
+
+
+def store(figures: Figures, path: str | Path) -> None:
+    """As JSON; written beside and renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(figures.as_json(), indent=1) + "\n")
+    temporary.replace(path)
+
+
+def show(figures: Figures, console: Console) -> None:
+    from rich.table import Table
+
+    console.print(as_table(figures.rows), highlight=False)
+    if figures.actions:
+        table = Table(title="HMR by action, mm", title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for name in ("action", "PA-MPJPE", "MPJPE", "vertices", "people"):
+            table.add_column(name, justify="left" if name == "action" else "right", header_style="dim")
+        for name, values in sorted(figures.actions.items(), key=lambda item: item[1]["pa_mpjpe"]):
+            numbers = [f"{values[key]:.0f}" for key in ("pa_mpjpe", "mpjpe", "vertices", "people")]
+            table.add_row(name, *numbers)
+        console.print(table, highlight=False)
+    missed = [row for row in figures.rows if row.reached is False]
+    verdict = "Every goal is reached." if not missed else f"{len(missed)} goals are missed."
+    console.print(verdict, highlight=False)
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", required=True, help="a cache of held-out seeds")
-    parser.add_argument("--limit", type=int, default=1000, help="people, images or poses used at most")
-    parser.add_argument("--part", choices=list(PARTS), action="append", help="only this; may be repeated")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--cache", default=CACHE, help="a cache of held-out seeds; rendered where it is missing")
+    parser.add_argument("--job", default=JOB, help="whose stages draw the images")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this; may be repeated")
+    parser.add_argument("--speed", action="store_true", help="measure speed too")
+    parser.add_argument("--quick", action="store_true", help="few images: to see that it runs, not how good it is")
+    parser.add_argument("--seed", type=int, default=1, help="of the drawn images: 0 is the demo's own")
+    parser.add_argument("--out", default=OUT, help="where the figures are stored as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args(argv)
-    cache = load(args.cache)
-    figures = {part: PARTS[part](cache, args.limit) for part in args.part or PARTS}
+    parts = tuple(args.part or ("renders", "images", "size")) + ("speed",) * args.speed
+    figures = evaluate(args.cache, args.job, parts, args.quick, args.seed)
+    store(figures, args.out)
     if args.json:
-        print(json.dumps(figures, indent=1))
-        return
-    for part, values in figures.items():
-        for name, value in values.items():
-            print(f"{part:9} {name:24} {value:8.3f}" if isinstance(value, float) else f"{part:9} {name:24} {value:8}")
+        print(json.dumps(figures.as_json(), indent=1))
+    else:
+        console = Console()
+        show(figures, console if console.is_terminal else Console(width=140))
 
 
 if __name__ == "__main__":

@@ -1,75 +1,103 @@
-"""Figures of the starter pack's pictures: the four stages run on a job, and what the segmenter sees before and after.
+"""Figures of the starter pack's pictures: a job's stages run on every action, and what the product's own eyes see.
 
-    python -m factory.starter.evaluate_images jobs/demo.yaml [--records 96] [--json]
-
-The silhouette is the rendered body's, minus what the detector says stands in front of it.
+The silhouette is the rendered body's where no object hides it. "Prompt followed" looks at the image alone: segmenter,
+estimator, nearest action.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+from collections.abc import Iterable
 
 import numpy as np
 
-from factory.config import load
 from factory.engine.run import default_stages
 from factory.job import JobSpec
 from factory.models.agreement import iou
 from factory.plan import plan
 from factory.record import Record, State
+from factory.stages.refine import human_region
+from factory.starter.context import kept
+from factory.starter.figures import Row, mean, percent
+from factory.starter.follow import Actions
+
+TOP = 3
+MPII = 18  # the first of the world's actions are MPII's categories, the goal's own ground
+Drawn = list[tuple[str, Record]]  # the action asked for, and what came of it
 
 
-def figures(job: JobSpec) -> dict[str, float | int]:
-    """found: share of first images with a person. follows: share of those whose body covers the person by half or more.
-    iou_initial, iou_final: mean IoU of body and segmented person, of the refined records."""
-    from factory.models.detector import load_detector
-
+def draw(job: JobSpec, each: int, seed: int, track=lambda actions: actions) -> Drawn:
+    """`each` records of every action of the job through its stages, one unit at a time. `track` wraps the loop."""
     stages = [stage(job) for stage in default_stages(job)]
-    records: list[Record] = []
-    for unit in plan(job).iter_units():
-        for stage in stages:
-            unit = stage(unit)
-        records += unit.records
-    failed = [record.error for record in records if record.state is State.FAILED]
+    actions = list(job.prompts.action)
+    out: Drawn = []
+    for i, action in track(list(enumerate(actions))):
+        prompts = job.prompts.model_copy(update={"action": [action]})
+        part = job.model_copy(update={"records": each, "seed": seed * len(actions) + i, "prompts": prompts})
+        for unit in plan(part).iter_units():
+            for stage in stages:
+                unit = stage(unit)
+            out += [(action, record) for record in unit.records]
+    failed = [record.error for _, record in out if record.state is State.FAILED]
     if failed:
         raise RuntimeError(f"{len(failed)} records failed, the first: {failed[0]}")
-    spec = job.stages.estimate.detector
-    detector = load_detector(spec.kind, spec.model, spec.threshold, "cpu")
-    refined = [record for record in records if record.refined]
-    final = [_person(found, job.image_size) for found in detector.detect([record.array("final") for record in refined])]
-    body = [record.array("silhouette") & ~record.array("object_mask") for record in refined]
-    before = [iou(b, record.array("person_mask")) for b, record in zip(body, refined, strict=True)]
-    after = [iou(b, person) for b, person in zip(body, final, strict=True)]
-    found = [record for record in records if record.person_mask is not None and record.person_mask.any()]
-    return {
-        "found": len(found) / len(records),
-        "refined": len(refined) / len(records),
-        "follows": float(np.mean(np.array(before) >= 0.5)),
-        "iou_initial": float(np.mean(before)),
-        "iou_final": float(np.mean(after)),
-        "records": len(records),
-    }
+    return out
 
 
-def _person(instances: list, size: int) -> np.ndarray:
-    return np.any([i.mask for i in instances if i.label == "person"] or [np.zeros((size, size), bool)], axis=0)
+def rows(drawn: Drawn) -> list[Row]:
+    """The pictures' lines of the table."""
+    records = [record for _, record in drawn]
+    return [
+        percent("text-to-image", "a person is found", [bool(r.people) for r in records], "images", 90),
+        *followed(drawn),
+        *_refined([record for record in records if record.refined]),
+        percent("HMR", "initial images with silhouette IoU >= 0.5", _fits(records), "images with a person", 70),
+    ]
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("job")
-    parser.add_argument("--records", type=int, default=96)
-    parser.add_argument("--seed", type=int, default=1, help="of the job: 0 is the demo's own")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(argv)
-    values = figures(load(args.job, [f"records={args.records}", f"seed={args.seed}"]))
-    if args.json:
-        print(json.dumps(values, indent=1))
-        return
-    for name, value in values.items():
-        print(f"{name:12} {value:8.3f}" if isinstance(value, float) else f"{name:12} {value:8}")
+def followed(drawn: Drawn) -> list[Row]:
+    """The action asked for is among the three nearest to the pose of the surest person. Nobody there: not followed."""
+    actions, seen = Actions(), [(action, r.people[0]) for action, r in drawn if r.people]
+    poses = [np.concatenate([person.global_orient, person.body_pose]) for _, person in seen]
+    hits = top3(actions, poses, [action for action, _ in seen])
+    few = actions.names[:MPII]
+    narrow = [(pose, action) for pose, (action, _) in zip(poses, seen, strict=True) if action in few]
+    hits_few = top3(actions, [pose for pose, _ in narrow], [action for _, action in narrow], few)
+    nobody = [False] * (len(drawn) - len(seen))
+    nobody_few = [False] * (sum(action in few for action, _ in drawn) - len(narrow))
+    chance, chance_few = TOP / len(actions.names), TOP / MPII
+    return [
+        percent("text-to-image", f"prompt followed, top-3 of all (chance {chance:.0%})", hits + nobody, "images", 60),
+        percent(
+            "text-to-image", f"the same among MPII's {MPII} (chance {chance_few:.0%})", hits_few + nobody_few, "images"
+        ),
+    ]
 
 
-if __name__ == "__main__":
-    main()
+def top3(
+    actions: Actions, poses: Iterable[np.ndarray], wanted: list[str], among: list[str] | None = None
+) -> list[bool]:
+    """poses: (72,) each, in the camera's frame; wanted: the action of each."""
+    if not wanted:
+        return []
+    ranks = actions.rank(np.stack(list(poses)), among)
+    return [action in rank[:TOP] for action, rank in zip(wanted, ranks, strict=True)]
+
+
+def _refined(records: list[Record]) -> list[Row]:
+    before = [r.silhouette_iou_initial or 0.0 for r in records]
+    after = [r.silhouette_iou or 0.0 for r in records]
+    context = [kept(r.array("initial"), r.array("final"), human_region(r)) for r in records]
+    context = [value for value in context if value == value]
+    part, n = "depth-to-image", len(records)
+    return [
+        Row(part, "silhouette IoU on the final image", mean(after), n, "images", goal=0.75),
+        Row(part, "gain over the initial image", mean(after) - mean(before), n, "images", goal=0.10),
+        Row(part, "silhouette IoU on the initial image", mean(before), n, "images"),
+        Row(part, "context kept, MS-SSIM outside the person", mean(context), len(context), "images", goal=0.6),
+    ]
+
+
+def _fits(records: list[Record]) -> list[bool]:
+    """Of every image with a person, those too that the render stage then rejected."""
+    seen = [r for r in records if r.people and r.depth is not None]
+    return [iou(r.array("depth") > 0, r.array("person_mask")) >= 0.5 for r in seen]

@@ -10,15 +10,22 @@ import copy
 import io
 import math
 import os
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as RichProgress
 from torch import Tensor, nn
+
+from factory.errors import UserError
+from factory.present.words import duration
 
 
 def device() -> torch.device:
@@ -151,11 +158,28 @@ class Checkpoint:
 
 
 class Progress:
-    """One line now and then: name, step, share done, rate, ETA, and the mean of each value since the last line."""
+    """Name, step, share done, rate, time to go, and the mean of each value since the last time: a live line on a
+    terminal, elsewhere a plain line now and then. `steps` or `minutes` is the budget."""
 
-    def __init__(self, name: str, interval: float = 20.0) -> None:
-        self.name, self.interval = name, interval
+    def __init__(self, name: str, steps: int = 0, minutes: float = 0.0, console: Console | None = None) -> None:
+        self.name, self.budget, self.minutes = name, steps, minutes
+        self.console = console or Console(width=None if sys.stdout.isatty() else 200)
+        self.interval = 1.0 if self.console.is_terminal else 20.0
         self.since, self.steps, self.sums = time.monotonic(), 0, dict[str, float]()
+        self.bar = RichProgress(
+            TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[line]}"),
+            console=self.console,
+        )  # fmt: skip
+        self.task = self.bar.add_task(name, total=1.0, line="starting")
+
+    def __enter__(self) -> Progress:
+        if self.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.console.is_terminal:
+            self.bar.stop()
 
     def tick(self, step: int, fraction: float, values: dict[str, float | Tensor]) -> None:
         self.steps += 1
@@ -165,49 +189,76 @@ class Progress:
         if elapsed < self.interval and fraction < 1:
             return
         means = "  ".join(f"{key} {total / self.steps:.4g}" for key, total in self.sums.items())
-        left = (step + 1) * (1 - fraction) / max(fraction, 1e-9) * elapsed / self.steps / 60
+        left = (self.budget - step - 1) * elapsed / self.steps if self.budget else 60 * self.minutes * (1 - fraction)
         rate = f"{self.steps / max(elapsed, 1e-9):.2f} steps/s"
-        print(f"{self.name}  step {step + 1}  {fraction:.0%}  {rate}  ETA {left:.0f} min  {means}", flush=True)
+        line = f"step {step + 1}  {fraction:.0%}  {rate}  ETA {duration(left)}  {means}"
+        self.bar.update(self.task, completed=fraction, line=line)
+        if not self.console.is_terminal:
+            self.console.print(f"{self.name}  {line}", markup=False, highlight=False, soft_wrap=True)
         self.since, self.steps, self.sums = time.monotonic(), 0, {}
+
+
+def descend(
+    terms: dict[str, Tensor], optimizer: torch.optim.Optimizer, parameters: Iterable[Tensor], limit: float
+) -> dict[str, float | Tensor]:
+    """One step down the sum of the terms, with a gradient of norm `limit` at most; returns the terms, detached."""
+    optimizer.zero_grad(set_to_none=True)
+    torch.stack([*terms.values()]).sum().backward()
+    torch.nn.utils.clip_grad_norm_(parameters, limit)
+    optimizer.step()
+    return {key: value.detach() for key, value in terms.items()}
 
 
 def fit(
     name: str,
+    options: argparse.Namespace,
     step: Callable[[int, float], dict[str, float | Tensor]],
-    checkpoint: Checkpoint,
     parts: dict[str, Any],
-    steps: int = 0,
-    minutes: float = 0.0,
-    every: int = 500,
-    export: Callable[[], None] | None = None,
+    export: Callable[[], None],
+    picture: Callable[[], np.ndarray],
 ) -> int:
     """Resume, then call `step(index, fraction)` until the budget is spent; returns the number of steps made in all.
 
-    The budget is `steps`, or `minutes` of training over all resumed runs; fraction is how much of it was spent, for the
-    learning rate. `parts` (model, optimizer, ema ...) are saved, then exported, every `every` steps and at the end.
+    The budget is options.steps, or options.minutes of training over all resumed runs; fraction is how much of it was
+    spent, for the learning rate. `parts` (model, optimizer, ema ...) are saved, then exported, then `picture` of the
+    export is written as samples.png beside the checkpoint: every options.every steps and at the end.
     """
+    steps, minutes, every = options.steps, options.minutes, options.every
     if not steps and not minutes:
-        raise ValueError("a budget is needed: steps or minutes")
+        raise UserError("a training needs a budget: give --minutes or --steps")
+    checkpoint = Checkpoint(options.out)
     index, seconds = checkpoint.load(**parts)
-    progress, start = Progress(name), time.monotonic() - seconds
+    start = time.monotonic() - seconds
 
     def fraction() -> float:
         return min(1.0, index / steps if steps else (time.monotonic() - start) / (60 * minutes))
 
     def keep() -> None:
         checkpoint.save(index, time.monotonic() - start, **parts)
-        if export:
-            export()
+        export()
+        with torch.random.fork_rng():  # looking must not change what is learnt
+            draw_samples(picture, checkpoint.path.with_name("samples.png"))
 
-    while fraction() < 1:
-        values = step(index, fraction())
-        index += 1
-        progress.tick(index - 1, fraction(), values)
-        if index % every == 0:
+    with Progress(name, steps, minutes) as progress:
+        while fraction() < 1:
+            values = step(index, fraction())
+            index += 1
+            progress.tick(index - 1, fraction(), values)
+            if index % every == 0:
+                keep()
+        if index % every or not index:
             keep()
-    if index % every or not index:
-        keep()
     return index
+
+
+def draw_samples(picture: Callable[[], np.ndarray], path: Path) -> None:
+    """Written beside and renamed. A picture that fails is told of and ends no training."""
+    try:
+        temporary = path.with_suffix(".tmp")
+        Image.fromarray(picture()).save(temporary, "PNG")
+        os.replace(temporary, path)
+    except Exception as error:
+        print(f"{path.name} was not drawn: {type(error).__name__}: {error}", flush=True)
 
 
 def parser(description: str | None, batch: int, cache: bool = True) -> argparse.ArgumentParser:
@@ -217,6 +268,7 @@ def parser(description: str | None, batch: int, cache: bool = True) -> argparse.
         out.add_argument("--cache", required=True, help="folder of the rendered world's cache")
     out.add_argument("--out", required=True, help="folder of the checkpoint; run again to resume from it")
     out.add_argument("--export", required=True, help="folder that the model is written to at each checkpoint")
+    out.add_argument("--start", type=Path, help="an earlier export to go on from")
     out.add_argument("--steps", type=int, default=0, help="budget in steps")
     out.add_argument("--minutes", type=float, default=0.0, help="budget in minutes, where no steps are given")
     out.add_argument("--every", type=int, default=500, help="steps between checkpoints")

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from factory.models.detector import Mask2Former
 from factory.models.hmr import MEAN, STD
 from factory.starter.cache import Cache, load
-from factory.starter.train import common
+from factory.starter.train import common, pictures
 
 LABELS = {0: "person", 1: "object"}
 OBJECT = 10  # instance values from here on are objects
@@ -101,7 +102,10 @@ def export(model: Any, directory: str | Path) -> None:
 def train(a: Namespace) -> None:
     common.seed_everything(a.seed, a.threads)
     cache = load(a.cache)
-    model, head = build().to(common.device()), nn.Conv2d(HIDDEN, 3, 1).to(common.device())
+    model, head = build(), nn.Conv2d(HIDDEN, 3, 1).to(common.device())
+    if a.start:
+        model.load_state_dict(Mask2Former(str(a.start)).network.state_dict())
+    model.to(common.device())
     model.to(memory_format=torch.channels_last).train()
     average = common.EMA(model)
     parameters = [*model.parameters(), *head.parameters()]
@@ -110,19 +114,15 @@ def train(a: Namespace) -> None:
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
         common.set_learning_rate(optimizer, common.learning_rate(8e-4, index, fraction))
         terms = losses(model, head, *draw(cache, common.rng(a.seed, index), a.batch), bfloat=not a.full_precision)
-        optimizer.zero_grad()
-        total = sum(terms.values())
-        total.backward()
-        nn.utils.clip_grad_norm_(parameters, 5.0)
-        optimizer.step()
+        values = common.descend(terms, optimizer, parameters, 5.0)
         average.update(model)
-        return {key: value.detach() for key, value in terms.items()}
+        return values
 
     parts = {"model": model, "head": head, "optimizer": optimizer, "average": average}
     common.fit(
-        "detector", step, common.Checkpoint(a.out), parts, a.steps, a.minutes, a.every,
-        lambda: export(average.model, a.export),
-    )
+        "detector", a, step, parts,
+        lambda: export(average.model, a.export), lambda: pictures.detector(a.export, cache),
+    )  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -10,7 +10,9 @@ Written as EXPORT/text-to-image and EXPORT/depth-to-image, in diffusers' layout.
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,9 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from factory.errors import UserError
 from factory.starter import cache
-from factory.starter.train import common
+from factory.starter.train import common, pictures
 from factory.starter.train.vae import to_tensor
 
 TOKENS = 24  # longest prompt
@@ -123,6 +126,14 @@ def encode(vae: AutoencoderKL, data: cache.Cache, path: Path) -> np.ndarray:
     return out
 
 
+def require_encoder_of(start: Path, vae: AutoencoderKL) -> None:
+    """UserError where the latents are not those that the pack in `start` has learnt."""
+    own = AutoencoderKL.from_pretrained(start / "text-to-image" / "vae", torch_dtype=torch.float32).encoder.state_dict()
+    given = {name: value.cpu() for name, value in vae.encoder.state_dict().items()}
+    if own.keys() != given.keys() or not all(torch.equal(own[name], given[name]) for name in own):
+        raise UserError(f"--vae: its latents are not those of {start}; give that pack's, or no --start")
+
+
 def stretch(depth: np.ndarray) -> np.ndarray:
     """(N, 32, 32) -> each map from -1 to 1, as diffusers' pipeline will stretch it."""
     low, high = depth.min((1, 2), keepdims=True), depth.max((1, 2), keepdims=True)
@@ -130,9 +141,10 @@ def stretch(depth: np.ndarray) -> np.ndarray:
 
 
 def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, directory: Path) -> None:
-    """Write both pipelines, half precision safetensors."""
+    """Write both pipelines, half precision safetensors; what they have in common once, see `share`."""
     scheduler = DDIMScheduler(**SCHEDULER)
-    unet = UNet2DConditionModel(in_channels=4, **UNET)
+    painter, vae = (copy.deepcopy(part).to(torch.float16) for part in (painter, vae))
+    unet = UNet2DConditionModel(in_channels=4, **UNET).to(torch.float16)
     weights = {k: v.clone() for k, v in painter.unet.state_dict().items()}
     weights["conv_in.weight"] = weights["conv_in.weight"][:, :4].clone()
     unet.load_state_dict(weights)
@@ -140,21 +152,37 @@ def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, direc
     text = TextToImage(**shared, unet=unet, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     depth = DepthToImage(**shared, unet=painter.unet, depth_estimator=None, feature_extractor=None)
     for name, pipeline in (("text-to-image", text), ("depth-to-image", depth)):
-        pipeline.to(torch.float16).save_pretrained(directory / name)
-        pipeline.to(torch.float32)
+        pipeline.save_pretrained(directory / name)
+    share(directory / "text-to-image", directory / "depth-to-image")
 
 
-def main() -> None:
+def share(owner: Path, other: Path) -> None:
+    """Replace the files of `other` that both pipelines have in common by relative links to those of `owner`.
+
+    Links of files, not of folders: every packer and loader follows those. Safe to do again.
+    """
+    for part in ("vae", "text_encoder", "tokenizer", "scheduler"):
+        folder = other / part
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
+        for file in sorted((owner / part).iterdir()):
+            (folder / file.name).symlink_to(Path("..", "..", owner.name, part, file.name))
+
+
+def main(argv: list[str] | None = None) -> None:
     parser = common.parser(__doc__, batch=32)
     parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
-    parser.add_argument("--start", type=Path, help="an earlier export to go on from; --vae must be its own")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     common.seed_everything(args.seed, args.threads)
     device, data, out = common.device(), cache.load(args.cache), Path(args.out)
     vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(device).eval()
     vae.register_to_config(_name_or_path="")  # or the export tells where it was trained
     latents = encode(vae, data, out / f"latents-{len(data)}.npy")
     if args.start:
+        require_encoder_of(args.start, vae)
         tokenizer = CLIPTokenizer.from_pretrained(args.start / "depth-to-image" / "tokenizer")
     else:
         tokenizer = make_tokenizer(sorted(set(data.prompts)), out / "tokenizer")
@@ -195,18 +223,17 @@ def main() -> None:
         weight = torch.where(snr < 1e-3, 1 / (1 + GAMMA), weight)  # keep pure noise in the loss
         error = (drawn.float() - target).square()
         loss = (weight * error).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(painter.parameters(), 1.0)
-        optimizer.step()
+        values = common.descend({"loss": loss}, optimizer, painter.parameters(), 1.0)
         ema.update(painter)
         given = torch.from_numpy(np.abs(depth).sum((1, 2, 3)) > 0).to(device)
         plain, guided = (error[part].mean().nan_to_num().detach() for part in (~given, given))
-        return {"loss": loss.detach(), "text": plain, "depth": guided}
+        return {**values, "text": plain, "depth": guided}
 
     parts = {"model": painter, "optimizer": optimizer, "ema": ema}
-    write = lambda: export(ema.model, vae, tokenizer, Path(args.export))  # noqa: E731
-    common.fit("diffusion", step, common.Checkpoint(out), parts, args.steps, args.minutes, args.every, write)
+    common.fit(
+        "diffusion", args, step, parts,
+        lambda: export(ema.model, vae, tokenizer, Path(args.export)), lambda: pictures.diffusion(args.export, data),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from factory.models.hmr import MEAN, STD, SpinHMR, load_spin, square_crop
 from factory.models.rotations import axis_angle_to_matrix, matrix_to_sixd
 from factory.starter.cache import Cache, load
 from factory.starter.pack import resolve
-from factory.starter.train import common
+from factory.starter.train import common, pictures
 
 CONFIG = {"layers": [1, 2, 2, 2], "width": 24, "hidden": 512, "crop": 96}
 CROP_SCALE = 1.2  # as the estimate stage cuts
@@ -252,25 +252,18 @@ def train(a: Namespace) -> None:
             group["lr"] = common.learning_rate(peak, index, fraction, warmup=60)
         batch = draw(cache, some, common.rng(a.seed, index), a.batch, CONFIG["crop"])
         terms = losses(network, maps, skeleton, batch, bfloat=not a.full_precision)
-        optimizer.zero_grad()
-        total = sum(terms.values())
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
-        optimizer.step()
+        values = common.descend(terms, optimizer, network.parameters(), 10.0)
         average.update(network)
-        return {key: value.detach() for key, value in terms.items()}
+        return values
 
     parts = {"model": network, "maps": maps, "optimizer": optimizer, "average": average}
     common.fit(
-        "hmr", step, common.Checkpoint(a.out), parts, a.steps, a.minutes, a.every,
-        lambda: export(average.model, a.export),
+        "hmr", a, step, parts, lambda: export(average.model, a.export), lambda: pictures.hmr(a.export, cache, some)
     )
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = common.parser(__doc__, batch=32)
-    parser.add_argument("--start", help="an earlier export to go on from")
-    train(parser.parse_args(argv))
+    train(common.parser(__doc__, batch=32).parse_args(argv))
 
 
 if __name__ == "__main__":

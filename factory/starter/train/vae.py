@@ -8,6 +8,7 @@ colour.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 
 from factory.starter import cache
-from factory.starter.train import common
+from factory.starter.train import common, pictures
 
 CONFIG = dict(
     down_block_types=("DownEncoderBlock2D",) * 3,
@@ -55,14 +56,12 @@ def evaluate(vae: AutoencoderKL, images: np.ndarray) -> float:
     return float(torch.stack(errors).mean())
 
 
-def main() -> None:
-    parser = common.parser(__doc__, batch=16)
-    parser.add_argument("--start", help="an earlier export whose decoder alone goes on learning: latents stay the same")
-    args = parser.parse_args()
+def main(argv: list[str] | None = None) -> None:
+    args = common.parser(__doc__, batch=16).parse_args(argv)
     common.seed_everything(args.seed, args.threads)
     device, data = common.device(), cache.load(args.cache)
     vae = AutoencoderKL(**CONFIG)
-    if args.start:
+    if args.start:  # the decoder alone goes on learning: latents stay the same
         vae = AutoencoderKL.from_pretrained(args.start, torch_dtype=torch.float32).train()
         vae.register_to_config(_name_or_path="")  # or the export tells where it was trained
         vae.encoder.requires_grad_(False)
@@ -89,23 +88,19 @@ def main() -> None:
             posterior = vae.encode(image).latent_dist
             drawn = vae.decode(posterior.sample()).sample
         loss = reconstruction_loss(drawn.float(), image) + KL_WEIGHT * posterior.kl().mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learning, 1.0)
-        optimizer.step()
+        values = common.descend({"loss": loss}, optimizer, learning, 1.0)
         ema.update(vae)
-        return {"loss": loss.detach(), "L1": l1_loss(drawn.float(), image).detach()}
+        return {**values, "L1": l1_loss(drawn.float(), image).detach()}
 
     def export() -> None:
         if not args.start:
             with torch.no_grad():
                 latents = ema.model.encode(to_tensor(data.images[:256]).to(device)).latent_dist.mode()
             ema.model.register_to_config(scaling_factor=float(1 / latents.std()))
-        ema.model.to(torch.float16).save_pretrained(Path(args.export))
-        ema.model.float()
+        copy.deepcopy(ema.model).to(torch.float16).save_pretrained(Path(args.export))
 
     parts = {"model": vae, "optimizer": optimizer, "ema": ema}
-    common.fit("vae", step, common.Checkpoint(args.out), parts, args.steps, args.minutes, args.every, export)
+    common.fit("vae", args, step, parts, export, lambda: pictures.vae(args.export, data))
     print(f"L1 of the averaged weights {evaluate(ema.model, data.images[-256:]):.4f}")
 
 

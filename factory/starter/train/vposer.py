@@ -8,6 +8,7 @@ that is what the score measures.
 
 from __future__ import annotations
 
+import math
 import warnings
 from argparse import Namespace
 from pathlib import Path
@@ -17,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from factory.models.prior import VPoserPrior
 from factory.models.rotations import axis_angle_to_matrix
-from factory.starter.train import common
+from factory.starter.train import common, pictures
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl
 
@@ -77,7 +79,10 @@ def export(model: nn.Module, directory: str | Path) -> None:
 def train(a: Namespace) -> None:
     common.seed_everything(a.seed, a.threads)
     pool = torch.from_numpy(poses(a.poses, a.seed, HARD_SHARE)[0])
-    model = build().to(common.device()).train()
+    model = build()
+    if a.start:
+        model.load_state_dict(VPoserPrior(str(a.start)).network.state_dict())
+    model.to(common.device()).train()
     average = common.EMA(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
 
@@ -87,18 +92,15 @@ def train(a: Namespace) -> None:
         batch = pool[torch.from_numpy(rng.integers(len(pool), size=a.batch))]
         batch = batch + torch.from_numpy(rng.normal(0, 0.04, batch.shape)).float()  # an estimator's small errors
         terms = losses(model, batch.to(common.device()))
-        optimizer.zero_grad()
-        total = sum(terms.values())
-        total.backward()
-        optimizer.step()
+        values = common.descend(terms, optimizer, model.parameters(), math.inf)
         average.update(model)
-        return {key: value.detach() for key, value in terms.items()}
+        return values
 
     parts = {"model": model, "optimizer": optimizer, "average": average}
     common.fit(
-        "vposer", step, common.Checkpoint(a.out), parts, a.steps, a.minutes, a.every,
-        lambda: export(average.model, a.export),
-    )
+        "vposer", a, step, parts,
+        lambda: export(average.model, a.export), lambda: pictures.vposer(a.export, pool.numpy()),
+    )  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -1,0 +1,91 @@
+"""A measured figure of the starter pack beside its goal, and all of them as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure: value in `unit` over n of `of`. goal: to be reached from below, or from above where `at_most`;
+    None where the figure only explains another one."""
+
+    part: str
+    measure: str
+    value: float
+    n: int
+    of: str
+    unit: str = ""
+    goal: float | None = None
+    at_most: bool = False
+
+    @property
+    def reached(self) -> bool | None:
+        """False too where the value is NaN: nothing could be measured."""
+        if self.goal is None:
+            return None
+        return self.value <= self.goal if self.at_most else self.value >= self.goal
+
+    @property
+    def sign(self) -> str:
+        return "<=" if self.at_most else ">="
+
+
+def percent(part: str, measure: str, hits: Sequence[bool], of: str, goal: float | None = None) -> Row:
+    """The share of `hits` that are true, in percent; goal in percent."""
+    return Row(part, measure, 100 * mean(hits), len(hits), of, "%", goal)
+
+
+def mean(values: Sequence[float] | Sequence[bool]) -> float:
+    """NaN of nothing, so that it reaches no goal."""
+    return float(sum(values) / len(values)) if len(values) else float("nan")
+
+
+def all_reached(rows: Sequence[Row]) -> bool:
+    return all(row.reached is not False for row in rows)
+
+
+def as_json(rows: Sequence[Row]) -> dict[str, Any]:
+    """Plain values; NaN as null."""
+    return {
+        "rows": [
+            {
+                "part": row.part, "measure": row.measure, "value": _plain(row.value), "unit": row.unit,
+                "goal": row.goal, "better": "lower" if row.at_most else "higher", "n": row.n, "of": row.of,
+                "reached": row.reached,
+            }
+            for row in rows
+        ],
+        "all_reached": all_reached(rows),
+    }  # fmt: skip
+
+
+def as_table(rows: Sequence[Row]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="starter pack", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for name in ("part", "measure", "value", "goal", "n", "reached"):
+        table.add_column(name, justify="right" if name in ("value", "goal") else "left", header_style="dim")
+    last = ""
+    for row in rows:
+        goal = "" if row.goal is None else f"{row.sign} {row.goal:g}"
+        part, last = row.part if row.part != last else "", row.part
+        dim = "[dim]" if row.goal is None else ""
+        table.add_row(part, dim + row.measure, show(row), goal, f"{row.n:,} {row.of}", MARKS[row.reached])
+    return table
+
+
+def show(row: Row) -> str:
+    digits = 1 if abs(row.value) >= 10 else 3
+    return f"{row.value:.{digits}f}{' ' + row.unit if row.unit else ''}"
+
+
+def _plain(value: float) -> float | None:
+    return None if value != value else round(value, 4)

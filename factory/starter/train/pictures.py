@@ -1,0 +1,122 @@
+"""What a training shows of itself: a grid of what its latest export makes of a few scenes, (H, W, 3) uint8.
+
+Drawn by the product's own adapters from the exported files: so a picture also says that they load.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from factory.models.camera import full_image_K, weak_to_transl
+from factory.present.pictures import contact_sheet, masks, overlay
+from factory.starter.pack import resolve
+
+if TYPE_CHECKING:
+    from factory.starter.cache import Cache
+    from factory.starter.train.hmr import People
+
+SIDE = 128  # px of each picture
+PERSON_MASKS = range(1, 10)  # instance values of people
+
+
+def vae(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
+    """Scenes, each beside its reconstruction."""
+    from diffusers import AutoencoderKL
+
+    from factory.starter.train.vae import to_tensor
+
+    images = _spread(cache.images, count)
+    network = AutoencoderKL.from_pretrained(export, torch_dtype=torch.float32).eval()
+    with torch.no_grad():
+        drawn = network.decode(network.encode(to_tensor(images)).latent_dist.mode()).sample
+    rebuilt = ((drawn + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    return contact_sheet(list(zip(images, rebuilt, strict=True)), side=SIDE)
+
+
+def diffusion(export: Path | str, cache: Cache, count: int = 4, steps: int = 12) -> np.ndarray:
+    """Of each scene's prompt: drawn from text alone; the scene; the scene redrawn under its people's depth."""
+    from factory.models.body import BodyModel
+    from factory.models.diffusion import DepthToImage, TextToImage
+    from factory.models.rasteriser import rasterise
+
+    seen = np.asarray([(np.isin(m, PERSON_MASKS)).any() for m in cache.instances[:64]])
+    rows = np.flatnonzero(seen)[:count]
+    images, prompts, seeds = np.array(cache.images[rows]), [cache.prompts[i] for i in rows], list(range(len(rows)))
+    body, depths = BodyModel(resolve("starter:body")), []
+    for i in rows:
+        n = int(cache.count[i])
+        pose, betas, transl = (torch.from_numpy(np.array(a[i, :n])) for a in (cache.pose, cache.betas, cache.transl))
+        vertices, _ = body(pose[:, :3], pose[:, 3:], betas, transl)
+        depth = rasterise(vertices, body.faces, torch.from_numpy(np.array(cache.K[i])), SIDE, SIDE).depth.numpy()
+        nearest = np.where(depth > 0, depth, np.inf).min(0)
+        depths.append(np.where(np.isin(cache.instances[i], PERSON_MASKS) & np.isfinite(nearest), nearest, 0))
+    text = TextToImage(str(Path(export) / "text-to-image")).generate(prompts, seeds, SIDE, steps, 2.5)
+    model = DepthToImage(str(Path(export) / "depth-to-image"))
+    redrawn = model.refine(images, np.stack(depths).astype(np.float32), prompts, seeds, steps, 0.9, 2.0)
+    return contact_sheet(list(zip(text, images, redrawn, strict=True)), columns=2, side=SIDE)
+
+
+def hmr(export: Path | str, cache: Cache, some: People, count: int = 8) -> np.ndarray:
+    """Crops, each beside the body that is seen in it."""
+    from factory.models.body import BodyModel
+    from factory.models.hmr import HMR, cut
+
+    body, whole = BodyModel(resolve("starter:body")), np.array([[0, 0, SIDE, SIDE]], np.float32)
+    rows = _spread(np.arange(len(some)), count)
+    crops = [cut(np.array(cache.images[some.image[i]]), some.crop[i], SIDE) for i in rows]
+    found = HMR(str(export), crop_scale=1.0).estimate(crops, [whole] * len(crops))
+    K = torch.from_numpy(full_image_K(SIDE, SIDE))
+    pairs = []
+    for crop, (one,) in zip(crops, found, strict=True):
+        people: dict[str, Any] = {name: one[name][None] for name in ("global_orient", "body_pose", "betas")}
+        place = weak_to_transl(torch.from_numpy(one["camera"][None]), torch.from_numpy(one["crop"][None]), K)
+        pairs.append((crop, overlay(crop, people | {"transl": place.numpy(), "K": K[None].numpy()}, body, 2 * SIDE)))
+    return contact_sheet(pairs, side=SIDE)
+
+
+def detector(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
+    """Scenes, each beside its masks: people blue, objects orange."""
+    from factory.models.detector import Mask2Former
+
+    images = list(_spread(cache.images, count))
+    pairs = []
+    for image, found in zip(images, Mask2Former(str(export)).detect(images), strict=True):
+        person, thing = (
+            np.any([one.mask for one in found if one.label == label] or [np.zeros(image.shape[:2], bool)], axis=0)
+            for label in ("person", "object")
+        )
+        pairs.append((image, masks(image, person, thing)))
+    return contact_sheet(pairs, side=SIDE)
+
+
+def vposer(export: Path | str, poses: np.ndarray, count: int = 8) -> np.ndarray:
+    """Poses (N, 63) of the pool, each beside what is left of it after the code."""
+    from factory.models.body import BodyModel
+    from factory.models.prior import VPoserPrior
+
+    prior, body = VPoserPrior(str(export)), BodyModel(resolve("starter:body"))
+    some = _spread(poses, count)
+    rebuilt = prior.decode(prior.encode(some)[0])
+    pairs = [[_body(pose, body) for pose in pair] for pair in zip(some, rebuilt, strict=True)]
+    return contact_sheet(pairs, side=SIDE)
+
+
+def _body(pose: np.ndarray, body: Any) -> np.ndarray:
+    """pose (63,) -> a body that faces the camera, 60 m away, on a dark ground."""
+    person = {
+        "global_orient": np.array([[np.pi, 0, 0]], np.float32),
+        "body_pose": np.pad(pose, (0, 6))[None].astype(np.float32),
+        "betas": np.zeros((1, 10), np.float32),
+        "transl": np.array([[0, -0.2, 60]], np.float32),
+        "K": full_image_K(SIDE, SIDE)[None],
+    }
+    return overlay(np.full((SIDE, SIDE, 3), 30, np.uint8), person, body, SIDE, alpha=1.0)
+
+
+def _spread(array: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` rows, evenly spread."""
+    return np.array(array[np.unique(np.linspace(0, len(array) - 1, count).astype(int))])
