@@ -98,10 +98,11 @@ def _webdataset(spec: Images) -> list[Item]:
     for tar in tars:
         members = _members(str(tar))
         for member in members:
-            key, dot, suffix = member.rpartition(".")
-            if dot and f".{suffix.lower()}" in SUFFIXES:
-                action = _text(tar, members.get(f"{key}.txt"))
-                items.append(Item(f"{tar.name}/{member}", action))
+            folder, _, name = member.rpartition("/")
+            key, _, ending = name.partition(".")  # KEY.initial.jpg is another field of the sample, not its image
+            if f".{ending.lower()}" in SUFFIXES:
+                text = members.get(f"{folder}/{key}.txt" if folder else f"{key}.txt")
+                items.append(Item(f"{tar.name}/{member}", _text(tar, text)))
     return items
 
 

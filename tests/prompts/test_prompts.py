@@ -1,0 +1,77 @@
+"""Prompt sets: shipped, the user's, and MPII's own file."""
+
+import numpy as np
+import pytest
+import yaml
+from scipy.io import savemat
+
+from factory.errors import UserError
+from factory.job import JobSpec, Prompts
+from factory.prompts import SHIPPED
+
+
+def test_shipped_sets_are_the_papers():
+    mpii, smart, finetune = (Prompts(set=name) for name in ("mpii", "smart", "finetune"))
+    assert (len(mpii.description), len(mpii.person), len(mpii.action)) == (9, 14, 18)
+    assert smart.template.format(description=smart.description[0], person=smart.person[0], action=smart.action[0]) == (
+        "a photo of an athlete doing high jump"
+    )
+    assert len(smart.action) == 6 and len(finetune.template) == 8
+    assert set(SHIPPED) == {"mpii", "smart", "finetune"}
+
+
+def test_what_the_job_says_itself_goes_first(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"template": ["{person} {action}"], "person": {"a man": 2, "a woman": 1}}))
+    prompts = Prompts(set=str(path), action=["diving"])
+    assert prompts.template == ["{person} {action}"] and prompts.person == {"a man": 2, "a woman": 1}
+    assert prompts.action == ["diving"] and prompts.description == ["a photo of"]
+
+
+def test_a_stored_job_needs_no_set(tmp_path, values):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"action": ["diving"]}))
+    job = JobSpec.model_validate({**values, "prompts": {"set": str(path)}})
+    path.unlink()
+    assert JobSpec.model_validate(job.model_dump(mode="json")) == job
+
+
+def test_sets_that_do_not_fit(tmp_path):
+    with pytest.raises(UserError, match="neither a file nor one of finetune, mpii, smart"):
+        Prompts(set="mpi")
+    for content, words in (
+        ("[1, 2]", "must be a mapping"),
+        ("negative: x", "must be a mapping"),
+        ("{", "not valid YAML"),
+    ):
+        (tmp_path / "bad.yaml").write_text(content)
+        with pytest.raises(UserError, match=words):
+            Prompts(set=str(tmp_path / "bad.yaml"))
+
+
+def release(path, categories):
+    """mpii_human_pose_v1_u12_1.mat's layout: RELEASE.act, one struct per image, [] where it has no activity."""
+    act = np.zeros((len(categories), 1), [("act_name", object), ("cat_name", object), ("act_id", object)])
+    for i, name in enumerate(categories):
+        act[i, 0] = ("somehow", name, i) if name else (np.zeros((0, 0)), np.zeros((0, 0)), -1)
+    annolist = np.zeros((1, len(categories)), [("image", object)])
+    savemat(path, {"RELEASE": {"annolist": annolist, "img_train": np.ones((1, len(categories))), "act": act}})
+
+
+def test_categories_of_mpii(tmp_path):
+    path = tmp_path / "mpii.mat"
+    release(path, ["sports", "", "dancing", "sports", "inactivity quiet/light", "miscellaneous", "walking"])
+    prompts = Prompts(set="mpii", categories=str(path))
+    assert prompts.action == ["dancing", "sports", "walking"] and len(prompts.person) == 14
+    assert Prompts(set="mpii", categories=str(path), action=["yoga"]).action == ["yoga"]
+
+
+def test_not_mpiis_file(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        Prompts(categories=str(tmp_path / "gone.mat"))
+    (tmp_path / "a.mat").write_bytes(b"x" * 600)
+    with pytest.raises(UserError, match="not MPII's"):
+        Prompts(categories=str(tmp_path / "a.mat"))
+    savemat(tmp_path / "b.mat", {"other": 1})
+    with pytest.raises(UserError, match="not MPII's"):
+        Prompts(categories=str(tmp_path / "b.mat"))

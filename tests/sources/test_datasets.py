@@ -1,0 +1,128 @@
+"""SkiPose and SMART, on files in their real layout."""
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from factory.errors import UserError
+from factory.job import Images
+from factory.sources.images import listing
+from factory.sources.smart import DIVING, GYM, JUMPS
+
+# Human3.6M's 17 joints of a standing person, px of 256: torso 50 px, 150 px high, 40 px wide
+SKIER = np.zeros((17, 2))
+SKIER[:] = [128, 120]
+SKIER[1], SKIER[4], SKIER[14], SKIER[11] = [118, 130], [138, 130], [118, 80], [138, 80]
+SKIER[10], SKIER[3], SKIER[13], SKIER[16] = [128, 45], [128, 195], [148, 100], [108, 100]
+
+
+@pytest.fixture
+def ski(tmp_path):
+    """labels.h5 as published: numbers as float columns of one, 2D in shares of the image."""
+    for split, count in (("train", 3), ("test", 1)):
+        (tmp_path / split).mkdir()
+        with h5py.File(tmp_path / split / "labels.h5", "w") as file:
+            for name, start in (("seq", 0), ("cam", 2), ("frame", 100), ("subj", 1)):
+                file[name] = np.arange(start, start + count, dtype=np.float64)[:, None]
+            file["2D"] = np.tile(SKIER.reshape(1, 34) / 256, (count, 1))
+            file["3D"] = np.zeros((count, 51))
+    return tmp_path
+
+
+def test_skipose(ski):
+    items = listing(Images(kind="skipose", path=str(ski)), 0)
+    assert [item.name for item in items] == [
+        f"train/seq_{i:03d}/cam_{2 + i:02d}/image_{100 + i:06d}.png" for i in range(3)
+    ]
+    assert {item.action for item in items} == {"alpine skiing"}
+    np.testing.assert_allclose(items[0].window, [128, 120, 180])  # 1.2 x 150 px is more than 3 x 50
+    assert len(listing(Images(kind="skipose", path=str(ski), split="test"), 0)) == 1
+
+
+def test_skipose_with_other_labels(ski):
+    with h5py.File(ski / "train" / "labels.h5", "a") as file:
+        del file["2D"]
+    with pytest.raises(UserError, match=r"labels\.h5 is not Ski-PosePTZ's: .*2D"):
+        listing(Images(kind="skipose", path=str(ski)), 0)
+    (ski / "train" / "labels.h5").write_bytes(b"no hdf5")
+    with pytest.raises(UserError, match="labels.h5 is not"):
+        listing(Images(kind="skipose", path=str(ski)), 0)
+
+
+def athlete(flag=0):
+    """25 joints of OpenPose's order: torso 100 px, the box 60 x 120 px."""
+    joints = [[400, 300, flag]] * 25
+    joints[2], joints[5] = [380, 250, flag], [420, 250, flag]
+    joints[9], joints[12] = [380, 350, flag], [420, 350, flag]
+    joints[4], joints[11] = [370, 300, flag], [430, 360, flag]
+    joints[0] = [400, 240, flag]
+    return joints
+
+
+def clip(name, label, frames):
+    each = [
+        {
+            "img_name": f"{name}image{i}.jpg",
+            "motion_label": label,
+            "joints": joints,
+            "bbox": [1, 2, 3, 4],
+            "frame_id": i,
+        }
+        for i, joints in enumerate(frames)
+    ]
+    return {"VideoId": -1, "VideoName": name, "action_labels": label, "frames": each}
+
+
+@pytest.fixture
+def smart(tmp_path):
+    """annotations/*.json as published, a few clips of each sport, one badminton clip among the jumpers."""
+    gym = [clip(f"{label}-{i}", label, [athlete()]) for label in ("184", "vt", "271", "204") for i in range(4)]
+    jumps = [clip(f"{label}{i}", f"{label}_{i}", [athlete()] * 2) for label in ("cgt", "tg") for i in range(3)]
+    unseen = [[0, 0, 2]] * 22 + athlete()[:3]
+    dives = [clip(f"dive{i}", "207C", [athlete(), *[athlete()] * 9, unseen, *[[]] * 9, athlete(1)]) for i in range(16)]
+    (tmp_path / "annotations").mkdir()
+    for file, clips in ((GYM, gym), (JUMPS, [clip("b0", "ymq_1", [athlete()]), *jumps]), (DIVING, dives)):
+        (tmp_path / "annotations" / file).write_text(json.dumps(clips))
+    return tmp_path
+
+
+def names(folder, split):
+    items = listing(Images(kind="smart", path=str(folder), split=split), 0)
+    return {action: [i.name for i in items if i.action == action] for action in {item.action for item in items}}
+
+
+def test_smart_is_divided_by_clips(smart):
+    train, test = names(smart, "train"), names(smart, "test")
+    assert train["high jump"] == [f"images/tg{i}image{j}.jpg" for i in range(2) for j in range(2)]
+    assert test["pole vault"] == ["images/cgt2image0.jpg", "images/cgt2image1.jpg"]
+    assert [len(train[f"gymnastics on {what}"]) for what in ("uneven bars", "a balance beam")] == [3, 5]
+    assert test["gymnastics on a balance beam"] == [f"images/204-{i}image0.jpg" for i in range(1, 4)]
+    assert len(train["vault"]) == 4 and "vault" not in test
+    everything = [name for half in (train, test) for some in half.values() for name in some]
+    assert len(everything) == len(set(everything)) and not any("b0" in name for name in everything)
+
+
+def test_of_dives_every_tenth_frame_counts_where_somebody_is_seen(smart):
+    dives = names(smart, "train")["diving"]
+    assert dives[:3] == ["images/dive0image0.jpg", "images/dive0image20.jpg", "images/dive1image0.jpg"]
+    assert len(dives) == 30 and len(names(smart, "test")["diving"]) == 2
+
+
+def test_smart_windows_hold_the_torso_thrice(smart):
+    items = listing(Images(kind="smart", path=str(smart)), 0)
+    np.testing.assert_allclose(items[0].window, [400, 300, 300])
+
+
+def test_smart_with_another_layout(smart):
+    path = smart / "annotations" / JUMPS
+    path.write_text(json.dumps([{"action_labels": "tg", "frames": [{"img_name": "a.jpg", "joints": [[1, 2, 0]]}]}]))
+    with pytest.raises(UserError, match=f"{JUMPS} is not as SMART's: .*joints"):
+        names(smart, "train")
+    path.write_text(json.dumps([{"action_labels": "tg", "frames": [{"img_name": "../a.jpg", "joints": athlete()}]}]))
+    with pytest.raises(UserError, match="plain file name"):
+        names(smart, "train")
+    path.unlink()
+    with pytest.raises(UserError, match=f"{JUMPS} is missing"):
+        names(smart, "train")
