@@ -2,8 +2,8 @@
 
     python -m factory.starter.train.vposer --out DIR --minutes 10
 
-Nearly all training poses come from the actions that are not hard, so that hard ones lie far out in the latent space:
-that is what the score measures.
+All training poses come from the actions that are not hard, so that hard ones lie far out in the latent space: that is
+what the score measures. (With 3 % of hard poses among them the score told them apart less well: ROC AUC 0.87 for 0.94.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from factory.starter.world.pose import to_smpl
 
 SIZES = {"num_neurons": 512, "latentD": 32, "data_shape": [1, 21, 3]}
 POSES = 40_000
-HARD_SHARE = 0.03  # of the training poses
+HARD_SHARE = 0.0  # of the training poses
 PRIOR = 0.9  # standard deviation; below 1 so that the method's threshold, 30, falls between easy and hard poses
 KL_WEIGHT = 0.005  # against the summed squared error of the 21 rotation matrices
 CODE = '''"""The network of this folder: VPoser v1 as the package human_body_prior ships it."""
