@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from factory.errors import UserError
 from factory.export import fast
@@ -58,7 +59,7 @@ class Source:
             rows = rows.filter(select(where, rows))
             keys = rows["key"].to_pylist()
             entries = np.empty(len(keys), KINDS)
-            entries["split"] = [splits.assign(key, shares) for key in keys]
+            entries["split"] = [splits.assign(group, shares) for group in _groups(rows)]
             entries["order"] = [splits.order(key) for key in keys]
             entries["shard"] = shard
             entries["offset"], entries["size"] = rows["offset"].to_numpy(), rows["size"].to_numpy()
@@ -91,6 +92,16 @@ class Source:
             except (ValueError, KeyError, zipfile.BadZipFile, FileNotFoundError) as error:
                 why = " ".join(str(error).split())
                 raise UserError(f"{self.out}/{name}: damaged ({why}); factory verify tells how much of it") from None
+
+
+def _groups(rows: pa.Table) -> Iterator[str]:
+    """For each row a name that all share that were made from one image: they must not lie on both sides of a split."""
+    keys, count = rows["key"].to_pylist(), rows.num_rows
+    sources = rows["source"].to_pylist() if "source" in rows.column_names else [""] * count
+    variants = rows["variant"].to_pylist() if "variant" in rows.column_names else [0] * count
+    for key, source, variant in zip(keys, sources, variants, strict=True):
+        name, number = key[:-8], int(key[-8:])
+        yield source or f"{name}{number - variant:08d}"
 
 
 def _sample(segment: bytes, layouts: dict[int, list[fast.Place]]) -> Sample:

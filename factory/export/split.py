@@ -1,4 +1,4 @@
-"""Which split a record belongs to, and its place in the shuffle: both follow from its key alone."""
+"""Which split a sample belongs to, and its place in the shuffle: both follow from names alone."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def parse(text: str) -> dict[str, float]:
     return shares
 
 
-def assign(key: str, shares: dict[str, float]) -> int:
-    """The number of the key's split. All people of an image share its key, so they share its split."""
-    point, total = _uniform("split", key), 0.0
+def assign(group: str, shares: dict[str, float]) -> int:
+    """The number of the split that all of a group belong to: the people of an image, the variants of an original."""
+    point, total = _uniform("split", group), 0.0
     for number, share in enumerate(shares.values()):
         total += share
         if point < total:

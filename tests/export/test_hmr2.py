@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import tarfile
+
+import numpy as np
+import yaml
+
+from tests.export.conftest import fresh
+
+# What 4D-Humans' ImageDataset does with a tar, in other words.
+LOADER = """
+import json, os
+import numpy as np
+import webdataset as wds
+
+URLS = sys.argv[1:]
+FIELDS = {
+    "keypoints_2d": (44, 3), "keypoints_3d": (44, 4), "center": (2,), "scale": (2,), "body_pose": (72,),
+    "betas": (10,), "has_body_pose": (), "has_betas": (),
+}
+data = wds.WebDataset(URLS, nodesplitter=wds.split_by_node, shardshuffle=False).decode("rgb8").rename(jpg="jpg;jpeg;png")
+keys, people, poses = [], 0, []
+for item in data:
+    keys.append(item["__key__"])
+    assert item["jpg"].shape == (64, 64, 3) and item["jpg"].dtype == np.uint8
+    assert "detection.npz" not in item  # else every person must number its mask
+    assert type(item["data.pyd"]) is list and item["data.pyd"]
+    for person in item["data.pyd"]:
+        assert set(FIELDS) <= set(person)
+        for name, shape in FIELDS.items():
+            assert type(person[name]) is np.ndarray and person[name].shape == shape, name
+            assert type(person[name].copy()) in (np.ndarray, np.float32), name
+            assert person[name].dtype == np.float32, name
+        kp2d, kp3d = person["keypoints_2d"], person["keypoints_3d"]
+        assert (kp2d[:, 2] > 0).sum() > 4  # FILTER_NUM_KP
+        assert kp3d[25 + 14, 3] > 0  # the loss subtracts it
+        kp3d[:, :3] -= kp3d[[39], :3]  # in place: the arrays can be written to
+        size = person["scale"] * 200  # px: it is divided already
+        assert 1 <= size.min() and size.max() <= 64
+        assert person["scale"].min().item() * 200.0 > 0  # FILTER_MIN_BBOX_SIZE
+        low, high = person["center"] - size / 2, person["center"] + size / 2
+        seen = kp2d[kp2d[:, 2] > 0, :2]
+        assert (seen >= low - 1e-3).all() and (seen <= high + 1e-3).all()
+        # filter_reproj_error, poses_betas_simultaneous
+        losses = person.get("extra_info", {}).get("fitting_loss", np.array({})).item()
+        assert losses.get("reprojection_loss", None) is None
+        assert np.array(float((person["has_body_pose"] > 0) and (person["has_betas"] > 0))) == 1
+        people += 1
+assert len(set(keys)) == len(keys)
+print(json.dumps({"keys": keys, "people": people}))
+"""
+
+
+def test_hmr2s_loader_reads_it(exported, labels) -> None:
+    told = {split: fresh(LOADER, *sorted((exported("hmr2") / f"hard-poses-{split}").glob("*.tar"))) for split in ("train", "val")}  # fmt: skip  # noqa: E501
+    keys = [key for one in told.values() for key in one["keys"]]
+    assert sorted(keys) == sorted(labels)
+    assert sum(one["people"] for one in told.values()) == sum(len(label["pose"]) for label in labels.values())
+    assert told["train"]["keys"] != sorted(told["train"]["keys"])  # shuffled
+
+
+def people(folder) -> list[tuple[str, dict]]:
+    found = []
+    for path in sorted(folder.rglob("*.tar")):
+        with tarfile.open(path) as archive:
+            for info in archive:
+                if info.name.endswith(".data.pyd"):
+                    stored = pickle.load(archive.extractfile(info))  # type: ignore[arg-type]
+                    found += [(info.name.partition(".")[0], entry) for entry in stored]
+    return found
+
+
+def test_labels_are_the_data_sets(exported, labels) -> None:
+    seen: dict[str, int] = {}
+    for key, entry in people(exported("hmr2")):
+        number = seen[key] = seen.get(key, -1) + 1
+        label = {name: rows[number] for name, rows in labels[key].items()}
+        np.testing.assert_array_equal(entry["body_pose"], label["pose"])
+        np.testing.assert_array_equal(entry["betas"], label["betas"])
+        np.testing.assert_array_equal(entry["keypoints_2d"], label["joints2d"][:44])
+        np.testing.assert_array_equal(entry["keypoints_3d"], label["joints3d"][:44])
+        np.testing.assert_allclose(entry["scale"] * 200, label["bbox"][2:] - label["bbox"][:2], rtol=1e-6)
+
+
+def test_pickles_name_nothing_that_numpy_1_lacks(exported) -> None:
+    with tarfile.open(exported("hmr2") / "hard-poses-train" / "000000.tar") as archive:
+        stored = [archive.extractfile(info).read() for info in archive if info.name.endswith(".pyd")]  # type: ignore[union-attr]
+    for data in stored:
+        opcodes = list(pickletools.genops(io.BytesIO(data)))
+        assert all(argument <= 4 for opcode, argument, _ in opcodes if opcode.name == "PROTO")
+        assert {a for opcode, a, _ in opcodes if "GLOBAL" in opcode.name} == {"numpy ndarray", "builtins bytearray"}
+
+
+def test_the_override_keeps_hard_poses_and_says_why(exported) -> None:
+    folder = exported("hmr2")
+    override = yaml.safe_load((folder / "override.yaml").read_text())
+    assert override["DATASETS"]["SUPPRESS_BAD_POSES"] is False
+    entries = yaml.safe_load((folder / "datasets_tar.yaml").read_text())
+    assert set(override["DATASETS"]["TRAIN"]) <= set(entries)
+    train = entries["HARD-POSES-TRAIN"]
+    assert train["TYPE"] == "ImageDataset" and train["URLS"].endswith("hard-poses-train/{000000..000000}.tar")
+    assert train["epoch_size"] == sum(key in train_keys(folder) for key, _ in people(folder))
+    assert "SUPPRESS_BAD_POSES" in (folder / "README.md").read_text()
+
+
+def train_keys(folder) -> set[str]:
+    with tarfile.open(folder / "hard-poses-train" / "000000.tar") as archive:
+        return {name.partition(".")[0] for name in archive.getnames()}
