@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import os
 import random
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 NODE = {"num_cpus": 8, "object_store_memory": 80 * 2**20}
+PATIENCE = 300.0  # s
 QUICK = {"health_check_period_ms": 500, "health_check_timeout_ms": 5000, "health_check_failure_threshold": 3}
+
+
+def patient(ask: Callable) -> Callable:
+    """Ask again for as long as the answer is that there is nobody."""
+
+    def wrapped(*arguments: Any) -> Any:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return ask(*arguments)
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    return wrapped
 
 
 class Nodes:
@@ -17,8 +36,10 @@ class Nodes:
     def __enter__(self) -> Nodes:
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
         import ray
+        from ray._private import services
         from ray.cluster_utils import Cluster
 
+        services.get_node = patient(services.get_node)  # Ray gives a node 30 s, however busy the machine is
         head = {**NODE, "num_cpus": 0, "include_dashboard": False, "_system_config": QUICK}
         self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = [self.cluster.add_node(**NODE) for _ in range(2)]

@@ -7,6 +7,8 @@ import pytest
 from factory.job import JobSpec
 from factory.record import Reason, Record, State, Unit
 from factory.stages.base import Stage
+from factory.stages.generate import Generate
+from tests.test_cli import needs_weights
 
 
 class Shaped(Stage):
@@ -75,3 +77,26 @@ def test_cuda_out_of_memory_too_and_what_never_fits_fails_alone(values):
     done = stage(unit(8))
     assert [record.key for record in done.records if record.state is State.FAILED] == ["k6"]
     assert "OutOfMemoryError" in done.records[6].error and len(done.active) == 7
+
+
+class Picky(Generate):
+    """The real one, but for a prompt that it does not take."""
+
+    def process(self, records: list[Record]) -> None:
+        if any(record.prompt == "nonsense" for record in records):
+            raise ValueError("no such thing")
+        super().process(records)
+
+
+@needs_weights
+def test_pixels_beside_a_bad_prompt_are_those_beside_a_good_one(values):
+    """Of a diffusion model, to the last bit: alone, or in a smaller batch, they may differ by rounding."""
+    stage = Picky(JobSpec.model_validate(values))
+    prompts = ["a person walking", "a person diving", "a person jumping"]
+    good, bad = (
+        stage(Unit(0, 0, [Record(f"k{i}", i, text) for i, text in enumerate(texts)]))
+        for texts in (prompts, [prompts[0], "nonsense", prompts[2]])
+    )
+    assert bad.records[1].state is State.FAILED
+    for i in (0, 2):
+        assert (bad.records[i].array("initial") == good.records[i].array("initial")).all()
