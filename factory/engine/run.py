@@ -83,6 +83,7 @@ def run(
             stack.enter_context(session(job, stages))  # before the output is touched: it may refuse
         stop = Stop()
         stack.enter_context(stop.heeded())  # after Ray, which takes SIGTERM for itself
+
         def tell(kind: Kind, message: str, units: int = 0, states: Counter = NONE, reasons: Counter = NONE) -> None:
             count = planned.records, planned.units, units, states.total()
             on_event(Event(kind, message, *count, dict(states), dict(reasons)))

@@ -48,8 +48,7 @@ def session(job: JobSpec, stages: list[type[Stage]]) -> Iterator[list[Node]]:
                 os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: behind all else the machine does
                 quiet["_temp_dir"] = stack.enter_context(_scratch())
                 stack.callback(ray.shutdown)  # before the folder goes
-                with _mute():
-                    ray.init(address="local", num_cpus=max(os.cpu_count() or 1, math.ceil(cpus)), **quiet)
+                _start(max(os.cpu_count() or 1, math.ceil(cpus)), quiet)
         yield place(hosts, _nodes(job))
 
 
@@ -63,6 +62,19 @@ def _nodes(job: JobSpec) -> list[Node]:
         added = sum(node.cpus >= grows.cpus and len(node.gpus) >= grows.gpus for node in nodes)
         nodes += [Node(f"to be added {i}", grows.cpus, [1.0] * grows.gpus) for i in range(added + 1, grows.nodes + 1)]
     return nodes
+
+
+def _start(cpus: int, quiet: dict[str, Any]) -> None:
+    """A Ray on this machine."""
+    import ray
+
+    try:
+        with _mute():
+            ray.init(address="local", num_cpus=cpus, **quiet)
+    except Exception as error:
+        if "timed out" not in str(error):
+            raise
+        raise UserError("engine: Ray did not start in time, this machine is too busy; try again, or inline") from error
 
 
 def _join(address: str, quiet: dict[str, Any]) -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 
+from ray._private import services
+
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
+from tests.chaos.nodes import patient
 from tests.chaos.stages import LINES
 
 STOPPED, REFUSED = 1, 2
 
 if __name__ == "__main__":
+    services.get_node = patient(services.get_node)
     try:
         run(JobSpec.model_validate_json(sys.argv[1]), LINES[sys.argv[2]], lambda event: print(event.kind, flush=True))
     except KeyboardInterrupt:
