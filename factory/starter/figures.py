@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -43,7 +45,7 @@ def percent(part: str, measure: str, hits: Sequence[bool], of: str, goal: float 
     return Row(part, measure, 100 * mean(hits), len(hits), of, "%", goal)
 
 
-def mean(values: Sequence[float] | Sequence[bool]) -> float:
+def mean(values: Sequence[float] | Sequence[bool] | np.ndarray) -> float:
     """NaN of nothing, so that it reaches no goal."""
     return float(sum(values) / len(values)) if len(values) else float("nan")
 

@@ -16,14 +16,14 @@ TYPES = (".jpg", ".png")
 
 
 def draw(path: Path, seed: int = 0, each: int = 1) -> None:
-    """`each` scenes of every action, from seed on, written to `path`. UserError: not a .jpg or .png."""
+    """`each` scenes of every action, of seeds seed, seed + 1, ..., written to `path`. UserError: not a .jpg or .png."""
     if path.suffix not in TYPES:
         raise UserError(f"{path}: a sheet is a {' or '.join(TYPES)} file")
     world = World()
-    tiles = [(name, world.sample(seed + i, name).image) for name in ACTIONS for i in range(each)]
+    names = [name for name in ACTIONS for _ in range(each)]
+    tiles = [(name, world.sample(seed + i, name).image) for i, name in enumerate(names)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    options = {"quality": 88, "optimize": True} if path.suffix == ".jpg" else {}
-    Image.fromarray(sheet(tiles)).save(path, **options)
+    Image.fromarray(sheet(tiles)).save(path, quality=88, optimize=True)  # PNG knows no quality and passes over it
 
 
 def sheet(tiles: list[tuple[str, np.ndarray]]) -> np.ndarray:

@@ -1,13 +1,25 @@
-"""The metrics behind the README's figures."""
+"""The measures behind the starter pack's figures, and the table they stand in."""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from factory.errors import UserError
 from factory.models.agreement import iou, mean_distance, procrustes
-from factory.starter.evaluate import auc
+from factory.starter import cache as world_cache
+from factory.starter.context import kept
+from factory.starter.evaluate import Figures, evaluate, store
+from factory.starter.evaluate_renders import auc
+from factory.starter.figures import Row, all_reached, as_json, mean, percent
+from factory.starter.follow import Actions
+from factory.starter.pack import megabytes
+from factory.starter.world.actions import ACTIONS, sample_pose
+from factory.starter.world.pose import to_smpl
 
 
 def test_procrustes_undoes_a_similarity_and_refuses_a_reflection():
@@ -27,4 +39,87 @@ def test_distances_are_millimetres():
 def test_auc_and_iou():
     assert auc(np.array([3.0, 4.0]), np.array([1.0, 2.0])) == 1
     assert auc(np.array([1.0, 4.0]), np.array([2.0, 3.0])) == 0.5
+    assert np.isnan(auc(np.zeros(0), np.ones(2)))
     assert iou(np.array([True, True, False]), np.array([False, True, True])) == pytest.approx(1 / 3)
+
+
+def test_a_goal_is_reached_from_its_own_side_and_never_by_nothing():
+    assert Row("a", "b", 0.9, 3, "images", goal=0.9).reached
+    assert Row("a", "b", 54.0, 3, "people", "mm", 55, at_most=True).reached
+    assert not Row("a", "b", 56.0, 3, "people", "mm", 55, at_most=True).reached
+    assert Row("a", "b", 1.0, 3, "images").reached is None
+    nothing = percent("a", "b", [], "images", 50)
+    assert nothing.reached is False and not all_reached([nothing])
+    assert percent("a", "b", [True, True, False, False], "images").value == 50
+    assert mean([1.0, 2.0]) == 1.5
+
+
+def test_the_json_holds_every_row_and_the_verdict(tmp_path):
+    rows = [Row("a", "b", 1.0, 3, "images", goal=2), Row("a", "c", float("nan"), 0, "images")]
+    store(Figures(rows, {}, {}), tmp_path / "new" / "figures.json")
+    stored = json.loads((tmp_path / "new" / "figures.json").read_text())
+    assert stored["all_reached"] is False and stored["rows"] == as_json(rows)["rows"]
+    assert {"value", "goal", "n", "reached"} <= stored["rows"][0].keys()
+    assert stored["rows"][0]["reached"] is False and stored["rows"][1]["value"] is None
+
+
+def test_poses_are_recognised_whichever_way_they_face():
+    """True poses of the world, turned about the vertical and put before a camera, find their own action."""
+    actions, rng = Actions(), np.random.default_rng(99)
+    wanted, poses = [], []
+    for name in ACTIONS:
+        pose = to_smpl(sample_pose(ACTIONS[name], rng), yaw=rng.uniform(-180, 180))
+        root = Rotation.from_euler("x", 180, degrees=True) * Rotation.from_rotvec(pose[0])  # y up -> y down
+        pose[0] = root.as_rotvec()
+        wanted.append(name)
+        poses.append(pose.reshape(72))
+    ranks = actions.rank(np.stack(poses))
+    assert np.mean([name in rank[:3] for name, rank in zip(wanted, ranks, strict=True)]) >= 0.9
+    assert all(sorted(rank) == sorted(ACTIONS) for rank in ranks)
+    assert set(actions.rank(poses[0][None], ["yoga", "vault"])[0]) == {"yoga", "vault"}
+    # Noise alone must not look like a prompt followed: chance is 12 %.
+    noise = rng.normal(0, 0.7, (200, 72))
+    asked = rng.choice(list(ACTIONS), 200)
+    assert np.mean([name in rank[:3] for name, rank in zip(asked, actions.rank(noise), strict=True)]) < 0.3
+
+
+def test_context_is_what_lies_outside_the_region():
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.integers(0, 256, (16, 16, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    region = np.zeros((128, 128), bool)
+    region[40:90, 40:90] = True
+    inside, other = image.copy(), rng.integers(0, 256, image.shape).astype(np.uint8)
+    inside[region] = other[region]
+    assert kept(image, image, region) == pytest.approx(1)
+    assert kept(image, inside, region) > 0.99
+    half = np.where(region[..., None], image, (image // 2 + other // 2).astype(np.uint8))
+    assert kept(image, other, region) < 0.2 < kept(image, half, region) < 0.95
+    assert np.isnan(kept(image, image, np.ones((128, 128), bool)))
+
+
+def test_a_linked_file_counts_once(tmp_path):
+    (tmp_path / "a").write_bytes(b"x" * 500_000)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b").symlink_to(Path("..", "a"))
+    assert megabytes(tmp_path) == pytest.approx(0.5)
+
+
+def test_scenes_that_may_have_been_trained_on_are_refused(tmp_path):
+    world_cache.build(tmp_path, first_seed=3, count=2)
+    assert world_cache.complete(tmp_path) and not world_cache.held_out(tmp_path)
+    with pytest.raises(UserError, match="not known to hold seeds"):
+        evaluate(cache=tmp_path, parts=("renders",))
+    with pytest.raises(UserError, match="another folder"):
+        world_cache.build(tmp_path, first_seed=world_cache.HELD_OUT, count=2)
+
+
+def test_figures_on_renders_are_the_same_twice(tmp_path):
+    """Of real models and held-out scenes, on one CPU."""
+    world_cache.build(tmp_path, first_seed=world_cache.HELD_OUT, count=6)
+    first, again = (evaluate(cache=tmp_path, parts=("renders",), quick=True) for _ in range(2))
+    assert first.as_json() == again.as_json()
+    parts = {row.part for row in first.rows}
+    assert parts == {"HMR", "VPoser", "segmenter", "yardstick"}
+    found = {row.measure: row for row in first.rows}
+    assert found["person IoU on renders"].n == 6 and 0.5 < found["person IoU on renders"].value < 1
+    assert 10 < found["PA-MPJPE on held-out renders"].value < 250

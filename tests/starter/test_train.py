@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, StableDiffusionDepth2ImgPipeline
+from PIL import Image
+from rich.console import Console
 
+from factory.errors import UserError
+from factory.models.diffusion import DepthToImage, TextToImage
 from factory.starter import cache as world_cache
-from factory.starter.train import common, detector, hmr, vposer
+from factory.starter.train import common, detector, diffusion, hmr, vae, vposer
 
 SCENES = 10
+SCRIPTS = [hmr, detector, vposer, vae, diffusion]
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +41,28 @@ class Killed(Exception):
     pass
 
 
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory) -> Path:
+    """An untrained one, saved as the training saves it."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("vae")
+    AutoencoderKL(**vae.CONFIG).to(torch.float16).save_pretrained(folder)
+    return folder
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    return state["average"]["model"]
+    return state["average" if "average" in state else "ema"]["model"]
 
 
-@pytest.mark.parametrize("script", [hmr, detector, vposer], ids=lambda script: script.__name__.rsplit(".")[-1])
-def test_a_killed_training_resumes_to_the_same_weights(script, cache, tmp_path, monkeypatch):
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__.rsplit(".")[-1])
+def test_a_killed_training_resumes_to_the_same_weights(script, cache, autoencoder, tmp_path, monkeypatch):
+    """So it is deterministic by seed too: the two runs share nothing but that."""
+
     def train(out: Path) -> None:
         options = ["--out", out, "--export", out / "model", "--steps", 4, "--batch", 4, "--threads", 1, "--every", 2]
         options += ["--poses", 50] if script is vposer else ["--cache", cache, "--full-precision"]
+        options += ["--vae", autoencoder] if script is diffusion else []
         script.main([str(option) for option in options])
 
     train(tmp_path / "whole")
@@ -62,6 +82,8 @@ def test_a_killed_training_resumes_to_the_same_weights(script, cache, tmp_path, 
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0, msg=name)
     load_export(script, tmp_path / "killed/model", whole)
+    with Image.open(tmp_path / "killed/samples.png") as samples:
+        assert samples.format == "PNG" and min(samples.size) > 128 and np.ptp(np.asarray(samples)) > 100
 
 
 def load_export(script, folder: Path, trained: dict[str, torch.Tensor]) -> None:
@@ -77,6 +99,11 @@ def load_export(script, folder: Path, trained: dict[str, torch.Tensor]) -> None:
         found = model.detect([np.zeros((128, 128, 3), np.uint8)])
         assert all(i.label in ("person", "object") and i.mask.shape == (128, 128) for i in found[0])
         loaded = model.network
+    elif script is vae:
+        loaded = AutoencoderKL.from_pretrained(folder)
+    elif script is diffusion:
+        pipeline = StableDiffusionDepth2ImgPipeline.from_pretrained(folder / "depth-to-image", depth_estimator=None)
+        loaded = torch.nn.ModuleDict({"text": pipeline.text_encoder, "unet": pipeline.unet})
     else:
         from human_body_prior.tools.model_loader import load_vposer
 
@@ -143,3 +170,68 @@ def test_degrade_keeps_range_and_is_repeatable():
     assert torch.equal(first, second)
     assert first.min() >= 0 and first.max() <= 1
     assert not torch.equal(first, common.degrade(images.clone(), common.rng(1, 3)))
+
+
+def test_the_two_pipelines_share_their_files_and_load(autoencoder, tmp_path):
+    """By relative links, so that the pack may be moved; exporting again over them changes nothing."""
+    tokenizer = diffusion.make_tokenizer(["a photo of a person doing yoga"], tmp_path / "tokenizer")
+    painter = diffusion.Painter(len(tokenizer), tokenizer.eos_token_id)
+    network = AutoencoderKL.from_pretrained(autoencoder, torch_dtype=torch.float32)
+    for _ in range(2):
+        diffusion.export(painter, network, tokenizer, tmp_path / "pack")
+    assert painter.unet.dtype == network.dtype == torch.float32  # what learns is not rounded
+    pack = (tmp_path / "pack").rename(tmp_path / "moved")
+    links = [path for path in pack.rglob("*") if path.is_symlink()]
+    assert {path.parent.name for path in links} == {"vae", "text_encoder", "tokenizer", "scheduler"}
+    assert all(path.is_file() and not path.readlink().is_absolute() for path in links)
+    assert not any(path.is_symlink() for path in (pack / "text-to-image").rglob("*"))
+    image = TextToImage(str(pack / "text-to-image")).generate(["yoga"], [0], 64, 1, 2.0)
+    depth = np.zeros((1, 64, 64), np.float32)
+    depth[0, 20:40, 20:40] = 3.0
+    assert DepthToImage(str(pack / "depth-to-image")).refine(image, depth, ["yoga"], [0], 2, 0.9).shape == image.shape
+
+
+def test_going_on_with_other_latents_is_refused(autoencoder, tmp_path):
+    network = AutoencoderKL.from_pretrained(autoencoder, torch_dtype=torch.float32)
+    (tmp_path / "text-to-image").mkdir()
+    network.save_pretrained(tmp_path / "text-to-image" / "vae")
+    diffusion.require_encoder_of(tmp_path, network)
+    with torch.no_grad():
+        next(network.encoder.parameters()).add_(1)
+    with pytest.raises(UserError, match="latents"):
+        diffusion.require_encoder_of(tmp_path, network)
+
+
+def test_looking_does_not_change_what_is_learnt(tmp_path):
+    """A picture may draw random numbers, or fail."""
+    layer = torch.nn.Linear(1, 1)
+    options = Namespace(out=tmp_path, steps=3, minutes=0, every=1)
+    drawn = []
+
+    def step(index, fraction):
+        drawn.append(torch.rand(1).item())
+        return {}
+
+    def picture():
+        torch.rand(7)
+        raise ValueError("no picture")
+
+    torch.manual_seed(0)
+    common.fit("x", options, step, {"layer": layer}, lambda: None, picture)
+    torch.manual_seed(0)
+    assert drawn == [torch.rand(1).item() for _ in range(3)]
+
+
+def test_a_training_without_a_budget_is_refused(tmp_path):
+    options = Namespace(out=tmp_path, steps=0, minutes=0, every=1)
+    with pytest.raises(UserError, match="budget"):
+        common.fit("x", options, lambda *_: {}, {}, lambda: None, lambda: np.zeros((1, 1, 3), np.uint8))
+
+
+def test_progress_in_a_pipe_is_plain_lines(capsys):
+    clock = common.Progress("hmr", steps=100, console=Console(file=sys.stdout, width=200))
+    clock.interval = 0
+    with clock:
+        clock.tick(49, 0.5, {"loss": 2.0})
+    line = capsys.readouterr().out
+    assert line.startswith("hmr  step 50  50%  ") and "steps/s  ETA" in line and line.endswith("loss 2\n")
