@@ -98,7 +98,9 @@ def _find(out: str, where: str | None) -> tuple[list[str], frozenset[str] | None
     if not isinstance(files, LocalFiles):
         raise UserError(f"{out}: training reads from a disk; copy the data set to a folder first")
     condition = Where(where, SCHEMA) if where else None
-    urls, keys, sealed = [], set(), layout.found(planned, files.sizes())[0]
+    urls: list[str] = []
+    keys: set[str] = set()
+    sealed = layout.found(planned, files.sizes())[0]
     for shard in sorted(sealed):
         tar_name, index_name = layout.shard_names(planned, shard)
         rows = index_table(files.read(index_name))[0]

@@ -21,7 +21,7 @@ def coarse(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
     ends = np.concatenate([edges[:, 1], edges[:, 0]])[order]
     starts = np.searchsorted(np.sort(np.concatenate([edges[:, 0], edges[:, 1]])), np.arange(count + 1))
     owner = np.full(count, -1)
-    picks = []
+    picks: list[int] = []
     for vertex in range(count):
         if owner[vertex] < 0:
             near = ends[starts[vertex] : starts[vertex + 1]]
