@@ -1,11 +1,10 @@
 """The whole table of the starter pack's figures, on scenes and seeds that no training used.
 
-python -m factory.starter.evaluate --cache DIR [--quick] [--speed] [--json]
+What `factory starter evaluate` does.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from factory.starter.world.actions import ACTIONS
 PARTS = ("renders", "images", "speed", "size")
 SCENES, EACH, SPEED = 400, 20, 96  # renders; images of each action; images of a speed run
 QUICK = (48, 1, 16)
-CACHE, JOB, OUT = "out/starter/eval", "jobs/demo.yaml", "out/starter/figures.json"
 PACK_MB = 32
 
 
@@ -45,9 +43,9 @@ class Figures:
 
 
 def evaluate(
-    cache: str | Path = CACHE,
-    job: str | Path = JOB,
-    parts: tuple[str, ...] = ("renders", "images", "size"),
+    cache: str | Path,
+    job: str | Path,
+    parts: tuple[str, ...] = PARTS,
     quick: bool = False,
     seed: int = 1,
     console: Console | None = None,
@@ -122,28 +120,3 @@ def show(figures: Figures, console: Console) -> None:
     missed = [row for row in figures.rows if row.reached is False]
     verdict = "Every goal is reached." if not missed else f"{len(missed)} goals are missed."
     console.print(verdict, highlight=False)
-
-
-def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache", default=CACHE, help="a cache of held-out seeds; rendered where it is missing")
-    parser.add_argument("--job", default=JOB, help="whose stages draw the images")
-    parser.add_argument("--part", choices=PARTS, action="append", help="only this; may be repeated")
-    parser.add_argument("--speed", action="store_true", help="measure speed too")
-    parser.add_argument("--quick", action="store_true", help="few images: to see that it runs, not how good it is")
-    parser.add_argument("--seed", type=int, default=1, help="of the drawn images: 0 is the demo's own")
-    parser.add_argument("--out", default=OUT, help="where the figures are stored as JSON")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    args = parser.parse_args(argv)
-    parts = tuple(args.part or ("renders", "images", "size")) + ("speed",) * args.speed
-    figures = evaluate(args.cache, args.job, parts, args.quick, args.seed)
-    store(figures, args.out)
-    if args.json:
-        print(json.dumps(figures.as_json(), indent=1))
-    else:
-        console = Console()
-        show(figures, console if console.is_terminal else Console(width=140))
-
-
-if __name__ == "__main__":
-    main()

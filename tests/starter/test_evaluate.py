@@ -20,6 +20,9 @@ from factory.starter.follow import Actions
 from factory.starter.pack import megabytes
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl
+from tests.conftest import ROOT
+
+DEMO = ROOT / "jobs" / "demo.yaml"
 
 
 def test_procrustes_undoes_a_similarity_and_refuses_a_reflection():
@@ -108,7 +111,7 @@ def test_scenes_that_may_have_been_trained_on_are_refused(tmp_path):
     world_cache.build(tmp_path, first_seed=3, count=2)
     assert world_cache.complete(tmp_path) and not world_cache.held_out(tmp_path)
     with pytest.raises(UserError, match="not known to hold seeds"):
-        evaluate(cache=tmp_path, parts=("renders",))
+        evaluate(tmp_path, DEMO, ("renders",))
     with pytest.raises(UserError, match="another folder"):
         world_cache.build(tmp_path, first_seed=world_cache.HELD_OUT, count=2)
 
@@ -116,7 +119,7 @@ def test_scenes_that_may_have_been_trained_on_are_refused(tmp_path):
 def test_figures_on_renders_are_the_same_twice(tmp_path):
     """Of real models and held-out scenes, on one CPU."""
     world_cache.build(tmp_path, first_seed=world_cache.HELD_OUT, count=6)
-    first, again = (evaluate(cache=tmp_path, parts=("renders",), quick=True) for _ in range(2))
+    first, again = (evaluate(tmp_path, DEMO, ("renders",), quick=True) for _ in range(2))
     assert first.as_json() == again.as_json()
     parts = {row.part for row in first.rows}
     assert parts == {"HMR", "VPoser", "segmenter", "yardstick"}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import AutoencoderKL, StableDiffusionDepth2ImgPipeline
+from diffusers import AutoencoderKL
 from PIL import Image
 from rich.console import Console
 
@@ -102,8 +102,8 @@ def load_export(script, folder: Path, trained: dict[str, torch.Tensor]) -> None:
     elif script is vae:
         loaded = AutoencoderKL.from_pretrained(folder)
     elif script is diffusion:
-        pipeline = StableDiffusionDepth2ImgPipeline.from_pretrained(folder / "depth-to-image", depth_estimator=None)
-        loaded = torch.nn.ModuleDict({"text": pipeline.text_encoder, "unet": pipeline.unet})
+        pipe = DepthToImage(str(folder / "depth-to-image")).pipe
+        loaded = torch.nn.ModuleDict({"text": pipe.text_encoder, "unet": pipe.unet})
     else:
         from human_body_prior.tools.model_loader import load_vposer
 

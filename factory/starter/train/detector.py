@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from factory.models.detector import Mask2Former
+from factory.models.device import quiet
 from factory.models.hmr import MEAN, STD
 from factory.starter.cache import Cache, load
 from factory.starter.train import common, pictures
@@ -100,6 +101,7 @@ def export(model: Any, directory: str | Path) -> None:
 
 
 def train(a: Namespace) -> None:
+    quiet()
     common.seed_everything(a.seed, a.threads)
     cache = load(a.cache)
     model, head = build(), nn.Conv2d(HIDDEN, 3, 1).to(common.device())

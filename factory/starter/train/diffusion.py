@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from factory.errors import UserError
+from factory.models.device import quiet_diffusers
 from factory.starter import cache
 from factory.starter.train import common, pictures
 from factory.starter.train.vae import to_tensor
@@ -176,6 +177,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = common.parser(__doc__, batch=32)
     parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
     args = parser.parse_args(argv)
+    quiet_diffusers()
     common.seed_everything(args.seed, args.threads)
     device, data, out = common.device(), cache.load(args.cache), Path(args.out)
     vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).to(device).eval()

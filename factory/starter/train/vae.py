@@ -17,6 +17,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 
+from factory.models.device import quiet_diffusers
 from factory.starter import cache
 from factory.starter.train import common, pictures
 
@@ -58,6 +59,7 @@ def evaluate(vae: AutoencoderKL, images: np.ndarray) -> float:
 
 def main(argv: list[str] | None = None) -> None:
     args = common.parser(__doc__, batch=16).parse_args(argv)
+    quiet_diffusers()
     common.seed_everything(args.seed, args.threads)
     device, data = common.device(), cache.load(args.cache)
     vae = AutoencoderKL(**CONFIG)
