@@ -95,4 +95,3 @@ def weak_to_transl(camera: np.ndarray, center: np.ndarray, side: np.ndarray, K: 
     tz = 2 * K[:, 0, 0] / bs
     xy = 2 * (center - K[:, :2, 2]) / bs[:, None] + camera[:, 1:]
     return np.concatenate([xy, tz[:, None]], 1)
-

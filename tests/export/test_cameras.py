@@ -46,7 +46,10 @@ def spin(folder: Path) -> Rows:
 
 def hmr2(folder: Path) -> Rows:
     entries = [entry for _, entry in people(folder)]
-    get = {name: np.stack([entry[name] for entry in entries]) for name in ("keypoints_2d", "keypoints_3d", "center", "scale")}  # noqa: E501
+    get = {
+        name: np.stack([entry[name] for entry in entries])
+        for name in ("keypoints_2d", "keypoints_3d", "center", "scale")
+    }  # noqa: E501
     extra = {name: np.stack([entry["extra_info"][name] for entry in entries]) for name in ("K", "transl", "camera")}
     return Rows(
         get["keypoints_3d"][..., :3], get["keypoints_2d"][..., :2], extra["K"], extra["transl"], extra["camera"],

@@ -21,7 +21,8 @@ FIELDS = {
     "keypoints_2d": (44, 3), "keypoints_3d": (44, 4), "center": (2,), "scale": (2,), "body_pose": (72,),
     "betas": (10,), "has_body_pose": (), "has_betas": (),
 }
-data = wds.WebDataset(URLS, nodesplitter=wds.split_by_node, shardshuffle=False).decode("rgb8").rename(jpg="jpg;jpeg;png")
+data = wds.WebDataset(URLS, nodesplitter=wds.split_by_node, shardshuffle=False)
+data = data.decode("rgb8").rename(jpg="jpg;jpeg;png")
 keys, people, poses = [], 0, []
 for item in data:
     keys.append(item["__key__"])

@@ -38,7 +38,11 @@ def test_rows_that_fit(condition: str, expected: str) -> None:
 
 def test_one_filter_serves_many_tables() -> None:
     where = Where("people > 1", ROWS.schema)
-    assert [where(ROWS.slice(start, 2)).tolist() for start in (0, 2, 0)] == [[False, True], [True, False], [False, True]]
+    assert [where(ROWS.slice(start, 2)).tolist() for start in (0, 2, 0)] == [
+        [False, True],
+        [True, False],
+        [False, True],
+    ]
 
 
 @pytest.mark.parametrize(

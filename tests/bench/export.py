@@ -1,0 +1,126 @@
+"""How fast an export is, against plain copying of the same tars, and whether its memory stays flat.
+
+    python -m tests.bench.export [--samples 100000] [--format hmr2] [--workers 2] [--image 256]
+
+The data set is synthetic: real bodies under many names, in shards written by the store's own parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from factory.engine.run import run
+from factory.plan import plan
+from factory.store import tar
+from factory.store.layout import shard_names
+from factory.store.part import digest, index_bytes, index_table
+from factory.store.status import read_index, read_sample
+from tests.export.conftest import job
+from tests.export.stages import STAGES
+
+MODELS = 60  # records that are really made
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--samples", type=int, default=5_000)
+    parser.add_argument("--format", default="hmr2")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--image", type=int, default=256, help="side of the images, px")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder)
+        synthesise(where / "models", where / "out", options.samples, options.image)
+        tars = sorted((where / "out").glob("*.tar"))
+        total = sum(path.stat().st_size for path in tars)
+        copying = seconds(lambda: [copy(path, where / "copy") for path in tars])
+        rates = []
+        for samples in (options.samples // 10, options.samples):  # the first to see what memory depends on
+            rates.append((samples, *measured(where, samples, options.format, options.workers)))
+    (_, _, little), (samples, exporting, much) = rates
+    print(f"export to {options.format}, {options.workers} workers: {samples / exporting:,.0f} samples/s")
+    print(
+        f"copying the same {total / 1e6:,.0f} MB of tars: {samples / copying:,.0f} samples/s, "
+        f"{exporting / copying:.1f} times as fast"
+    )
+    print(f"peak memory of the process: {much:,.0f} MB; of a tenth of the samples {little:,.0f} MB")
+
+
+def synthesise(models: Path, out: Path, samples: int, side: int) -> None:
+    """A data set of `samples` records, each a body of a small real one with a noisy image of its own side."""
+    run(job(models, MODELS), STAGES)
+    rows = [row for row in read_index(str(models)).to_pylist() if row["size"]]
+    files = [read_sample(str(models), row) for row in rows]
+    schema = read_index(str(models)).schema
+    random = np.random.default_rng(0)
+    for one in files:
+        buffer = io.BytesIO()
+        noise = Image.fromarray(random.integers(0, 256, (side // 4, side // 4, 3), np.uint8)).resize((side, side))
+        noise.save(buffer, "jpeg", quality=95)
+        one["jpg"] = buffer.getvalue()
+    spec = job(out, samples).model_copy(update={"samples_per_shard": 1000})
+    planned = plan(spec)
+    out.mkdir()
+    (out / "job.json").write_text(json.dumps({"job": spec.model_dump(mode="json")}))
+    for shard in range(planned.shards):
+        data, table = bytearray(), []
+        for i in range(planned.records_in(shard)):
+            number = shard * 1000 + i
+            key, source = f"{spec.name}-{number:08d}", number % len(files)
+            told = json.dumps({**json.loads(files[source]["json"]), "key": key}).encode()
+            segment = tar.segment((f"{key}.{e}", told if e == "json" else c) for e, c in files[source].items())
+            table.append(
+                {**rows[source], "key": key, "shard": shard, "unit": i // 20, "offset": len(data), "size": len(segment)}
+            )
+            data += segment
+        data += tar.trailer(len(data))
+        tar_name, index_name = shard_names(planned, shard)
+        (out / tar_name).write_bytes(data)
+        (out / index_name).write_bytes(index_bytes(pa.Table.from_pylist(table, schema), digest(bytes(data))))
+    assert index_table((out / index_name).read_bytes())[0].num_rows
+
+
+def measured(where: Path, samples: int, name: str, workers: int) -> tuple[float, float]:
+    """(seconds, MB at most) of a process of its own that exports so many of the samples."""
+    program = (
+        "import sys; from factory.export.run import export; import time, resource; begin = time.perf_counter(); "
+        "export(sys.argv[1], sys.argv[2], sys.argv[3], where=sys.argv[4], workers=int(sys.argv[5])); "
+        "print(time.perf_counter() - begin, max(resource.getrusage(who).ru_maxrss for who in "
+        "(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
+    )
+    to = where / f"to-{samples}"
+    condition = f"key < 'hard_poses-{samples:08d}'"
+    command = [sys.executable, "-c", program, str(where / "out"), str(to), name, condition, str(workers)]
+    taken, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(taken), float(peak) * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def copy(path: Path, folder: Path) -> None:
+    """Through memory and down to the disk, as the store puts it."""
+    folder.mkdir(exist_ok=True)
+    with open(path, "rb") as source, open(folder / path.name, "wb") as target:
+        while chunk := source.read(1 << 20):
+            target.write(chunk)
+        os.fsync(target.fileno())
+
+
+def seconds(work) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+if __name__ == "__main__":
+    main()
