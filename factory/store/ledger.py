@@ -143,9 +143,8 @@ class Ledger:
 def open_ledger(
     job: JobSpec, plan: Plan, contents: dict[str, str] | None = None, say: Callable[[str], None] = lambda text: None
 ) -> Iterator[Ledger]:
-    """The job's data set, opened for writing and begun where there is none. UserError as `check`; `say` is told what
-    takes long."""
-    check(job, plan, contents)
+    """The job's data set, opened for writing and begun where there is none, after a `check`. UserError where another
+    run holds it or has begun another job there since; `say` is told of waiting."""
     files = open_files(job.output)
     with lock.hold(files, say) as lease:
         if not _begun(files, job, contents or {}):  # another run may have begun one in between

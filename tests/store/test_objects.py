@@ -1,0 +1,192 @@
+"""The store in a real S3 server on loopback, behind a proxy that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+
+import pytest
+
+from factory.engine.run import run
+from factory.errors import UserError
+from factory.job import JobSpec
+from factory.plan import plan
+from factory.store import lock
+from factory.store.fs import open_files
+from factory.store.ledger import open_ledger
+from factory.store.reopen import retry
+from factory.store.status import read_index, read_sample, status
+from factory.store.verify import repair, verify
+from tests.conftest import ROOT
+from tests.engine.stages import STAGES
+from tests.store import s3
+from tests.store.conftest import tree
+
+
+@pytest.fixture(scope="module")
+def url():
+    with s3.server() as url:
+        yield url
+
+
+@pytest.fixture
+def proxy(url, monkeypatch):
+    with s3.Proxy(url) as proxy:
+        for name, value in s3.environment(proxy.url).items():
+            monkeypatch.setenv(name, value)
+        yield proxy
+        proxy.shutdown()
+
+
+@pytest.fixture
+def remote(job, proxy, request) -> JobSpec:
+    """The job, to a place of its own in the bucket."""
+    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
+    return job.model_copy(update={"output": f"s3://{s3.BUCKET}/deep/{name}"})
+
+
+@pytest.fixture
+def local(job) -> dict[str, bytes]:
+    run(job, STAGES)
+    return {name: data for name, data in tree(job.output).items() if name != lock.NAME}
+
+
+def stored(url: str, job: JobSpec) -> dict[str, bytes]:
+    found = s3.objects(url, job.output.removeprefix(f"s3://{s3.BUCKET}/"))
+    return {name: data for name, data in found.items() if name not in (lock.NAME, "job.json")}
+
+
+def test_the_same_bytes_as_in_a_folder_and_every_verb_reads_them(url, remote, local, proxy):
+    assert run(remote, STAGES).units_done == 6
+    assert stored(url, remote) == local
+    out = remote.output
+    assert status(out).complete and verify(out).complete and verify(out).ok
+    row = read_index(out).to_pylist()[0]
+    assert "jpg" in read_sample(out, row)
+    lists = proxy.lists
+    assert run(remote, STAGES).units_done == 0
+    assert proxy.lists - lists == 2  # one before the lock is taken and one under it
+
+
+@pytest.mark.parametrize("fault", ["500", "slow", "lost"])
+def test_faults_that_pass_leave_no_trace(url, remote, local, proxy, fault):
+    """Also a PUT that succeeds but is never answered; the first ones are the lock's, which are conditional."""
+    proxy.faults = [fault, fault, "", fault, "", "", fault, "", fault, "", "", "", fault, fault]
+    run(remote, STAGES)
+    assert not proxy.faults
+    assert stored(url, remote) == local and verify(remote.output).complete
+
+
+def test_killed_half_way_through_every_upload(job, url):
+    small = job.model_copy(update={"records": 5, "unit_size": 2, "samples_per_shard": 4})
+    command = [sys.executable, "-m", "tests.store.kill_puts", small.model_dump_json(), url]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[0]) >= 13
+
+
+def test_damage_is_found_taken_away_and_made_anew(url, remote, local):
+    run(remote, STAGES)
+    bucket = s3.client(url)
+    key = remote.output.removeprefix(f"s3://{s3.BUCKET}/") + "/small-000001.tar"
+    data = bytearray(local["small-000001.tar"])
+    data[600] ^= 1
+    bucket.put_object(Bucket=s3.BUCKET, Key=key, Body=bytes(data))
+    assert repair(remote.output).broken == {1: {0}}
+    assert run(remote, STAGES).units_done == 1
+    assert stored(url, remote) == local
+
+
+def test_failed_records_are_opened_again(url, remote, local):
+    run(remote, STAGES)
+    assert retry(remote.output).records == 1
+    assert run(remote, STAGES).units_done == 1
+    assert stored(url, remote) == local
+
+
+def test_two_runs_in_one_place(remote, monkeypatch):
+    """The second sees the first one's heart beat and is refused."""
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+    with open_ledger(remote, plan(remote)):
+        monkeypatch.setattr(lock, "_kernel", lambda: "another machine")
+        assert status(remote.output).live.pid == os.getpid()
+        with pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
+            run(remote, STAGES)
+    assert status(remote.output).live is None
+
+
+def test_of_many_who_want_it_at_once_one_gets_it(remote, monkeypatch):
+    files, held, refused = open_files(remote.output), [], []
+    start, end = threading.Barrier(6), threading.Barrier(6)
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+
+    def want() -> None:
+        start.wait()
+        try:
+            with lock.hold(files):
+                held.append(1)
+                end.wait()
+        except UserError:
+            refused.append(1)
+            end.wait()
+
+    threads = [threading.Thread(target=want) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(held), len(refused)) == (1, 5)
+
+
+def test_a_machine_that_died_is_waited_for_and_a_revived_one_writes_no_more(url, remote, local, monkeypatch):
+    """Whatever its clock says: here it runs a year ahead."""
+    monkeypatch.setattr(lock, "STALE", 0.3)
+    files = open_files(remote.output)
+    mark = lock.ObjectMark(files)
+    mark.read()
+    dead = lock.Holder(7, "elsewhere", 0.0, 4e9, 5, "abc", "another kernel")
+    assert mark.write(dead)
+    told = []
+    run(remote, STAGES, lambda event: told.append(event))
+    assert told[0].kind == "waiting" and "process 7 on elsewhere" in told[0].message
+    assert stored(url, remote) == local
+    assert not mark.write(replace(dead, beats=6))  # it comes back, and learns that it has lost the place
+
+
+def test_credentials_are_in_no_file_and_no_message(url, remote, proxy, factory, values, tmp_path):
+    run(remote, STAGES)
+    found = s3.objects(url, remote.output.removeprefix(f"s3://{s3.BUCKET}/"))
+    nowhere = factory("status", "s3://no-such-bucket/x")
+    path = tmp_path / "secret.yaml"
+    path.write_text(json.dumps({**values, "output": f"s3://me:{s3.SECRET}@{s3.BUCKET}/x"}))
+    asked = factory("run", path)
+    assert nowhere.returncode == asked.returncode == 2
+    assert "no such bucket" in nowhere.stderr and "leave credentials to the environment" in asked.stderr
+    for text in (nowhere.stdout + nowhere.stderr, asked.stdout + asked.stderr, *map(str, found.values())):
+        assert s3.SECRET not in text and "AKIAEXAMPLE" not in text
+
+
+def test_a_store_that_stays_broken_is_one_clear_line(remote, proxy, monkeypatch):
+    from factory.store import objects
+
+    monkeypatch.setitem(objects.RETRY, "max_retries", 2)
+    proxy.faults = ["500"] * 50
+    with pytest.raises(UserError, match="the store answers 500"):
+        run(remote, STAGES)
+
+
+@pytest.mark.parametrize("out", ["s3://", "s3:///x", "s3://b/../x", "s3://b/x?y=z", "http://b/x", "s3://b/a b", "gs://u:p@b"])
+def test_other_addresses_are_refused(out):
+    with pytest.raises(UserError, match="is not understood"):
+        open_files(out)
+
+
+def test_the_other_clouds_open_without_asking_anybody(monkeypatch):
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    assert open_files("az://container/x").where == "az://container/x"
+    monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
+    assert open_files("gs://bucket/x").where == "gs://bucket/x"
