@@ -6,7 +6,8 @@ import asyncio
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ def launch(job: JobSpec, address: str, say: Callable[[str], None], stream: Calla
     """
     if "://" not in job.output and not Path(job.output).is_absolute():
         raise UserError(f"output: {job.output} would lie in a scratch folder of the cluster; give an absolute path")
-    client = _client(address)
     there = job.model_copy(update={"engine": "ray", "ray_address": "auto"})
-    with tempfile.TemporaryDirectory() as folder:
+    _environment(address)
+    with _told(address), tempfile.TemporaryDirectory() as folder:
+        client = _client(address)
         Path(folder, "job.yaml").write_text(config.dump(there))
         name = client.submit_job(
             entrypoint=RUN,
@@ -50,23 +52,38 @@ def launch(job: JobSpec, address: str, say: Callable[[str], None], stream: Calla
     return details.driver_exit_code or 1
 
 
-def _client(address: str) -> Any:
+def _environment(address: str) -> None:
+    """What Ray reads there, once, when it is imported."""
+    if not address.startswith(("http://", "https://")):  # Ray would import a module named by another scheme
+        raise UserError(f"--address {address}: give the dashboard's URL, such as http://HEAD:8265")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # or RAY_ADDRESS, where it is set, would win
     if any(name in os.environ for name in TOKENS) or (Path.home() / TOKEN_FILE).exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # before Ray is imported: it looks once
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _client(address: str) -> Any:
     try:
         import aiohttp  # noqa: F401  # Ray's own client needs it and would say so later, in more words
     except ModuleNotFoundError:
         raise UserError("launch needs Ray's job client: pip install 'ray[default]'") from None
     from ray.job_submission import JobSubmissionClient
 
+    return JobSubmissionClient(address)
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    """What Ray's client raises, in one line."""
+    from ray.exceptions import AuthenticationError
+
     try:
-        return JobSubmissionClient(address)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        words = " ".join(str(error).split())
-        token = "401" in words or "403" in words or "uthenticat" in words
-        hint = "; its token goes into RAY_AUTH_TOKEN or ~/.ray/auth_token" if token else ""
-        raise UserError(f"--address {address}: {words[:200]}{hint}") from None
+        yield
+    except AuthenticationError as error:
+        hint = "the cluster's token goes into RAY_AUTH_TOKEN or ~/.ray/auth_token"
+        raise UserError(f"--address {address}: {str(error).splitlines()[0]}; {hint}") from None
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"--address {address}: {' '.join(str(error).split())[:300]}") from None
 
 
 async def _follow(client: Any, name: str, stream: Callable[[str], None]) -> None:

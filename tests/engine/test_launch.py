@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,19 +52,23 @@ def cluster() -> Iterator[tuple[str, str]]:
 
         head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir={folder}"]
         start(*head, "--node-ip-address=127.0.0.1")
-        answers(dashboard)
+        url = f"http://127.0.0.1:{dashboard}"
+        wait_for(url, nodes=1)
         start(f"--address=127.0.0.1:{port}")
-        yield f"http://127.0.0.1:{dashboard}", f"127.0.0.1:{port}"
+        wait_for(url, nodes=2)
+        yield url, f"127.0.0.1:{port}"
 
 
-def answers(port: int, patience: float = 240) -> None:
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            assert time.monotonic() < deadline, "Ray's dashboard does not start"
-            time.sleep(0.2)
+def wait_for(url: str, nodes: int, patience: float = 120) -> None:
+    """Until the dashboard knows of so many."""
+    bearer = {"Authorization": f"Bearer {TOKEN['RAY_AUTH_TOKEN']}"}
+    request, deadline, known = urllib.request.Request(f"{url}/api/v0/nodes", headers=bearer), time.monotonic(), 0
+    while known < nodes:
+        assert time.monotonic() < deadline + patience, f"{known} of {nodes} nodes of Ray have started"
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            answer = json.load(urllib.request.urlopen(request, timeout=5))
+            known = sum(node["state"] == "ALIVE" for node in answer["data"]["result"]["result"])
+        time.sleep(0.2)
 
 
 @pytest.fixture
@@ -104,6 +110,7 @@ def test_a_wrong_token_is_refused_in_one_line(factory: Run, cluster, job_file: P
 
 def test_nobody_there(factory: Run, job_file: Path) -> None:
     refused(factory("launch", job_file, "--address", f"http://127.0.0.1:{free_ports(1)[0]}"), "--address")
+    refused(factory("launch", job_file, "--address", "os://127.0.0.1"), "http://HEAD:8265")
 
 
 def test_an_output_that_would_go_with_the_job(factory: Run, job_file: Path) -> None:
