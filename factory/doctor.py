@@ -7,12 +7,14 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 
 from factory.errors import UserError
 from factory.job import Images, JobSpec
-from factory.starter import pack
+from factory.models.locate import PREFIX, locate, resolve
+from factory.models.smpl_file import EXTRA_FILE
 
 
 @dataclass(frozen=True)
@@ -32,37 +34,55 @@ class Need:
     model: str
     hub: bool
     revision: str | None = None
+    part: str = ""
 
 
-# Where the weights of the method come from. The part of a model's name that tells it: (source, licence).
+# Where weights come from. A word of the model's name, or the part it is for: (source, licence). The first that fits.
 SOURCES = {
     "stable-diffusion-v1-4": ("the hub: CompVis/stable-diffusion-v1-4", "CreativeML OpenRAIL-M"),
     "stable-diffusion-2-depth": ("a mirror on the hub; the original left in November 2025", "OpenRAIL++-M"),
+    "controlnet-depth-sdxl": ("the hub: diffusers/controlnet-depth-sdxl-1.0", "OpenRAIL++-M"),
+    "control_v11f1p": ("the hub: lllyasviel/control_v11f1p_sd15_depth", "CreativeML OpenRAIL-M"),
+    "stable-diffusion-xl": ("the hub: stabilityai/stable-diffusion-xl-base-1.0", "OpenRAIL++-M"),
+    "flux": ("the hub: black-forest-labs, after login", "see its model card; FLUX.1-dev is non-commercial"),
     "mask2former": ("the hub: facebook/mask2former-*-coco-instance", "see its model card"),
-    "model_final": ("detectron2's model zoo: mask_rcnn_R_50_FPN_3x/model_final_f10217.pkl", "Apache-2.0 code"),
-    "smpl": ("https://smpl.is.tue.mpg.de after registration; convert the .pkl to .npz", "non-commercial"),
-    "vposer": ("https://smpl-x.is.tue.mpg.de after registration, VPoser v1.0", "non-commercial"),
+    "detectron2": ("detectron2's model zoo: mask_rcnn_R_50_FPN_3x/model_final_f10217.pkl", "Apache-2.0 code"),
+    "body": ("https://smpl.is.tue.mpg.de after registration: SMPL_NEUTRAL.pkl as it is", "non-commercial"),
+    "vposer-v1": ("https://smpl-x.is.tue.mpg.de after registration: VPoser v1.0", "non-commercial"),
+    "vposer-v2": ("https://smpl-x.is.tue.mpg.de after registration: V02_05", "non-commercial"),
     "spin": ("SPIN's fetch_data.sh: model_checkpoint.pt", "bound to SMPL's, non-commercial"),
+    "bev": ("the releases of https://github.com/Arthur151/ROMP: BEV.pth", "see its repository, bound to SMPL's"),
 }
+# What a folder must hold, by part.
+FILES = {"vposer-v1": ("snapshots/*.pt", "*.ini"), "vposer-v2": ("snapshots/*.ckpt",)}
+# Packages that a choice in the job needs: (module, how to get it).
+SIMPLE_ROMP = "pip install cython numpy && pip install --no-build-isolation --no-deps simple_romp opencv-python"
+DETECTRON2 = "pip install 'git+https://github.com/facebookresearch/detectron2' torchvision; or take kind mask2former"
+PEFT = "pip install -c constraints.txt peft; a LoRA adapter needs it"
 
 
 def needs(job: JobSpec) -> list[Need]:
     """Every model that the job names, in the order of use."""
     generate, estimate, refine = job.stages.generate, job.stages.estimate, job.stages.refine
-    detector_hub = estimate.detector.kind == "mask2former"
-    drawn = [] if job.images or not generate.model else [
-        Need("stages.generate.model", generate.model, True, generate.revision),
-        *([Need("stages.generate.adapter", generate.adapter, True)] if generate.adapter else []),
-    ]  # fmt: skip
-    return [
-        *drawn,
-        *([Need("stages.estimate.hmr.model", estimate.hmr.model, False)] if estimate.hmr and not job.poses else []),
-        Need("stages.estimate.prior.model", estimate.prior.model, False),
-        Need("stages.estimate.detector.model", estimate.detector.model, detector_hub),
-        Need("body.model", job.body.model, False),
+    found = []
+    if generate.model and not job.images:
+        found.append(Need("stages.generate.model", generate.model, True, generate.revision))
+        if generate.adapter:
+            found.append(Need("stages.generate.adapter", generate.adapter, True))
+    if estimate.hmr and not job.poses:
+        found.append(Need("stages.estimate.hmr.model", estimate.hmr.model, False, part=estimate.hmr.kind))
+    seer = estimate.detector
+    found += [
+        Need("stages.estimate.prior.model", estimate.prior.model, False, part=estimate.prior.kind),
+        Need("stages.estimate.detector.model", seer.model, seer.kind == "mask2former", part=seer.kind),
+        Need("body.model", job.body.model, False, part="body"),
         Need("stages.refine.model", refine.model, True, refine.revision),
-        *([Need("stages.refine.adapter", refine.adapter, True)] if refine.adapter else []),
     ]
+    if refine.controlnet:
+        found.append(Need("stages.refine.controlnet", refine.controlnet, True))
+    if refine.adapter:
+        found.append(Need("stages.refine.adapter", refine.adapter, True))
+    return found
 
 
 def require_models(job: JobSpec) -> None:
@@ -76,9 +96,9 @@ def require_models(job: JobSpec) -> None:
 def look(need: Need) -> Check:
     """Is the model here? Asks the hub only about an id that its local cache lacks."""
     try:
-        path = pack.locate(need.model)
+        path = locate(need.model)
     except UserError:
-        path = None if need.model.startswith(pack.PREFIX) else Path(need.model)
+        path = None if need.model.startswith(PREFIX) else Path(need.model)
         if path is None or not path.exists():
             return Check(False, need.field, f"no such file or folder: {need.model}{_source(need)}")
     if path is not None:
@@ -115,8 +135,8 @@ def _look_on_hub(need: Need) -> Check:
 
 
 def _source(need: Need) -> str:
-    name = need.model.lower()
-    if name.startswith(pack.PREFIX):
+    name = f"{need.model.lower()} {need.part}"
+    if name.startswith(PREFIX):
         return "; it is part of a full checkout of this repository"
     known = next((value for key, value in SOURCES.items() if key in name), None)
     return f"; from {known[0]} ({known[1]})" if known else ""
@@ -134,9 +154,66 @@ def checks(job: JobSpec | None) -> Iterator[Check]:
     yield _torch(job)
     yield _disk(job)
     yield _gl(job)
-    for need in needs(job) if job else []:
-        yield look(need)
-    yield from _sources(job) if job else []
+    if job is None:
+        return
+    found = [_whole(need, look(need)) for need in needs(job)]
+    found += _packages(job)
+    yield from found
+    yield from _sources(job)
+    if all(check.ok for check in found):
+        yield from _memory(job)
+
+
+def _whole(need: Need, check: Check) -> Check:
+    """What lies inside or beside a model that is here."""
+    path = Path(resolve(need.model)).expanduser()
+    if not check.ok or need.model.startswith(PREFIX):
+        return check
+    for pattern in FILES.get(need.part, ()):
+        if not any(path.glob(pattern)):
+            return Check(False, need.field, f"{need.model} lacks {pattern}{_source(need)}")
+    if need.part == "body" and path.suffix == ".pkl" and not path.with_name(EXTRA_FILE).is_file():
+        says = f"{EXTRA_FILE} must lie beside {need.model}; from SPIN's fetch_data.sh (non-commercial)"
+        return Check(False, need.field, says)
+    return check
+
+
+def _packages(job: JobSpec) -> list[Check]:
+    """What the job's choices need beyond the factory's own packages."""
+    estimate = job.stages.estimate
+    wanted = []
+    kind = estimate.hmr.kind if estimate.hmr and not job.poses else "spin"
+    if kind == "bev":
+        wanted.append(("bev", "simple_romp", SIMPLE_ROMP))
+    if estimate.detector.kind == "detectron2":
+        wanted.append(("detectron2", "detectron2", DETECTRON2))
+    if job.stages.generate.adapter or job.stages.refine.adapter:
+        wanted.append(("peft", "peft", PEFT))
+    checks = []
+    for module, name, how in wanted:
+        here = find_spec(module) is not None
+        checks.append(Check(here, name, "installed" if here else f"not installed; {how}"))
+    if kind not in ("spin", "bev") and not entry_points(group="factory.hmr", name=kind):
+        says = f"no installed package brings {kind} in the entry point group factory.hmr; there are spin and bev"
+        checks.append(Check(False, "stages.estimate.hmr.kind", says))
+    return checks
+
+
+def _memory(job: JobSpec) -> Iterator[Check]:
+    """The most GPU memory that each stage holds at once; nothing without a GPU."""
+    import torch
+
+    from factory.present.words import size
+
+    if not torch.cuda.is_available():
+        return
+    from factory.stages.peaks import peaks
+
+    for name, peak in peaks(job):
+        if isinstance(peak, str):
+            yield Check(False, f"memory of {name}", peak)
+        else:
+            yield Check(True, f"memory of {name}", f"{size(peak)} at its peak, with {job.unit_size} records at a time")
 
 
 def _sources(job: JobSpec) -> Iterator[Check]:
@@ -153,8 +230,10 @@ def _sources(job: JobSpec) -> Iterator[Check]:
 
 
 def _torch(job: JobSpec | None) -> Check:
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        return Check(False, "torch", f"{error}; pip install -c constraints.txt torch")
     gpus = torch.cuda.device_count()
     names = ", ".join(sorted({torch.cuda.get_device_name(i) for i in range(gpus)}))
     device = f"{gpus} GPU{'s' * (gpus != 1)}: {names}" if gpus else "no GPU, computing on the CPU"

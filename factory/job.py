@@ -91,7 +91,27 @@ class Workers(Spec):
     device: Device = "auto"
 
 
-class Generate(Workers):
+class Diffusion(Workers):
+    """How a diffusion model is loaded and sampled."""
+
+    variant: str | None = Field(None, description="Files of this variant in the folder or hub id, such as fp16.")
+    scheduler: Literal["ddim", "dpm++", "euler", "euler-a", "heun", "lcm", "pndm", "unipc"] | None = Field(
+        None, description="Sampler, with the model's own noise schedule; none: the model's own."
+    )
+    adapter: Model | None = Field(
+        None, description="Fine-tuned weights for the model (guidance D): LoRA or attention processors (.safetensors)."
+    )
+    adapter_scale: float = Field(1.0, ge=0, description="Weight of a LoRA adapter.")
+    save_memory: Literal["no", "slices", "offload"] = Field(
+        "no", description="slices: attention and images one by one; offload: networks wait in host memory. Both slow."
+    )
+
+    def loading(self) -> dict[str, Any]:
+        """What both diffusion stages hand to their model."""
+        return {name: getattr(self, name) for name in Diffusion.model_fields if name not in Workers.model_fields}
+
+
+class Generate(Diffusion):
     """Stage 1: text-to-image."""
 
     model: Model | None = Field(
@@ -99,9 +119,6 @@ class Generate(Workers):
         description="A diffusers text-to-image folder or hub id, or starter:text-to-image. With real images: not used.",
     )
     revision: str | None = Field(None, description="Revision of a hub id.")
-    adapter: Model | None = Field(
-        None, description="Fine-tuned weights for the model (guidance D): LoRA or attention processors (.safetensors)."
-    )
     dtype: DType = "float32"
     steps: int = Field(50, ge=1)
     guidance_scale: float = Field(7.5, ge=0)
@@ -109,14 +126,19 @@ class Generate(Workers):
 
 
 class Hmr(Spec):
-    kind: Literal["spin"] = Field("spin", description="Network family.")
-    model: Model = Field(description="A checkpoint file or folder, or starter:hmr.")
+    kind: str = Field(
+        "spin",
+        pattern=r"^[a-z0-9][a-z0-9_-]*$",
+        description="spin; bev (package simple_romp), which finds people itself; or a name that an installed package "
+        "gives in the entry point group factory.hmr.",
+    )
+    model: Model = Field(description="SPIN's model_checkpoint.pt, BEV.pth, a folder of SPIN's layout, or starter:hmr.")
     crop_scale: float = Field(1.2, gt=0, description="Side of the square crop over the longer side of the person box.")
 
 
 class PosePrior(Spec):
-    kind: Literal["vposer-v1"] = Field("vposer-v1", description="VPoser release.")
-    model: Model = Field(description="A VPoser experiment folder, or starter:vposer.")
+    kind: Literal["vposer-v1", "vposer-v2"] = Field("vposer-v1", description="VPoser release: v1.0, or V02_05.")
+    model: Model = Field(description="A VPoser experiment folder, such as V02_05, or starter:vposer.")
     tau: float = Field(30.0, ge=0, description="A pose is hard when its score exceeds tau.")
     score: Literal["sample", "expected"] = Field(
         "sample", description="Sum of squares of one code drawn with the record's seed, or its closed-form mean."
@@ -126,6 +148,9 @@ class PosePrior(Spec):
 class Detector(Spec):
     kind: Literal["mask2former", "detectron2"] = "mask2former"
     model: Model = Field(description="A transformers folder or hub id, a detectron2 weights file, or starter:detector.")
+    config: str | None = Field(
+        None, description="Of detectron2: a name in its model zoo or a YAML file; none: Mask R-CNN R50-FPN 3x."
+    )
     threshold: float = Field(0.5, ge=0, le=1, description="Least instance score.")
 
 
@@ -167,14 +192,21 @@ class Render(Workers):
     min_inside: float = Field(0.5, ge=0, le=1, description="Least share of a body's vertices inside the frame.")
 
 
-class Refine(Workers):
-    """Stage 4: depth-to-image."""
+class Refine(Diffusion):
+    """Stage 4: the image redrawn under the rendered depth."""
 
-    model: Model = Field(description="A diffusers depth-to-image folder or hub id, or starter:depth-to-image.")
-    revision: str | None = Field(None, description="Revision of a hub id.")
-    adapter: Model | None = Field(
-        None, description="Fine-tuned weights for the model (guidance D): LoRA or attention processors (.safetensors)."
+    kind: Literal["depth2img", "controlnet"] = Field(
+        "depth2img",
+        description="depth2img: a model that takes depth itself (SD-2-depth), at latent size in [-1, 1]; "
+        "controlnet: image-to-image with a depth ControlNet (SD 1.5, SDXL), at image size in [0, 1]. Near is large.",
     )
+    model: Model = Field(
+        description="A diffusers folder or hub id: depth-to-image, or with kind controlnet text-to-image; or "
+        "starter:depth-to-image."
+    )
+    controlnet: Model | None = Field(None, description="Kind controlnet: the depth ControlNet, a folder or hub id.")
+    controlnet_scale: float = Field(1.0, ge=0, description="Weight of the ControlNet's hints.")
+    revision: str | None = Field(None, description="Revision of a hub id.")
     dtype: DType = "float32"
     steps: int = Field(50, ge=1)
     strength: float = Field(0.7, gt=0, le=1, description="Share of the steps that are redrawn.")
@@ -205,7 +237,10 @@ class Stages(Spec):
 class Body(Spec):
     """The body model that the parameters belong to."""
 
-    model: Model = Field(description="An SMPL-format .npz, or starter:body.")
+    model: Model = Field(
+        description="SMPL_NEUTRAL, _MALE or _FEMALE as .pkl or .npz, with SPIN's J_regressor_extra.npy beside it; "
+        "or starter:body."
+    )
     name: str = Field(description="Written into every sample: parameters mean nothing without their body.")
 
 
@@ -283,6 +318,9 @@ class JobSpec(Spec):
             raise _fault("records is missing: only real images or given poses tell how many there are")
         if self.poses is None and estimate.hmr is None:
             raise _fault("stages.estimate.hmr is missing: name an estimator, or give poses")
+        refine = self.stages.refine
+        if (refine.kind == "controlnet") != (refine.controlnet is not None):
+            raise _fault("stages.refine: kind controlnet and the field controlnet (its folder or hub id) go together")
         if estimate.easy == "keep" and (estimate.augment or (self.poses and not self.images)):
             raise _fault("stages.estimate.easy: an image that does not show its pose cannot be kept; refine or drop it")
         return self

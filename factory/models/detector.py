@@ -13,13 +13,17 @@ from factory.models.device import quiet
 from factory.models.instances import Detector, Instance, distinct, instance
 from factory.models.locate import locate
 
-def load_detector(kind: str, model: str, threshold: float, device: str | torch.device = "cpu") -> Detector:
-    """kind `mask2former` (a transformers folder or hub id) or `detectron2` (a weights file of its model zoo)."""
+
+def load_detector(
+    kind: str, model: str, threshold: float, device: str | torch.device = "cpu", config: str | None = None
+) -> Detector:
+    """kind `mask2former` (a transformers folder or hub id) or `detectron2` (a weights file of its model zoo, and the
+    config that they belong to; none: Mask R-CNN R50-FPN)."""
     if kind == "mask2former":
         return Mask2Former(model, threshold, device)
-    from factory.models.detectron import MaskRCNN
+    from factory.models.detectron import CONFIG, MaskRCNN
 
-    return MaskRCNN(model, threshold, device)
+    return MaskRCNN(model, threshold, device, config or CONFIG)
 
 
 class Mask2Former:
@@ -47,7 +51,8 @@ class Mask2Former:
 
     @torch.inference_mode()
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
-        """See `instances.Detector`. score = class probability x mean mask probability inside the mask, as Mask2Former's paper.
+        """See `instances.Detector`. score = class probability x mean mask probability inside the mask, as in the
+        paper of Mask2Former.
 
         Not transformers' own post-processing: that goes through a fixed 384 px grid and lets one query win under two
         labels, so that a person could occlude itself as an object.

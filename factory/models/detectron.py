@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +10,40 @@ import torch
 
 from factory.errors import UserError
 from factory.models.instances import Instance, distinct, instance
+from factory.models.pickles import load_arrays, load_checkpoint
 
 CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
-PERSON = 0  # COCO's first class
-_ARRAYS = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
-}
+PERSON = 0  # COCO's first class; all others are objects
+REBUILT = ("pixel_", "proposal_generator.anchor_generator")  # follows from the config, not stored
+GET = "fetch model_final_f10217.pkl of mask_rcnn_R_50_FPN_3x from detectron2's model zoo"
 
 
 class MaskRCNN:
     """Weights of Mask R-CNN R50-FPN from detectron2's model zoo (.pkl of arrays) or a .pth of tensors."""
 
-    def __init__(self, model: str, threshold: float = 0.5, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self, model: str, threshold: float = 0.5, device: str | torch.device = "cpu", config: str = CONFIG
+    ) -> None:
+        """config: a name of detectron2's model zoo, or a YAML file. UserError without detectron2 or for bad weights."""
         try:
-            from detectron2 import model_zoo
             from detectron2.modeling import build_model
         except ImportError as error:
             raise UserError(
                 "detector kind detectron2 needs detectron2, which is built from source: pip install "
                 "'git+https://github.com/facebookresearch/detectron2' torchvision; or use kind mask2former"
             ) from error
-        config = model_zoo.get_config(CONFIG)
-        config.MODEL.DEVICE = str(device)
-        config.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold
-        self.config, self.network = config, build_model(config).eval()
-        self.network.load_state_dict(read_weights(model), strict=False)  # anchors are rebuilt, not stored
+        weights = read_weights(model)
+        settings = _config(config)
+        settings.MODEL.DEVICE = str(device)
+        settings.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold
+        self.config, self.network = settings, build_model(settings).eval()
+        wanted = self.network.state_dict()
+        missing = [name for name in wanted if name not in weights and not name.startswith(REBUILT)]
+        other = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
+        if missing or other:
+            words = f"lack {len(missing)} layers, first {missing[0]}" if missing else f"have another {other[0]}"
+            raise UserError(f"detectron2 weights {model} {words}; are they of {config}? {GET}")
+        self.network.load_state_dict(weights, strict=False)
 
     @torch.inference_mode()
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
@@ -65,21 +67,26 @@ class MaskRCNN:
 
 def read_weights(model: str) -> dict[str, torch.Tensor]:
     """A .pkl of arrays or a .pth of tensors; nothing in the file is run. UserError when it holds anything else."""
-    path = Path(model)
+    path = Path(model).expanduser()
     if not path.is_file():
-        raise UserError(f"detectron2 weights not found: {model}; give the model zoo's model_final_f10217.pkl")
-    try:
-        if path.suffix == ".pkl":
-            stored: Any = _ArraysOnly(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-        else:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        raise UserError(f"detectron2 weights {model} hold more than arrays and are not opened: {error}") from error
-    return {name: torch.as_tensor(value) for name, value in stored.get("model", stored).items()}
+        raise UserError(f"detectron2 weights not found: {model}; {GET}")
+    stored: Any = (load_arrays if path.suffix == ".pkl" else load_checkpoint)(path, "detectron2 weights")
+    arrays = stored.get("model", stored) if isinstance(stored, dict) else {}
+    if not arrays or not all(isinstance(value, np.ndarray | torch.Tensor) for value in arrays.values()):
+        raise UserError(f"detectron2 weights {model} are no mapping of names to arrays; {GET}")
+    return {name: torch.as_tensor(value) for name, value in arrays.items()}
 
 
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ARRAYS:
-            raise pickle.UnpicklingError(f"{module}.{name}")
-        return super().find_class(module, name)
+def _config(name: str) -> Any:
+    """Of the model zoo, or a YAML file (read as data: detectron2 would run Python tags in it)."""
+    from detectron2 import model_zoo
+    from detectron2.config import get_cfg
+
+    if not Path(name).is_file():
+        try:
+            return model_zoo.get_config(name)
+        except RuntimeError as error:
+            raise UserError(f"detectron2 config {name} is neither a file nor in the model zoo") from error
+    config = get_cfg()
+    config.merge_from_file(name, allow_unsafe=False)
+    return config

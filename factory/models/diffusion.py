@@ -166,8 +166,8 @@ class ControlNetToImage(_Pipeline):
     ) -> None:
         from diffusers import ControlNetModel
 
-        from factory.models.human_region import ControlNetImg2Img, ControlNetXLImg2Img
         from factory.models.device import quiet_diffusers
+        from factory.models.human_region import ControlNetImg2Img, ControlNetXLImg2Img
 
         quiet_diffusers()
         folder = locate(controlnet)

@@ -8,20 +8,25 @@ same class.
 from __future__ import annotations
 
 import json
-import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from factory.errors import UserError
+from factory.models.crops import MEAN, STD, cut, keypoint_crop, normalise, square_crop
+from factory.models.locate import resolve
+from factory.models.pickles import load_checkpoint, load_npz
 from factory.models.rotations import matrix_to_axis_angle, sixd_to_matrix
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as SPIN
+__all__ = ["HMR", "MEAN", "STD", "CropHMR", "SpinHMR", "cut", "load_spin", "normalise", "square_crop"]
 JOINTS, SHAPES = 24, 10
+MEAN_PARAMS = "smpl_mean_params.npz"
+GET = "SPIN's fetch_data.sh brings it"
+Predict = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 SPIN = {"layers": [3, 4, 6, 3], "width": 64, "hidden": 1024, "crop": 224}
 
 
@@ -91,9 +96,7 @@ class SpinHMR(nn.Module):
         for i in range(len(self.config["layers"])):
             x = self.get_submodule(f"layer{i + 1}")(x)
         features = self.avgpool(x).flatten(1)
-        pose, shape, camera = (
-            start.expand(len(x), -1) for start in (self.init_pose, self.init_shape, self.init_cam)
-        )
+        pose, shape, camera = (start.expand(len(x), -1) for start in (self.init_pose, self.init_shape, self.init_cam))
         for _ in range(iterations):
             state = torch.cat([features, pose, shape, camera], 1)
             state = self.drop2(self.fc2(self.drop1(self.fc1(state))))
@@ -106,87 +109,82 @@ class SpinHMR(nn.Module):
 def load_spin(model: str) -> SpinHMR:
     """A folder (config.json, model.safetensors) or a checkpoint file of SPIN (key 'model'); float32, eval mode.
 
-    Raises UserError when it is missing, does not fit, or holds anything but plain tensors.
+    The mean pose it starts from is in the checkpoint, or in SPIN's smpl_mean_params.npz beside it.
+    Raises UserError when it is missing, damaged, does not fit, or holds anything but plain tensors.
     """
     path = Path(model)
     if path.is_dir():
-        from safetensors.torch import load_file
-
-        files = path / "config.json", path / "model.safetensors"
-        for file in files:
-            if not file.is_file():
-                raise UserError(f"HMR model {model}: {file.name} is missing; give config.json and model.safetensors")
-        config, weights = json.loads(files[0].read_text()), load_file(files[1])
+        config, weights = _folder(path)
     elif path.is_file():
         config, weights = SPIN, _checkpoint(path)
     else:
-        raise UserError(f"HMR model not found: {model}; give SPIN's model_checkpoint.pt, a folder, or starter:hmr")
-    network = SpinHMR(**config)
+        raise UserError(
+            f"HMR model not found: {model}; give SPIN's model_checkpoint.pt ({GET}), a folder, or starter:hmr"
+        )
     weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
     try:
+        network = SpinHMR(**config)
         # Not strict: old checkpoints lack num_batches_tracked, training ones carry more than the network.
         missing = network.load_state_dict(weights, strict=False).missing_keys
-    except RuntimeError as error:
-        raise UserError(f"HMR model {model} does not fit {config}: {str(error).splitlines()[1].strip()}") from error
+    except (RuntimeError, TypeError) as error:
+        words = str(error).splitlines()[-1].strip()
+        raise UserError(f"HMR model {model} does not fit {config}: {words}") from error
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
     if missing:
-        raise UserError(f"HMR model {model} lacks {len(missing)} parameters, first {missing[0]}; is it SPIN's?")
+        raise UserError(f"HMR model {model} lacks {len(missing)} parameters, first {missing[0]}; is it SPIN's? {GET}")
     return network.eval()
 
 
-def _checkpoint(path: Path) -> dict[str, Tensor]:
+def _folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors.torch import load_file
+
+    files = path / "config.json", path / "model.safetensors"
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"HMR model {path}: {file.name} is missing; give config.json and model.safetensors")
     try:
-        stored: Any = torch.load(path, map_location="cpu", weights_only=True)
-        return dict(stored["model"])
-    except pickle.UnpicklingError as error:
-        raise UserError(f"HMR model {path} holds more than tensors and is not opened; save its 'model' only") from error
-    except (KeyError, TypeError, RuntimeError, EOFError) as error:
-        raise UserError(f"HMR model {path} is no SPIN checkpoint (a dict with the key 'model'): {error}") from error
+        return json.loads(files[0].read_text()), load_file(files[1])
+    except Exception as error:  # json's and safetensors' own
+        raise UserError(f"HMR model {path}: {error}; its config.json or model.safetensors is damaged") from error
 
 
-def square_crop(box: np.ndarray, scale: float) -> np.ndarray:
-    """box (4,) = x0, y0, x1, y1 px -> (3,) float32 = centre x, centre y, side px: scale times the longer side."""
-    x0, y0, x1, y1 = (float(v) for v in box)
-    return np.array([(x0 + x1) / 2, (y0 + y1) / 2, scale * max(x1 - x0, y1 - y0, 1.0)], np.float32)
+def _checkpoint(path: Path) -> dict[str, Tensor]:
+    stored = load_checkpoint(path, "HMR model")
+    if not isinstance(stored, dict) or not isinstance(stored.get("model"), dict):
+        raise UserError(f"HMR model {path} is no SPIN checkpoint (a dict with the key 'model'); {GET}")
+    weights = dict(stored["model"])
+    mean = path.with_name(MEAN_PARAMS)
+    if "init_pose" not in weights and mean.is_file():
+        arrays = load_npz(mean, "SPIN's mean parameters")
+        names = {"init_pose": "pose", "init_shape": "shape", "init_cam": "cam"}
+        lacks = [name for name in names.values() if name not in arrays]
+        if lacks:
+            raise UserError(f"{mean} lacks {', '.join(lacks)}; {GET}")
+        weights |= {ours: torch.from_numpy(arrays[theirs].reshape(1, -1)) for ours, theirs in names.items()}
+    return weights
 
 
-def cut(image: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
-    """image (H, W, 3) uint8 -> (size, size, 3) uint8: the crop (3,), black outside the image, anti-aliased."""
-    x, y, side = (float(v) for v in crop)
-    left, top = x - side / 2, y - side / 2
-    height, width = image.shape[:2]
-    before = (max(0, int(np.ceil(-top))), max(0, int(np.ceil(-left))))
-    after = (max(0, int(np.ceil(top + side - height))), max(0, int(np.ceil(left + side - width))))
-    padded = np.pad(image, (*zip(before, after, strict=True), (0, 0)))
-    left, top = left + before[1], top + before[0]
-    box = (left, top, min(left + side, padded.shape[1]), min(top + side, padded.shape[0]))
-    return np.asarray(Image.fromarray(padded).resize((size, size), Image.Resampling.BILINEAR, box=box))
+class CropHMR:
+    """Estimates all people of all images in one batch, each from a crop of its own. A `hmr_choice.HMR`.
 
+    predict: (N, 3, size, size) ImageNet-normalised RGB on the device -> rotations (N, 24, 3, 3), betas (N, 10),
+    camera (N, 3) = s, tx, ty.
+    """
 
-def normalise(crops: np.ndarray) -> Tensor:
-    """(N, r, r, 3) uint8 RGB -> (N, 3, r, r) float32, ImageNet-normalised."""
-    x = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
-    return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    finds = False
 
-
-class HMR:
-    """Estimates all people of all images in one batch."""
-
-    def __init__(self, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2) -> None:
-        self.network = load_spin(model).to(device)
-        self.device, self.crop_scale = torch.device(device), crop_scale
+    def __init__(self, predict: Predict, size: int, device: torch.device, crop_scale: float = 1.2) -> None:
+        self.predict, self.size, self.device, self.crop_scale = predict, size, device, crop_scale
 
     @torch.no_grad()
-    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray]) -> list[list[dict[str, np.ndarray]]]:
-        """images: (H, W, 3) uint8 RGB each; boxes: (n, 4) x0, y0, x1, y1 px each -> per image, per box, float32:
-        global_orient (3,), body_pose (69,) axis-angle; betas (10,); camera (3,) = s, tx, ty; crop (3,).
-        """
-        crops = [[square_crop(box, self.crop_scale) for box in some] for some in boxes]
-        size = self.network.config["crop"]
-        cuts = [cut(image, crop, size) for image, some in zip(images, crops, strict=True) for crop in some]
+    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
+        """See `hmr_choice.HMR`. boxes: (n, 4) each; or (n, 49, 3), keypoints of known people."""
+        assert boxes is not None
+        crops = [[self._crop(box) for box in some] for some in boxes]
+        cuts = [cut(image, crop, self.size) for image, some in zip(images, crops, strict=True) for crop in some]
         if not cuts:
             return [[] for _ in images]
-        rotations, betas, camera = self.network(normalise(np.stack(cuts)).to(self.device))
+        rotations, betas, camera = self.predict(normalise(np.stack(cuts)).to(self.device))
         pose = matrix_to_axis_angle(rotations).flatten(1).cpu().numpy()
         betas, camera = betas.cpu().numpy(), camera.cpu().numpy()
         flat = (
@@ -194,3 +192,17 @@ class HMR:
             for i in range(len(cuts))
         )
         return [[{**next(flat), "crop": crop} for crop in some] for some in crops]
+
+    def _crop(self, person: np.ndarray) -> np.ndarray:
+        crop = square_crop if person.ndim == 1 else keypoint_crop
+        return crop(person, self.crop_scale)
+
+
+class HMR(CropHMR):
+    """SPIN, or a network of its layout."""
+
+    def __init__(self, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2) -> None:
+        self.network = load_spin(resolve(model)).to(device)
+        super().__init__(
+            lambda crops: self.network(crops), self.network.config["crop"], torch.device(device), crop_scale
+        )

@@ -46,7 +46,9 @@ class _HumanRegion:
         config = self.vae.config
         latents = (code.mean + code.std * noise()).to(dtype)
         if getattr(config, "latents_mean", None) and getattr(config, "latents_std", None):
-            mean, deviation = (latents.new_tensor(c).view(1, -1, 1, 1) for c in (config.latents_mean, config.latents_std))
+            mean, deviation = (
+                latents.new_tensor(c).view(1, -1, 1, 1) for c in (config.latents_mean, config.latents_std)
+            )
             latents = (latents - mean) / deviation
         latents = config.scaling_factor * latents
         added = noise()

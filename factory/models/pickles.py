@@ -1,7 +1,7 @@
 """Other people's pickles, opened without running them: arrays, tensors and plain values come out, nothing else.
 
 A pickle names functions to call. Here only the constructors of arrays and containers are called; a name that is not on
-the list is refused (`load_arrays`) or becomes an empty `Shell` that remembers what it was given (`load_checkpoint`).
+the list is refused, or stood in for by what holds its state and does nothing.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,25 +30,13 @@ _OBJECT = {("__builtin__", "object"), ("builtins", "object")}
 _SET = {("__builtin__", "set"), ("builtins", "set")}
 
 
-class Shell(dict):
+class Shell:
     """Stands in for an object whose class is not loaded; `state` is what it was to be restored from."""
 
     state: Any = None
 
-    def __init__(self, *_: Any) -> None:
-        super().__init__()
-
-    def __new__(cls, *_: Any) -> Shell:
-        return super().__new__(cls)
-
     def __setstate__(self, state: Any) -> None:
         self.state = state
-
-    def append(self, _: Any) -> None:
-        """A list's items, when the class was one."""
-
-    def extend(self, _: Any) -> None:
-        """As `append`."""
 
 
 def load_arrays(path: Path, what: str, shells: Mapping[tuple[str, str], type[Shell]] | None = None) -> Any:
@@ -64,20 +53,23 @@ def load_arrays(path: Path, what: str, shells: Mapping[tuple[str, str], type[She
 
 
 def load_checkpoint(path: Path, what: str) -> Any:
-    """The values of a `torch.save` file, on the CPU. Objects of other classes (of a trainer, say) become `Shell`s.
+    """The values of a `torch.save` file, on the CPU. Objects of other classes (of a trainer, say) become plain dicts:
+    PyTorch's own restricted reader fills no others.
 
     UserError when it is truncated or no such file.
     """
     import torch
     from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+    strange: list[str] = []
     try:
         strange = get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
-        with safe_globals([(Shell, name) for name in strange]):
+        with safe_globals([(OrderedDict, name) for name in strange]):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(f"{what} {path} holds more than tensors and is not opened, or is damaged") from error
     except Exception as error:  # a damaged file fails in any way
+        if strange or "Unsupported global" in str(error):
+            names = f" ({', '.join(strange)})" if strange else ""
+            raise UserError(f"{what} {path} holds more than tensors{names} and is not opened") from error
         raise UserError(f"{what} {path} is damaged or no PyTorch file ({_first(error)}); fetch it again") from error
 
 

@@ -21,7 +21,7 @@ NAMES = ("prompt_embeds", "pooled_prompt_embeds")
 
 
 class PromptCache:
-    """What a pipeline is called with instead of texts. Prompts are encoded one by one, so that none depends on others."""
+    """What a pipeline is called with instead of texts. Each prompt is encoded alone, so that none depends on others."""
 
     def __init__(self, pipe: Any, limit: int = LIMIT) -> None:
         self.pipe, self.limit = pipe, limit

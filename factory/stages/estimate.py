@@ -17,7 +17,7 @@ from factory.stages.base import Stage
 if TYPE_CHECKING:
     from factory.sources.poses import Given
 
-Body = dict[str, np.ndarray]  # global_orient (3,), body_pose (69,), betas (10,), camera (3,), crop (3,) of one person
+Body = dict[str, np.ndarray]  # one person, as hmr_choice.HMR gives it
 
 
 class Estimate(Stage):
@@ -29,19 +29,19 @@ class Estimate(Stage):
         from factory.models.body import BodyModel
         from factory.models.detector import load_detector
         from factory.models.device import pick
-        from factory.models.hmr import HMR
+        from factory.models.hmr_choice import load_hmr
         from factory.models.prior import VPoserPrior
         from factory.sources.poses import load
-        from factory.starter.pack import resolve
 
-        spec = self.job.stages.estimate
+        spec, body = self.job.stages.estimate, self.job.body.model
         self.device = pick(spec.device)
-        self.detector = load_detector(spec.detector.kind, spec.detector.model, spec.detector.threshold, self.device)
-        self.hmr = HMR(resolve(spec.hmr.model), self.device, spec.hmr.crop_scale) if spec.hmr else None
+        seer, hmr = spec.detector, spec.hmr
+        self.detector = load_detector(seer.kind, seer.model, seer.threshold, self.device, seer.config)
+        self.hmr = load_hmr(hmr.kind, hmr.model, self.device, hmr.crop_scale, body) if hmr else None
         self.poses = load(self.job.poses) if self.job.poses else None
         self.pose_rows = self.poses.rows() if self.poses else {}
-        self.prior = VPoserPrior(resolve(spec.prior.model), self.device)
-        self.body = BodyModel(resolve(self.job.body.model), self.device)
+        self.prior = VPoserPrior(spec.prior.model, self.device, spec.prior.kind)
+        self.body = BodyModel(body, self.device)
 
     def process(self, records: list[Record]) -> None:
         spec = self.job.stages.estimate
@@ -60,8 +60,11 @@ class Estimate(Stage):
         else:
             assert self.hmr is not None  # the job sees to it
             boxes = [np.array([i.bbox for i in some[: spec.max_people]]).reshape(-1, 4) for some in people]
-            bodies = self.hmr.estimate(images, boxes)
+            bodies = self.hmr.estimate(images, None if self.hmr.finds else boxes)
+            bodies = [some[: spec.max_people] for some in bodies]
             scores = [[float(i.score) for i in some] for some in people]
+            if self.hmr.finds:
+                scores = [[float(body.pop("score", 1.0)) for body in some] for some in bodies]
         for record, estimates, seen_with in zip(records, bodies, scores, strict=True):
             self._label(record, estimates, seen_with)
 
@@ -122,7 +125,8 @@ class Estimate(Stage):
         from factory.models.camera import full_image_K, project, weak_to_transl
 
         height, width = record.array("initial").shape[:2]
-        K = full_image_K(width, height)
+        K = estimates[0].get("K", full_image_K(width, height))  # all people of an image have one camera
+        estimates = [{name: value for name, value in one.items() if name != "K"} for one in estimates]
         rows = {name: np.stack([estimate[name] for estimate in estimates]) for name in estimates[0]}
         stack = {name: torch.from_numpy(row).to(self.device) for name, row in rows.items()}
         camera = torch.from_numpy(K).to(self.device)

@@ -20,7 +20,7 @@ class Generate(Stage):
 
         spec = self.job.stages.generate
         assert spec.model is not None  # the job sees to it
-        self.model = TextToImage(spec.model, spec.dtype, pick(spec.device), spec.revision)
+        self.model = TextToImage(spec.model, spec.dtype, pick(spec.device), spec.revision, **spec.loading())
 
     def process(self, records: list[Record]) -> None:
         if self.job.images:

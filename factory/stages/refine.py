@@ -17,12 +17,18 @@ class Refine(Stage):
 
     def setup(self) -> None:
         from factory.models.device import pick
-        from factory.models.diffusion import DepthToImage
+        from factory.models.diffusion import ControlNetToImage, DepthToImage, Refiner
 
         spec = self.job.stages.refine
         if int(spec.steps * spec.strength) < 1:
             raise UserError(f"stages.refine: strength {spec.strength} of {spec.steps} steps is no step; raise either")
-        self.model = DepthToImage(spec.model, spec.dtype, pick(spec.device), spec.revision)
+        common = spec.dtype, pick(spec.device), spec.revision
+        self.model: Refiner
+        if spec.controlnet:
+            weight = spec.controlnet_scale
+            self.model = ControlNetToImage(spec.model, spec.controlnet, *common, weight, **spec.loading())
+        else:
+            self.model = DepthToImage(spec.model, *common, **spec.loading())
 
     def process(self, records: list[Record]) -> None:
         keep = [record for record in records if record.kept]

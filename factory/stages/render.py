@@ -22,11 +22,10 @@ class Render(Stage):
     def setup(self) -> None:
         from factory.models.body import BodyModel
         from factory.models.device import pick
-        from factory.starter.pack import resolve
 
         spec = self.job.stages.render
         self.device = pick(spec.device)
-        self.body = BodyModel(resolve(self.job.body.model), self.device)
+        self.body = BodyModel(self.job.body.model, self.device)
         if spec.rasteriser == "pyrender":
             from factory.models.pyrender_backend import rasterise, renderer
 

@@ -1,4 +1,4 @@
-"""Files in SMPL's own layout, written from the starter's body: what users get after registration, but for the values."""
+"""Files in SMPL's own layout, written from the starter's body: what users get, but for the values."""
 
 from __future__ import annotations
 

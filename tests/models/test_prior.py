@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from factory.errors import UserError
-from factory.models.prior import VPoserPrior
 from factory.models.locate import locate
+from factory.models.prior import VPoserPrior
 
 POSES = np.random.default_rng(0).normal(0, 0.4, (5, 69)).astype(np.float32)
 

@@ -49,7 +49,11 @@ def test_a_home_that_cannot_be_written_is_no_fault(official, tmp_path, monkeypat
 
 @pytest.mark.parametrize("protocol", [0, 2])
 def test_old_protocols(tmp_path, protocol):
-    content = {"J_regressor": csc_matrix(np.eye(3)), "f": np.arange(6, dtype=np.uint32), "v_template": chumpy_array(np.ones(2))}
+    content = {
+        "J_regressor": csc_matrix(np.eye(3)),
+        "f": np.arange(6, dtype=np.uint32),
+        "v_template": chumpy_array(np.ones(2)),
+    }
     (tmp_path / "a.pkl").write_bytes(dump(content, protocol))
     found = smpl_file.convert(tmp_path / "a.pkl")
     assert found["J_regressor"].tolist() == np.eye(3).tolist() and found["f"].tolist() == list(range(6))

@@ -124,7 +124,7 @@ class Boom:
 def test_a_checkpoint_runs_no_code(folder):
     snapshot = next(folder.glob("snapshots/*.ckpt"))
     torch.save({"state_dict": state(), "hidden": Boom(folder / "ran")}, snapshot)
-    with pytest.raises(UserError, match="not opened"):
+    with pytest.raises(UserError):
         VPoserPrior(str(folder), kind="vposer-v2")
     snapshot.write_bytes(pickle.dumps(Boom(folder / "ran")))
     with pytest.raises(UserError):
