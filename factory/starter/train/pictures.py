@@ -106,12 +106,12 @@ def vposer(export: Path | str, poses: np.ndarray, count: int = 8) -> np.ndarray:
 
 
 def _body(pose: np.ndarray, body: Any) -> np.ndarray:
-    """pose (63,) -> a body that faces the camera, 60 m away, on a dark ground."""
+    """pose (63,) -> a body that faces the camera, 45 m away, on a dark ground."""
     person = {
         "global_orient": np.array([[np.pi, 0, 0]], np.float32),
         "body_pose": np.pad(pose, (0, 6))[None].astype(np.float32),
         "betas": np.zeros((1, 10), np.float32),
-        "transl": np.array([[0, -0.2, 60]], np.float32),
+        "transl": np.array([[0, 0.2, 45]], np.float32),
         "K": full_image_K(SIDE, SIDE)[None],
     }
     return overlay(np.full((SIDE, SIDE, 3), 30, np.uint8), person, body, SIDE, alpha=1.0)
