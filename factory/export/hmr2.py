@@ -74,7 +74,7 @@ class Hmr2(Format):
             last = -(-images // PIECE) - 1
             urls = f"{self.target.name}/{self.dataset}-{split}/{{000000..{last:06d}}}.tar"
             entries[self._entry(split)] = {"TYPE": "ImageDataset", "URLS": urls, "epoch_size": count}
-        first = self._entry(next(iter(splits)))
+        first = self._entry("train" if "train" in splits else next(iter(splits)))
         override = {"DATASETS": {"SUPPRESS_BAD_POSES": False, "TRAIN": {first: {"WEIGHT": 1.0}}}}
         self.files.put("datasets_tar.yaml", [yaml.safe_dump(entries, sort_keys=False, width=1000).encode()])
         self.files.put("override.yaml", [f"# @package _global_\n{yaml.safe_dump(override, sort_keys=False)}".encode()])

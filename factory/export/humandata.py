@@ -95,7 +95,7 @@ class HumanData(Table):
         return members | {name: archive.plain(entries) for name, entries in dicts.items()}
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
-        first = next(iter(splits))
+        first = "train" if "train" in splits else next(iter(splits))
         return f"""In MMHuman3D's config (this folder is the `data_prefix`):
 
     dict(type="HumanImageDataset", data_prefix="{self.target.name}", dataset_name="{self.dataset}",

@@ -66,6 +66,7 @@ def export(
     wanted["shards"] = source.shards
     unsealed = source.plan.shards - len(source.shards)
     if there and "images" in there:
+        shutil.rmtree(target / PARTS, ignore_errors=True)  # where it was killed at the very end
         return Summary(there["images"], there["people"], len(source.shards), unsealed, done=False)
     places = source.choose(fractions, where)
     if not there:
@@ -166,7 +167,7 @@ def _begun(target: Path, out: Path, wanted: dict) -> dict | None:
     if inside == data or data in inside.parents:
         raise UserError(f"--to {target}: lies inside the data set; write beside it")
     try:
-        names = {path.name for path in target.iterdir()} - {lock.NAME}
+        names = {path.name for path in target.iterdir() if not path.name.startswith(".")}
     except FileNotFoundError:
         return None
     except OSError as error:

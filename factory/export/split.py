@@ -20,7 +20,7 @@ def parse(text: str) -> dict[str, float]:
         shares[name] = float(share)
     if min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
         raise UserError(f"--split {text}: the shares must be above 0 and add up to 1, not {sum(shares.values()):g}")
-    return shares
+    return dict(sorted(shares.items()))  # so that the order in which they are given changes nothing
 
 
 def assign(group: str, shares: dict[str, float]) -> int:
