@@ -1,0 +1,91 @@
+"""The doctor: a checklist that says what is missing, from where and under which licence; never a traceback."""
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from factory import config, doctor
+from factory.job import JobSpec
+from factory.stages.peaks import peaks
+from tests.conftest import ROOT, Run
+from tests.models.smpl_files import write_pickle
+from tests.stages.conftest import (  # noqa: F401
+    job,
+    tiny_depth_to_image,
+    tiny_detector,
+    tiny_hmr,
+    tiny_text_to_image,
+    tiny_vposer,
+)
+
+
+def found(spec: JobSpec) -> dict[str, doctor.Check]:
+    return {check.name: check for check in doctor.checks(spec)}
+
+
+def test_a_bare_machine_gets_a_checklist(factory: Run) -> None:
+    result = factory("doctor", ROOT / "jobs" / "paper-smart-text.yaml")
+    assert result.returncode == 1 and "Traceback" not in result.stderr + result.stdout
+    lines = [line for line in result.stdout.splitlines() if line.startswith("no")]
+    for field, licence in (
+        ("stages.generate.model", "OpenRAIL"),
+        ("stages.estimate.prior.model", "non-commercial"),
+        ("body.model", "smpl.is.tue.mpg.de"),
+        ("stages.refine.model", "OpenRAIL++-M"),
+    ):
+        line = next(line for line in lines if field in line)
+        assert licence in line and "from " in line
+
+
+def test_without_torch_it_still_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    check = next(check for check in doctor.checks(None) if check.name == "torch")
+    assert check.ok is False and "pip install" in check.says
+
+
+def test_what_a_folder_lacks(values: dict, tmp_path: Path) -> None:
+    folder = tmp_path / "V02_05"
+    folder.mkdir()
+    (folder / "V02_05.yaml").write_text("")
+    values["stages"]["estimate"]["prior"] = {"kind": "vposer-v2", "model": str(folder)}
+    body = write_pickle(tmp_path)
+    values["body"]["model"] = str(body)
+    checks = found(JobSpec(**values))
+    assert "lacks snapshots/*.ckpt; from https://smpl-x" in checks["stages.estimate.prior.model"].says
+    assert checks["body.model"].ok
+    body.with_name("J_regressor_extra.npy").unlink()
+    check = found(JobSpec(**values))["body.model"]
+    assert not check.ok and "J_regressor_extra.npy must lie beside" in check.says
+
+
+def test_packages_that_the_choices_need(values: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    values["stages"]["estimate"]["hmr"] = {"kind": "bev", "model": "models/BEV.pth"}
+    values["stages"]["estimate"]["detector"] = {"kind": "detectron2", "model": "models/model_final_f10217.pkl"}
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    checks = found(JobSpec(**values))
+    assert "pip install" in checks["simple_romp"].says and "mask2former" in checks["detectron2"].says
+    assert "releases of https://github.com/Arthur151/ROMP" in checks["stages.estimate.hmr.model"].says
+    values["stages"]["estimate"]["hmr"] = {"kind": "hmr2", "model": "models/hmr2"}
+    assert "no installed package brings hmr2" in found(JobSpec(**values))["stages.estimate.hmr.kind"].says
+
+
+def test_the_controlnet_job_names_all_its_parts() -> None:
+    spec = config.load(ROOT / "jobs" / "controlnet-sdxl.yaml")
+    fields = [asdict(need)["field"] for need in doctor.needs(spec)]
+    assert "stages.refine.controlnet" in fields and len(fields) == len(set(fields)) == 7
+
+
+def test_every_stage_is_run_for_its_peak(job) -> None:  # noqa: F811
+    measured = dict(peaks(job(estimate={"detector": {"threshold": 1.0}})))  # nobody found: the last stage runs as well
+    assert list(measured) == ["generate", "estimate", "render", "refine"]
+    assert all(isinstance(peak, int) for peak in measured.values()), measured
+    assert (measured["refine"] > 0) == torch.cuda.is_available()
+
+
+def test_what_a_stage_runs_into_is_told(job) -> None:  # noqa: F811
+    measured = dict(peaks(job(refine={"model": "/no/such/folder"})))
+    assert "UserError: model not found: /no/such/folder" in str(measured["refine"])
+    assert isinstance(measured["generate"], int)
