@@ -1,0 +1,107 @@
+"""What `status` and the start of a resume cost for 10^4, 10^5 and 10^6 planned records: `python -m tests.bench.store`.
+
+The shards are synthetic but sealed by the store's own means; one unit of the last one is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+from factory.job import JobSpec
+from factory.plan import Plan, plan
+from factory.store import layout, tar
+from factory.store.ledger import check, open_ledger
+from factory.store.part import SCHEMA, Part, digest, index_bytes
+from factory.store.status import status
+
+DATA = b"x" * 512  # one sample's bytes
+
+
+def job(out: str, records: int) -> JobSpec:
+    estimate = {part: {"model": "starter:" + name} for part, name in
+                (("hmr", "hmr"), ("prior", "vposer"), ("detector", "detector"))}  # fmt: skip
+    model = {"model": "starter:text-to-image"}
+    return JobSpec.model_validate({
+        "name": "bench", "output": out, "records": records, "image_size": 64, "unit_size": 8, "samples_per_shard": 1000,
+        "prompts": {"action": ["walking"]}, "body": {"model": "starter:body", "name": "x"},
+        "stages": {"generate": model, "estimate": estimate, "refine": model},
+    })  # fmt: skip
+
+
+def unit(planned: Plan, shard: int, index: int) -> tuple[list[dict], bytes]:
+    rows = []
+    for at, (key, seed) in enumerate(planned.names(shard, index)):
+        row = {field.name: 0 if pa.types.is_integer(field.type) else None for field in SCHEMA}
+        why = {"state": "rejected", "reason": "easy"} if at == 7 else {"state": "ok", "reason": "", "size": len(DATA)}
+        rows.append({**row, "key": key, "seed": seed, "shard": shard, "unit": index, "error": "", **why})
+    return rows, DATA * sum(row["size"] > 0 for row in rows)
+
+
+def make(spec: JobSpec) -> None:
+    planned, out = plan(spec), Path(spec.output)
+    with open_ledger(spec, planned) as ledger:
+        last = planned.shards - 1
+        for index in range(planned.units_in(last) - 1):
+            rows, data = unit(planned, last, index)
+            ledger.commit(last, index, Part(data, index_bytes(pa.Table.from_pylist(rows, SCHEMA), digest(data))))
+    for shard in range(last):
+        units = [unit(planned, shard, index) for index in range(planned.units_in(shard))]
+        data = b"".join(data for _, data in units)
+        whole = data + tar.trailer(len(data))
+        lengths = [[len(data), hashlib.sha256(data).hexdigest()] for _, data in units]
+        table = pa.Table.from_pylist([row for rows, _ in units for row in rows], SCHEMA)
+        tar_name, index_name = layout.shard_names(planned, shard)
+        (out / tar_name).write_bytes(whole)
+        (out / index_name).write_bytes(index_bytes(table, {**digest(whole), "units": json.dumps(lengths)}))
+
+
+def resume(spec: JobSpec) -> None:
+    planned = plan(spec)
+    check(spec, planned)
+    with open_ledger(spec, planned) as ledger:
+        assert len(list(ledger.missing())) == 1
+
+
+def measured(work: Callable[[], object]) -> tuple[float, float]:
+    """Wall seconds, and the MB that a process of its own took at most."""
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        begin = time.perf_counter()
+        work()
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        os.write(writing, json.dumps([time.perf_counter() - begin, used]).encode())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        seconds, used = json.loads(pipe.read())
+    return seconds, used
+
+
+def main() -> None:
+    print(f"{'records':>9} {'shards':>6} {'status':>8} {'resume':>8} {'memory':>8}")
+    for records in map(int, sys.argv[1:] or ("10000", "100000", "1000000")):
+        with tempfile.TemporaryDirectory() as folder:
+            spec = job(os.path.join(folder, "out"), records)
+            if child := os.fork():
+                assert os.waitpid(child, 0)[1] == 0
+            else:
+                make(spec)
+                os._exit(0)
+            looked, resumed = measured(lambda: status(spec.output)), measured(lambda: resume(spec))
+        used = max(looked[1], resumed[1])
+        print(f"{records:>9,} {plan(spec).shards:>6,} {looked[0]:>6.2f} s {resumed[0]:>6.2f} s {used:>5.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
