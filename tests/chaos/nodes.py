@@ -35,6 +35,7 @@ class Nodes:
 
     def __enter__(self) -> Nodes:
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+        os.environ["RAY_agent_register_timeout_ms"] = "300000"
         import ray
         from ray._private import services
         from ray.cluster_utils import Cluster
