@@ -34,7 +34,6 @@ def session(job: JobSpec, stages: list[type[Stage]]) -> Iterator[list[Node]]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or it warns of Ray Data's own way to make actors
-    os.environ.setdefault("RAY_agent_register_timeout_ms", "120000")  # a busy machine needs more than its 15 s
     import ray
 
     hosts = [(stage.name, spec(stage, job)) for stage in stages]

@@ -39,7 +39,6 @@ def cluster() -> Iterator[tuple[str, str]]:
     """(dashboard, GCS address)"""
     port, dashboard, *others = free_ports(8)
     environment = {**os.environ, **TOKEN, "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-    environment["RAY_agent_register_timeout_ms"] = "120000"
     environment["PATH"] = f"{RAY.parent}:{environment['PATH']}"  # the driver is what `python` names there
     common = ["--block", "--num-cpus=8", "--num-gpus=2", "--object-store-memory=100000000", "--disable-usage-stats"]
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as folder, contextlib.ExitStack() as stack:
