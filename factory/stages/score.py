@@ -21,14 +21,14 @@ class Score(Stage):
         from factory.models.body import BodyModel
         from factory.models.detector import load_detector
         from factory.models.device import pick
-        from factory.models.hmr import HMR
-        from factory.starter.pack import resolve
+        from factory.models.hmr_choice import load_hmr
 
-        spec = self.job.stages.estimate
+        spec, body = self.job.stages.estimate, self.job.body.model
         self.device = pick(self.job.stages.score.device)
-        self.detector = load_detector(spec.detector.kind, spec.detector.model, spec.detector.threshold, self.device)
-        self.hmr = HMR(resolve(spec.hmr.model), self.device, spec.hmr.crop_scale) if spec.hmr else None
-        self.body = BodyModel(resolve(self.job.body.model), self.device)
+        seer, hmr = spec.detector, spec.hmr
+        self.detector = load_detector(seer.kind, seer.model, seer.threshold, self.device, seer.config)
+        self.hmr = load_hmr(hmr.kind, hmr.model, self.device, hmr.crop_scale, body) if hmr else None
+        self.body = BodyModel(body, self.device)
 
     def process(self, records: list[Record]) -> None:
         redrawn = [record for record in records if record.refined]  # the others' final image is the initial one
@@ -52,32 +52,47 @@ class Score(Stage):
 
     def _compare(self, images: list[np.ndarray], records: list[Record]) -> list[tuple[float | None, float | None]]:
         """(OKS, PA-MPJPE mm) of each record's label against an estimate from its image, mean over the people. None
-        where the job has no estimator."""
+        where the job has no estimator, or it finds nobody."""
         from factory.models.agreement import oks, pa_mpjpe
 
-        people = [person for record in records for person in record.people]
-        if self.hmr is None or not people:
-            return [(None, None)] * len(records)
         boxes = [np.stack([person.bbox for person in record.people]) for record in records]
-        estimates = [one for some in self.hmr.estimate(images, boxes) for one in some]
-        joints, pixels = self._joints(estimates, people)
+        estimates = self._estimate(images, boxes)
+        found = [len(some) > 0 for some in estimates]
+        people = [person for record, here in zip(records, found, strict=True) if here for person in record.people]
+        if not people:
+            return [(None, None)] * len(records)
+        joints, pixels = self._joints([one for some in estimates for one in some], people)
         labels2d, labels3d, bbox = (np.stack([getattr(p, n) for p in people]) for n in ("joints2d", "joints3d", "bbox"))
         similarity, error = oks(pixels, labels2d, bbox), pa_mpjpe(joints, labels3d)
-        owner = np.repeat(np.arange(len(records)), [len(record.people) for record in records])
+        owner = np.repeat(np.arange(len(records)), [len(some) for some in estimates])
         return [(_mean(similarity[owner == i], 4), _mean(error[owner == i], 2)) for i in range(len(records))]
 
+    def _estimate(self, images: list[np.ndarray], boxes: list[np.ndarray]) -> list[list[dict[str, np.ndarray]]]:
+        """One estimate per box, or none for an image in which an estimator of whole images finds nobody."""
+        if self.hmr is None or not images:
+            return [[] for _ in images]
+        try:
+            return self.hmr.estimate(images, boxes)
+        except ValueError:
+            if len(images) == 1:
+                return [[]]
+            return [self._estimate([image], [some])[0] for image, some in zip(images, boxes, strict=True)]
+
     def _joints(self, estimates: list[dict[str, np.ndarray]], people: list[Person]) -> tuple[np.ndarray, np.ndarray]:
-        """Estimates in the camera of the label -> joints (N, 49, 3) m and (N, 49, 2) px."""
+        """Estimates, in their own camera or else the label's -> joints (N, 49, 3) m and (N, 49, 2) px."""
         import torch
 
         from factory.models.body import spin49
         from factory.models.camera import project, weak_to_transl
 
-        stack = {n: torch.from_numpy(np.stack([e[n] for e in estimates])).to(self.device) for n in estimates[0]}
-        K = torch.from_numpy(np.stack([person.K for person in people])).to(self.device)
-        transl = weak_to_transl(stack["camera"], stack["crop"], K)
+        def stack(name: str) -> torch.Tensor:
+            return torch.from_numpy(np.stack([one[name] for one in estimates])).to(self.device)
+
+        cameras = [one.get("K", person.K) for one, person in zip(estimates, people, strict=True)]
+        K = torch.from_numpy(np.stack(cameras)).to(self.device)
+        transl = weak_to_transl(stack("camera"), stack("crop"), K)
         with torch.inference_mode():
-            joints = spin49(self.body(stack["global_orient"], stack["body_pose"], stack["betas"], transl)[1])
+            joints = spin49(self.body(stack("global_orient"), stack("body_pose"), stack("betas"), transl)[1])
             return joints.cpu().numpy(), project(joints, K).cpu().numpy()
 
 

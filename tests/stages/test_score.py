@@ -105,3 +105,26 @@ def test_shares_of_body_and_frame(job):
     assert hidden.visible_share == pytest.approx(0.5, abs=0.1) and hidden.frame_share == whole.frame_share
     assert 0.2 < cut.visible_share < 0.8 and cut.frame_share < whole.frame_share
     assert both.visible_share == pytest.approx(0.5, abs=0.1)  # the mean of 1 and almost 0
+
+
+class Blind:
+    """An estimator of whole images that sees nobody in dark ones, as bev does."""
+
+    def __init__(self, seeing) -> None:
+        self.seeing = seeing
+
+    def estimate(self, images, boxes):
+        if any(image.mean() < 50 for image in images):
+            raise ValueError("nobody is found")
+        return self.seeing.estimate(images, boxes)
+
+
+def test_nobody_found_costs_the_figure_and_not_the_sample(job):
+    first, second = labelled(job(**LENIENT), 2)
+    first.final = np.zeros_like(first.initial)
+    stage = Score(job(**LENIENT))
+    stage.setup()
+    stage._ready, stage.hmr = True, Blind(stage.hmr)
+    dark, light = stage(Unit(0, 0, [first, second])).records
+    assert dark.active and (dark.oks, dark.reestimate_pa_mpjpe) == (None, None) and dark.oks_initial == 1
+    assert (light.oks, light.oks_initial) == (1, 1)
