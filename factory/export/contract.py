@@ -80,7 +80,7 @@ def box_over_200(scale: np.ndarray) -> str | None:
     """Of px / 200."""
     if (scale * PX < LEAST).any():
         return f"{int((scale * PX < LEAST).sum()):,} boxes are smaller than {LEAST:g} px (a scale of {scale.min():g})"
-    if np.median(scale) > 30:
+    if np.median(scale) > 15:
         return f"its median is {np.median(scale):g}, a box of {np.median(scale) * PX:,.0f} px: divide pixels by 200"
     return None
 
@@ -149,6 +149,9 @@ def smpl_order(joints: np.ndarray) -> str | None:
     return _middle(joints, 0, (1, 2), 12, "SMPL's")
 
 
+APART = 0.22  # of the torso; SMPL's own pelvis is 0.15 off the middle of its hips
+
+
 def _middle(joints: np.ndarray, middle: int, sides: tuple[int, int], far: int, whose: str) -> str | None:
     rows = joints.reshape(-1, *joints.shape[-2:]).astype(np.float64)
     rows = rows[(rows[:, [middle, *sides, far], -1] > 0).all(1)]
@@ -157,7 +160,7 @@ def _middle(joints: np.ndarray, middle: int, sides: tuple[int, int], far: int, w
     between = (rows[:, sides[0], :-1] + rows[:, sides[1], :-1]) / 2
     off = np.linalg.norm(rows[:, middle, :-1] - between, axis=-1)
     torso = np.linalg.norm(rows[:, far, :-1] - between, axis=-1)
-    if np.median(off) > 0.5 * np.median(torso):
+    if np.median(off) > APART * np.median(torso):
         return f"joint {middle} does not lie between {sides[0]} and {sides[1]}: the order is not {whose}"
     return None
 

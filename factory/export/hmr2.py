@@ -155,7 +155,7 @@ def sample_problems(files: Mapping[str, bytes]) -> Iterator[str]:
     except Exception as error:  # a broken pickle raises anything
         yield f"data.pyd: unreadable ({error})"
         return
-    yield from (f"data.pyd: {problem}" for problem in numpy1(modules))
+    yield from numpy1(modules)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         yield f"data.pyd: a {type(entries).__name__}, not a list of dicts, one for each person"
         return

@@ -45,17 +45,20 @@ def main() -> None:
         synthesise(where / "models", where / "out", options.samples, options.image)
         tars = sorted((where / "out").glob("*.tar"))
         total = sum(path.stat().st_size for path in tars)
-        copying = seconds(lambda: [copy(path, where / "copy") for path in tars])
-        rates = []
-        for samples in (options.samples // 10, options.samples):  # the first to see what memory depends on
-            rates.append((samples, *measured(where, samples, options.format, options.workers)))
-    (_, _, little), (samples, exporting, much) = rates
-    print(f"export to {options.format}, {options.workers} workers: {samples / exporting:,.0f} samples/s")
-    print(
-        f"copying the same {total / 1e6:,.0f} MB of tars: {samples / copying:,.0f} samples/s, "
-        f"{exporting / copying:.1f} times as fast"
-    )
-    print(f"peak memory of the process: {much:,.0f} MB; of a tenth of the samples {little:,.0f} MB")
+        wall, cpu = time.perf_counter(), time.process_time()
+        for path in tars:
+            copy(path, where / "copy")
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        tell(f"copying {total / 1e6:,.0f} MB of tars", options.samples, wall, cpu)
+        little = measured(where, options.samples // 10, options.format, options.workers)[2]
+        taken, used, much = measured(where, options.samples, options.format, options.workers)
+        tell(f"export to {options.format}, {options.workers} workers", options.samples, taken, used)
+    print(f"export takes {taken / wall:.1f} times as long as copying; of processor time {used / cpu:.1f} times as much")
+    print(f"peak memory {much:,.0f} MB; with a tenth of the samples {little:,.0f} MB")
+
+
+def tell(what: str, samples: int, wall: float, cpu: float) -> None:
+    print(f"{what}: {samples / wall:,.0f} samples/s, {1000 * cpu / samples:.2f} ms of processor time a sample")
 
 
 def synthesise(models: Path, out: Path, samples: int, side: int) -> None:
@@ -92,19 +95,20 @@ def synthesise(models: Path, out: Path, samples: int, side: int) -> None:
     assert index_table((out / index_name).read_bytes())[0].num_rows
 
 
-def measured(where: Path, samples: int, name: str, workers: int) -> tuple[float, float]:
-    """(seconds, MB at most) of a process of its own that exports so many of the samples."""
+def measured(where: Path, samples: int, name: str, workers: int) -> tuple[float, float, float]:
+    """A process of its own exports so many of the samples: its wall time, processor time, and peak memory in MB (of
+    several workers the first process alone)."""
     program = (
-        "import sys; from factory.export.run import export; import time, resource; begin = time.perf_counter(); "
+        "import re, sys, time; from factory.export.run import export; "
+        "wall, cpu = time.perf_counter(), time.process_time(); "
         "export(sys.argv[1], sys.argv[2], sys.argv[3], where=sys.argv[4], workers=int(sys.argv[5])); "
-        "print(time.perf_counter() - begin, max(resource.getrusage(who).ru_maxrss for who in "
-        "(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
+        "peak = re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]; "  # maxrss counts the parent's too
+        "print(time.perf_counter() - wall, time.process_time() - cpu, peak)"
     )
-    to = where / f"to-{samples}"
     condition = f"key < 'hard_poses-{samples:08d}'"
-    command = [sys.executable, "-c", program, str(where / "out"), str(to), name, condition, str(workers)]
-    taken, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return float(taken), float(peak) * (1 if sys.platform == "darwin" else 1024) / 1e6
+    command = [sys.executable, "-c", program, where / "out", where / f"to-{samples}", name, condition, str(workers)]
+    wall, cpu, peak = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return float(wall), float(cpu), float(peak) * 1024 / 1e6
 
 
 def copy(path: Path, folder: Path) -> None:
@@ -114,12 +118,6 @@ def copy(path: Path, folder: Path) -> None:
         while chunk := source.read(1 << 20):
             target.write(chunk)
         os.fsync(target.fileno())
-
-
-def seconds(work) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
 
 
 if __name__ == "__main__":
