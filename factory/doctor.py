@@ -156,11 +156,10 @@ def checks(job: JobSpec | None) -> Iterator[Check]:
     yield _gl(job)
     if job is None:
         return
-    found = [_whole(need, look(need)) for need in needs(job)]
-    found += _packages(job)
-    yield from found
+    parts = [*(_whole(need, look(need)) for need in needs(job)), *_packages(job)]
+    yield from parts
     yield from _sources(job)
-    if all(check.ok for check in found):
+    if all(check.ok for check in parts):
         yield from _memory(job)
 
 

@@ -186,9 +186,9 @@ class CropHMR:
             return [[] for _ in images]
         rotations, betas, camera = self.predict(normalise(np.stack(cuts)).to(self.device))
         pose = matrix_to_axis_angle(rotations).flatten(1).cpu().numpy()
-        betas, camera = betas.cpu().numpy(), camera.cpu().numpy()
-        flat = (
-            {"global_orient": pose[i, :3], "body_pose": pose[i, 3:], "betas": betas[i], "camera": camera[i]}
+        shape, weak = betas.cpu().numpy(), camera.cpu().numpy()
+        flat = iter(
+            {"global_orient": pose[i, :3], "body_pose": pose[i, 3:], "betas": shape[i], "camera": weak[i]}
             for i in range(len(cuts))
         )
         return [[{**next(flat), "crop": crop} for crop in some] for some in crops]

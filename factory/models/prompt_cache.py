@@ -39,8 +39,8 @@ class PromptCache:
         if negative_prompt and not self.negative:
             raise ValueError(f"negative_prompt: {type(self.pipe).__name__} takes none; leave it empty")
         if self.places is None:
-            unwanted = {"negative_prompt": [negative_prompt] * len(prompts)} if self.negative else {}
-            return {"prompt": prompts, **unwanted}
+            texts = {"prompt": prompts}
+            return texts | ({"negative_prompt": [negative_prompt] * len(prompts)} if self.negative else {})
         arguments = self._stack([self._look_up(prompt) for prompt in prompts])
         if self.negative:
             unwanted = self._look_up(negative_prompt)

@@ -29,8 +29,8 @@ def peaks(job: JobSpec) -> Iterator[tuple[str, int | str]]:
 
     job = _short(job)
     unit = Unit(0, 0, [_record(job, i) for i in range(job.unit_size)])
-    stages: list[type[Stage]] = [Estimate, Render, Refine]
-    for kind in stages if job.images else [Generate, *stages]:
+    stages: list[type[Stage]] = [Generate, Estimate, Render, Refine]
+    for kind in stages[1:] if job.images else stages:
         if kind is Refine:  # stage 2 may have found nobody
             unit = Unit(0, 0, [_record(job, i) for i in range(job.unit_size)])
         gc.collect()
@@ -64,5 +64,6 @@ def _record(job: JobSpec, index: int) -> Record:
     middle = slice(size // 4, 3 * size // 4)
     depth[middle, middle] = np.linspace(20, 21, size // 4 * 3 - size // 4, dtype=np.float32)
     picture = np.random.default_rng(index).integers(0, 256, (size, size, 3), np.uint8)
-    masks = {"person_mask": nothing, "object_mask": nothing.copy(), "silhouette": depth > 0}
-    return Record(f"peak-{index:08d}", index, PROMPT, initial=picture, depth=depth, **masks)
+    record = Record(f"peak-{index:08d}", index, PROMPT, initial=picture, depth=depth, silhouette=depth > 0)
+    record.person_mask, record.object_mask = nothing, nothing.copy()
+    return record
