@@ -113,3 +113,63 @@ def test_bytes_grow_with_what_is_stored(values):
     assert 100_000 < bare.sample_bytes < 400_000
     assert make(values, sample={"extras": ["depth"]}, image_size=512).sample_bytes > bare.sample_bytes + 512 * 512 * 4
     assert bare.bytes == bare.records * bare.sample_bytes
+
+
+def test_weights_are_chances(values):
+    prompts = {"template": {"{action}": 3, "no {action}": 1}, "action": {"x": 1, "y": 9}}
+    planned = make(values, prompts=prompts, records=2000, unit_size=2, samples_per_shard=4)
+    drawn = [planned.record(i).prompt for i in range(2000)]
+    assert 1400 < sum(not prompt.startswith("no") for prompt in drawn) < 1600
+    assert 1730 < sum(prompt.endswith("y") for prompt in drawn) < 1870
+    assert abs(drawn.count("no x") - 50) < 30  # drawn apart from each other
+
+
+def test_one_of_several_templates(values):
+    prompts = {"template": ["a {action}", "b", "{person} c"], "person": ["p", "q"], "action": ["x"]}
+    planned = make(values, prompts=prompts, records=300)
+    assert {planned.record(i).prompt for i in range(300)} == {"a x", "b", "p c", "q c"}
+
+
+def test_an_empty_list_is_refused_where_the_template_asks_for_it(values):
+    with pytest.raises(UserError, match=r"prompts\.action is missing"):
+        make(values, prompts={"template": "{action}"})
+
+
+def real(values, tmp_path, **changes) -> Plan:
+    for name in "abc":
+        (tmp_path / f"{name}.png").touch()
+    return make(values, images={"path": str(tmp_path)}, records=0, **changes)
+
+
+def test_each_image_once_times_variants(values, tmp_path):
+    values["stages"]["estimate"]["augment"] = {"variants": 2}
+    planned = real(values, tmp_path)
+    records = [planned.record(i) for i in range(planned.records)]
+    assert [(r.source, r.variant) for r in records] == [(f"{name}.png", i) for name in "abc" for i in (0, 1)]
+    assert len({r.seed for r in records}) == 6 and {r.image_seed for r in records} == {None}
+    assert planned.job.records == 6
+
+
+def test_images_come_round_again(values, tmp_path):
+    planned = make(real(values, tmp_path).job.model_dump(mode="json"), records=7)
+    assert [planned.record(i).source[0] for i in range(7)] == list("abcabca")
+
+
+def test_what_is_planned_is_told_without_the_images(values, tmp_path):
+    """Status and verification read a data set whose real images may be gone."""
+    planned = real(values, tmp_path)
+    names = [(r.key, r.seed) for r in planned.unit(0, 1).records]
+    for name in "abc":
+        (tmp_path / f"{name}.png").unlink()
+    again = plan(planned.job)
+    assert again.names(0, 1) == names
+    with pytest.raises(UserError, match="no images"):
+        again.record(0)
+
+
+def test_variants_of_a_text_share_its_image(values):
+    values["stages"]["estimate"]["augment"] = {"variants": 3}
+    planned = make(values, records=7)
+    records = [planned.record(i) for i in range(7)]
+    assert [r.image_seed for r in records] == [None, *[records[0].seed] * 2, None, *[records[3].seed] * 2, None]
+    assert [r.prompt for r in records[:3]] == [records[0].prompt] * 3
