@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -128,10 +129,12 @@ class Arena:
         for thread in threads:
             thread.join()
 
-    def worker(self) -> int:
-        """One of the processes that host the stages, alive a moment ago."""
+    def kill_worker(self) -> None:
+        """kill -9 one of the processes that host the stages; none, where all have died a moment ago."""
         pids = [int(path.name) for path in calls(self.job).iterdir() if psutil.pid_exists(int(path.name))]
-        return self.random.choice(sorted(pids))
+        if pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.random.choice(sorted(pids)), signal.SIGKILL)
 
     def finish(self, engine: str) -> None:
         """The run after the fault."""

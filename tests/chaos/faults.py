@@ -32,7 +32,7 @@ def driver_killed_on_cluster(arena: Arena) -> None:
 
 
 def actor_killed(arena: Arena) -> None:
-    arena.within(lambda: os.kill(arena.worker(), signal.SIGKILL))
+    arena.within(arena.kill_worker)
 
 
 def actors_killed_again_and_again(arena: Arena) -> None:
@@ -40,7 +40,7 @@ def actors_killed_again_and_again(arena: Arena) -> None:
 
     def strike() -> None:
         for _ in range(6):
-            os.kill(arena.worker(), signal.SIGKILL)
+            arena.kill_worker()
             arena.moment()
 
     arena.within(strike)

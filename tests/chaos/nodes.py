@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
-import socket
 import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 NODE = {"num_cpus": 8, "object_store_memory": 80 * 2**20}
-AGENTS = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
 PATIENCE = 300.0  # s
 QUICK = {"health_check_period_ms": 500, "health_check_timeout_ms": 5000, "health_check_failure_threshold": 3}
 
@@ -33,15 +30,6 @@ def patient(ask: Callable) -> Callable:
     return wrapped
 
 
-def ports() -> dict[str, int]:
-    """Of a node's agents. Where they choose their own, Ray gives them 15 s to tell, however busy the machine is."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in AGENTS]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return {name: each.getsockname()[1] for name, each in zip(AGENTS, sockets, strict=True)}
-
-
 class Nodes:
     """A head that computes nothing, and two nodes that can each host all actors. A context."""
 
@@ -52,9 +40,9 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         services.get_node = patient(services.get_node)  # Ray gives a node 30 s, however busy the machine is
-        head = {**NODE, **ports(), "num_cpus": 0, "include_dashboard": False, "_system_config": QUICK}
+        head = {**NODE, "num_cpus": 0, "include_dashboard": False, "_system_config": QUICK}
         self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-        self.nodes = [self.cluster.add_node(**NODE, **ports()) for _ in range(2)]
+        self.nodes = [self.cluster.add_node(**NODE) for _ in range(2)]
         self.address: str = self.cluster.address
         ray.init(address=self.address, log_to_driver=False)
         return self
@@ -69,4 +57,4 @@ class Nodes:
         """One node dies at once with all that is on it; another comes."""
         lost = self.nodes.pop(chance.randrange(len(self.nodes)))
         self.cluster.remove_node(lost, allow_graceful=False)
-        self.nodes.append(self.cluster.add_node(**NODE, **ports()))
+        self.nodes.append(self.cluster.add_node(**NODE))
