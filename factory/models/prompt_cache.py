@@ -25,7 +25,7 @@ class PromptCache:
 
     def __init__(self, pipe: Any, limit: int = LIMIT) -> None:
         self.pipe, self.limit = pipe, limit
-        kinds = [kind.__name__ for kind in type(pipe).__mro__]
+        kinds = [kind.__name__ for kind in type(pipe).__mro__ if kind.__name__.endswith("Pipeline")]
         self.places = next((p for f, p in FAMILIES.items() if any(kind.startswith(f) for kind in kinds)), None)
         self.call = set(inspect.signature(pipe.__call__).parameters)
         self.kept: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
