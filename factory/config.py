@@ -17,6 +17,8 @@ from factory.errors import UserError
 from factory.job import JobSpec
 
 Location = tuple[int | str, ...]
+# What PyYAML lets through where a scalar is not what it looks like: month 99, an integer of 5000 digits.
+UNREAD = (ValueError, AttributeError, TypeError, OverflowError, RecursionError)
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
@@ -64,6 +66,8 @@ def _compose(path: Path) -> yaml.Node:
         raise UserError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from None
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply") from None
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{path}: a job is a mapping of keys to values; see schemas/job.schema.json")
     return node
@@ -74,10 +78,15 @@ def _construct(node: yaml.Node, path: str) -> dict:
     _refuse_repeats(node, path)
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_document(node)
+        values = loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UserError(f"{path}{line}: {error.problem}") from None
+    except UNREAD as error:
+        raise UserError(f"{path}: a value cannot be read ({' '.join(str(error).split())[:100]})") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a job is a mapping of keys to values; see schemas/job.schema.json")
+    return values
 
 
 def _refuse_repeats(node: yaml.Node, path: str, done: set[int] | None = None) -> None:
@@ -100,7 +109,7 @@ def _override(values: dict, override: str) -> None:
         raise UserError(f"--set {override}: write it as --set stages.refine.strength=0.6")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, *UNREAD):
         raise UserError(f"--set {override}: the value is not valid YAML") from None
     at: Any = values
     for depth, key in enumerate(keys):

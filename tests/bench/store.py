@@ -100,7 +100,10 @@ def main() -> None:
                 os._exit(0)
             looked, resumed = measured(lambda: status(spec.output)), measured(lambda: resume(spec))
         used = max(looked[1], resumed[1])
-        print(f"{records:>9,} {plan(spec).shards:>6,} {looked[0]:>6.2f} s {resumed[0]:>6.2f} s {used:>5.0f} MB", flush=True)
+        print(
+            f"{records:>9,} {plan(spec).shards:>6,} {looked[0]:>6.2f} s {resumed[0]:>6.2f} s {used:>5.0f} MB",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

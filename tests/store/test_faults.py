@@ -31,7 +31,9 @@ class Mended(Depth):
 
     def process(self, records):
         for record in records:
-            super().process([record]) if not record.key.endswith("7") else setattr(record, "depth", record.initial[..., 0] / 1)
+            super().process([record]) if not record.key.endswith("7") else setattr(
+                record, "depth", record.initial[..., 0] / 1
+            )
 
 
 @pytest.fixture

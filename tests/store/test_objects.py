@@ -179,7 +179,9 @@ def test_a_store_that_stays_broken_is_one_clear_line(remote, proxy, monkeypatch)
         run(remote, STAGES)
 
 
-@pytest.mark.parametrize("out", ["s3://", "s3:///x", "s3://b/../x", "s3://b/x?y=z", "http://b/x", "s3://b/a b", "gs://u:p@b"])
+@pytest.mark.parametrize(
+    "out", ["s3://", "s3:///x", "s3://b/../x", "s3://b/x?y=z", "http://b/x", "s3://b/a b", "gs://u:p@b"]
+)
 def test_other_addresses_are_refused(out):
     with pytest.raises(UserError, match="is not understood"):
         open_files(out)
