@@ -1,5 +1,5 @@
-"""Job files, prompts, images and data sets are strangers' work. More of it: YAML tags in test_config.py, pickled weights in
-tests/models and test_pickles.py, HTML in prompts in tests/present/test_report.py, images in tests/sources."""
+"""Job files, prompts, images and data sets are strangers' work. More of it: YAML tags in test_config.py, pickles in
+tests/models and tests/export, HTML in prompts in tests/present/test_report.py, images in tests/sources."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from factory.errors import UserError
 from factory.store.status import status
 from factory.store.verify import verify
 from tests.store.conftest import job  # noqa: F401
-from tests.store.test_verify import out, replaced, rewrite  # noqa: F401
+from tests.store.test_verify import out as made
+from tests.store.test_verify import replaced, rewrite
+
+out = made  # the fixture
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "/etc/x", "a\0b", "..", "a.b", "-a", "é"])

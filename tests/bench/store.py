@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -98,7 +99,7 @@ def main() -> None:
             else:
                 make(spec)
                 os._exit(0)
-            looked, resumed = measured(lambda: status(spec.output)), measured(lambda: resume(spec))
+            looked, resumed = measured(partial(status, spec.output)), measured(partial(resume, spec))
         used = max(looked[1], resumed[1])
         print(
             f"{records:>9,} {plan(spec).shards:>6,} {looked[0]:>6.2f} s {resumed[0]:>6.2f} s {used:>5.0f} MB",

@@ -1,6 +1,6 @@
 """Kills a run half-way through each single upload, resumes it, and compares: for test_objects.py.
 
-A program of its own, because it forks once per kill and the library that uploads may not be forked: only children use it.
+A program of its own, because it forks once per kill, and the library that uploads may not be forked: children use it.
 """
 
 from __future__ import annotations
