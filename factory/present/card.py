@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from factory.doctor import SOURCES, needs
+from factory.doctor import SOURCES, Need, needs
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import plan
@@ -96,7 +96,7 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
     from jinja2 import Environment
 
     licences = [
-        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, _licence(need.model))
+        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, _licence(need))
         for need in needs(job)
     ]
     counts = [("planned", stats.planned), ("ok", stats.images), *stats.states.items(), *stats.reasons.items()]
@@ -135,10 +135,11 @@ def _front(job: JobSpec, stats: Stats, licences: set[str]) -> str:
     return yaml.safe_dump(front, sort_keys=False, width=120)
 
 
-def _licence(model: str) -> str:
-    if model.startswith(PREFIX):
+def _licence(need: Need) -> str:
+    if need.model.startswith(PREFIX):
         return OURS
-    return next((known[1] for part, known in SOURCES.items() if part in model.lower()), "not known: ask its source")
+    name = f"{need.model.lower()} {need.part}"
+    return next((known[1] for word, known in SOURCES.items() if word in name), "not known: ask its source")
 
 
 def _plain(text: str) -> str:
