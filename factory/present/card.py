@@ -96,8 +96,7 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
     from jinja2 import Environment
 
     licences = [
-        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, _licence(need))
-        for need in needs(job)
+        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, _licence(need)) for need in needs(job)
     ]
     counts = [("planned", stats.planned), ("ok", stats.images), *stats.states.items(), *stats.reasons.items()]
     environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
