@@ -109,16 +109,25 @@ def bev_file(tmp_path_factory) -> Path:
 def test_bev_finds_people_in_its_own_camera(bev_file):
     hmr = load_hmr("bev", str(bev_file))
     assert hmr.finds
+    assert len(hmr.estimate([IMAGE], None)) == 1  # its own network runs, whatever it sees with random weights
+    seen = torch.zeros(3, 3 + 22 * 6 + 11)
+    seen[:, :3] = torch.tensor(
+        [[0.5, 0.1, -0.3], [0.4, 0.0, 0.4], [0.5, 0.1, -0.301]]
+    )  # scale, y, x; the last is a twin
+    seen[:, 3:135] = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(22)
+    hmr.network = lambda pixels: {"params_pred": seen, "center_confs": torch.tensor([0.5, 0.9, 0.4])}
     people = hmr.estimate([IMAGE], None)[0]
-    assert people
-    body = BodyModel("starter:body")
+    assert len(people) == 2 and people[0]["crop"].tolist() == [48, 32, 96]
+    body, found = BodyModel("starter:body"), []
     for one in people:
         K, camera, crop = (torch.from_numpy(one[name]) for name in ("K", "camera", "crop"))
         assert K[0, 0].item() == pytest.approx(48 / np.tan(np.pi / 6), rel=1e-5) and K[:2, 2].tolist() == [48, 32]
         transl = weak_to_transl(camera[None], crop[None], K)
         pose = [torch.from_numpy(one[name])[None] for name in ("global_orient", "body_pose", "betas")]
         hips = body(*pose, transl)[1][:, [45, 46]].mean(1)
-        assert torch.isfinite(project(hips, K)).all() and hips[0, 2] > 0
+        found.append(project(hips, K)[0].tolist())
+    # Its image plane: x and y over 60 degrees, seen from the depth that its scale stands for.
+    np.testing.assert_allclose(found, [[48 + 0.4 * 48, 32], [48 - 0.3 * 48, 32 + 0.1 * 48]], atol=0.05)
     scores = [float(one["score"]) for one in people]
     assert scores == sorted(scores, reverse=True)
     box = np.array([0, 0, 96, 64], np.float32)
