@@ -91,7 +91,8 @@ def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:
     return {
         "key": record.key, "shard": unit.shard, "unit": unit.index,
         "state": str(record.state), "reason": record.reason, "stage": record.stage, "error": record.error,
-        "attempts": record.attempts, "seed": record.seed, "prompt": record.prompt, "source": record.source, "variant": record.variant, "refined": record.refined,
+        "attempts": record.attempts, "seed": record.seed, "prompt": record.prompt,
+        "source": record.source, "variant": record.variant, "refined": record.refined,
         "pose_score": float(record.pose_score), "people": len(record.people), "offset": offset, "size": size,
         **{name: getattr(record, name) for name in FIDELITY},
     }  # fmt: skip

@@ -128,9 +128,9 @@ def _json(record: Record, job: JobSpec) -> bytes:
         refine=_id(stages.refine.model, stages.refine.revision),
     )
     sample = SampleJson(
-        key=record.key, prompt=record.prompt, source=record.source, variant=record.variant, seed=record.seed, state="ok", refined=record.refined,
-        pose_score=float(record.pose_score), people=len(record.people), width=job.image_size, height=job.image_size,
-        body=job.body.name, models=models, **{name: getattr(record, name) for name in FIDELITY},
+        key=record.key, prompt=record.prompt, source=record.source, variant=record.variant, seed=record.seed,
+        state="ok", refined=record.refined, pose_score=float(record.pose_score), people=len(record.people),
+        width=job.image_size, height=job.image_size, body=job.body.name, models=models, **{name: getattr(record, name) for name in FIDELITY},
     )  # fmt: skip
     return json.dumps(sample.model_dump(), sort_keys=True, allow_nan=False).encode()
 
