@@ -26,7 +26,7 @@ bench: .venv/.extras
 	@for script in tests/bench/[a-z]*.py; do $(BIN)/python -m tests.bench.$$(basename $$script .py) || exit 1; done
 
 lint: .venv/.extras
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 
 clean:

@@ -178,9 +178,7 @@ def test_interrupt_keeps_what_is_done_and_says_how_to_go_on(job_file: Path, tmp_
         "unit_size=1",
     ]
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs are born deaf to Ctrl-C
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed
-    )
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     assert process.stdout is not None
     process.stdout.readline()  # the first unit is done
     process.send_signal(signal.SIGINT)

@@ -36,9 +36,7 @@ class BodyModel:
         self.faces = self.smpl.faces_tensor
         self.device = torch.device(device)
 
-    def forward(
-        self, global_orient: Tensor, body_pose: Tensor, betas: Tensor, transl: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, global_orient: Tensor, body_pose: Tensor, betas: Tensor, transl: Tensor) -> tuple[Tensor, Tensor]:
         """global_orient (N, 3), body_pose (N, 69) axis-angle, or (N, 1, 3, 3), (N, 23, 3, 3) matrices; betas (N, 10);
         transl (N, 3) m -> vertices (N, 6890, 3), joints (N, 54, 3) m: smplx's 45, then the 9 of the extra regressor.
 

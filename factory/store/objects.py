@@ -37,9 +37,7 @@ class ObjectFiles:
         self.where = f"{scheme}://{bucket}{prefix}"
         options: dict[str, Any] = {"client_options": dict(CLIENT), "retry_config": RETRY}
         if scheme == "s3":
-            if os.environ.get("AWS_ENDPOINT_URL", "").startswith(
-                "http://"
-            ):
+            if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
                 options["client_options"]["allow_http"] = True
             if not any(map(os.environ.get, CHAIN)):
                 options |= _profile()

@@ -130,7 +130,8 @@ def _json(record: Record, job: JobSpec) -> bytes:
     sample = SampleJson(
         key=record.key, prompt=record.prompt, source=record.source, variant=record.variant, seed=record.seed,
         state="ok", refined=record.refined, pose_score=float(record.pose_score), people=len(record.people),
-        width=job.image_size, height=job.image_size, body=job.body.name, models=models, **{name: getattr(record, name) for name in FIDELITY},
+        width=job.image_size, height=job.image_size, body=job.body.name, models=models,
+        **{name: getattr(record, name) for name in FIDELITY},
     )  # fmt: skip
     return json.dumps(sample.model_dump(), sort_keys=True, allow_nan=False).encode()
 

@@ -165,9 +165,7 @@ def _check_rows(rows: list[dict], planned: Plan, shard: int, units: range, fault
     expected = [(unit, *name) for unit in units for name in planned.names(shard, unit)]
     if [row["key"] for row in rows] != [key for _, key, _ in expected]:
         return fault("its keys are not those of the plan")
-    if not (
-        planned.job.images or planned.job.poses
-    ):  # whose prompts may tell what is gone
+    if not (planned.job.images or planned.job.poses):  # whose prompts may tell what is gone
         prompts = [record.prompt for unit in units for record in planned.unit(shard, unit).records]
         for row, prompt in zip(rows, prompts, strict=True):
             if row["prompt"] != prompt:

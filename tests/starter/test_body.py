@@ -1,4 +1,5 @@
 """The shipped open body: smplx takes it for an SMPL, it is a symmetric closed person, and it bends like one."""
+
 import numpy as np
 import pytest
 
@@ -13,13 +14,26 @@ from factory.starter.body import landmarks, regressor, skeleton  # noqa: E402
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 SIZES = {
-    "v_template": (6890, 3), "f": (13776, 3), "shapedirs": (6890, 3, 10), "posedirs": (6890, 3, 207),
-    "J_regressor": (24, 6890), "joint_regressor_extra": (9, 6890), "kintree_table": (2, 24), "weights": (6890, 24),
-    "mirror": (6890,), "part_labels": (6890,),
+    "v_template": (6890, 3),
+    "f": (13776, 3),
+    "shapedirs": (6890, 3, 10),
+    "posedirs": (6890, 3, 207),
+    "J_regressor": (24, 6890),
+    "joint_regressor_extra": (9, 6890),
+    "kintree_table": (2, 24),
+    "weights": (6890, 24),
+    "mirror": (6890,),
+    "part_labels": (6890,),
 }
 FOLDED = {  # degrees, axis-angle
-    "crouch": {"left_hip": (-115, 0, 15), "right_hip": (-115, 0, -15), "left_knee": (130, 0, 0),
-               "right_knee": (130, 0, 0), "spine1": (25, 0, 0), "spine2": (20, 0, 0)},
+    "crouch": {
+        "left_hip": (-115, 0, 15),
+        "right_hip": (-115, 0, -15),
+        "left_knee": (130, 0, 0),
+        "right_knee": (130, 0, 0),
+        "spine1": (25, 0, 0),
+        "spine2": (20, 0, 0),
+    },
     "arms overhead": {"left_shoulder": (0, 0, 80), "right_shoulder": (0, 0, -80)},
     "arms down": {"left_shoulder": (0, 0, -75), "right_shoulder": (0, 0, 75)},
     "bow": {"spine1": (40, 0, 0), "spine2": (40, 0, 0), "left_hip": (-60, 0, 0), "right_hip": (-60, 0, 0)},
@@ -189,8 +203,15 @@ def test_smplx_picks_its_landmarks_from_the_right_places(arrays, model):
     assert at["nose"][2] > head[2] + 0.08 and abs(at["nose"][0]) < 1e-3
     assert at["leye"][0] > 0.02 and at["leye"][1] > at["nose"][1] and at["leye"][2] < at["nose"][2]
     assert at["lear"][0] > at["leye"][0] + 0.03 and at["lear"][2] < at["leye"][2] - 0.05
-    for left, right in (("leye", "reye"), ("lear", "rear"), ("LHeel", "RHeel"), ("lthumb", "rthumb"),
-                        ("LBigToe", "RBigToe"), ("LSmallToe", "RSmallToe"), ("lpinky", "rpinky")):
+    for left, right in (
+        ("leye", "reye"),
+        ("lear", "rear"),
+        ("LHeel", "RHeel"),
+        ("lthumb", "rthumb"),
+        ("LBigToe", "RBigToe"),
+        ("LSmallToe", "RSmallToe"),
+        ("lpinky", "rpinky"),
+    ):
         assert np.abs(at[left] * FLIP - at[right]).max() < 1e-3
     assert at["LHeel"][2] < joints[skeleton.joint("left_ankle"), 2] < at["LSmallToe"][2] < at["LBigToe"][2]
     assert at["LBigToe"][0] < at["LSmallToe"][0]

@@ -6,6 +6,7 @@ Frame and units: metres, x to the person's left, y up, z to the front; T-pose, p
 vertices, 13776 faces, 24 joints, 10 betas, 207 pose correctives) and so are joint order and pose parameters, but the
 vertices are another mesh: regressors made for SMPL mean nothing here, use `J_regressor` and `joint_regressor_extra`.
 """
+
 from pathlib import Path
 
 import numpy as np

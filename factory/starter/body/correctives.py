@@ -7,6 +7,7 @@ which the blend of x + B (R - I) is closest to the shared turn, over random rota
 posed frame, so that a blend near singular asks for no huge offsets. SMPL adds up the joints' corrections, so each is
 fitted alone.
 """
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 

@@ -4,6 +4,7 @@ One half of the mesh, cut along its midline, is decimated with the cut held fixe
 limbs keep vertices enough to bend and to be dressed); the other half is its mirror image. A disc with F faces and a
 border of b edges has V = (F + b + 2) / 2 vertices, so 6888 faces a side make 6890 vertices in all, whatever b is.
 """
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,5 +104,6 @@ def _closest_points(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray,
     weights[weights < 1e-6] = 0
     weights /= weights.sum(1, keepdims=True)
     columns = faces[candidates[np.arange(len(points)), best]]
-    return sp.csr_matrix((weights.ravel(), (np.repeat(np.arange(len(points)), 3), columns.ravel())),
-                         shape=(len(points), len(vertices)))
+    return sp.csr_matrix(
+        (weights.ravel(), (np.repeat(np.arange(len(points)), 3), columns.ravel())), shape=(len(points), len(vertices))
+    )

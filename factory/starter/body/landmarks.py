@@ -3,24 +3,56 @@
 `smplx.SMPL` takes 21 of its 45 joints straight from mesh vertices, by the indices they have in SMPL's own mesh. Putting
 this body's landmarks at those indices gives the same 45 joints with no `vertex_ids` argument.
 """
+
 import numpy as np
 
 from .skin import average_of_neighbours
 
 # Landmark -> index in SMPL's vertex order (smplx.vertex_ids.vertex_ids["smplh"]).
 SLOTS = {
-    "nose": 332, "left_eye": 2800, "right_eye": 6260, "left_ear": 583, "right_ear": 4071,
-    "left_thumb": 2746, "left_index": 2319, "left_middle": 2445, "left_ring": 2556, "left_pinky": 2673,
-    "right_thumb": 6191, "right_index": 5782, "right_middle": 5905, "right_ring": 6016, "right_pinky": 6133,
-    "left_big_toe": 3216, "left_small_toe": 3226, "left_heel": 3387,
-    "right_big_toe": 6617, "right_small_toe": 6624, "right_heel": 6787,
+    "nose": 332,
+    "left_eye": 2800,
+    "right_eye": 6260,
+    "left_ear": 583,
+    "right_ear": 4071,
+    "left_thumb": 2746,
+    "left_index": 2319,
+    "left_middle": 2445,
+    "left_ring": 2556,
+    "left_pinky": 2673,
+    "right_thumb": 6191,
+    "right_index": 5782,
+    "right_middle": 5905,
+    "right_ring": 6016,
+    "right_pinky": 6133,
+    "left_big_toe": 3216,
+    "left_small_toe": 3226,
+    "left_heel": 3387,
+    "right_big_toe": 6617,
+    "right_small_toe": 6624,
+    "right_heel": 6787,
 }
 PARTS = ("face", "scalp", "neck", "torso", "hips", "upper_arm", "forearm", "hand", "upper_leg", "lower_leg", "foot")
 _PART_OF_BONE = (
-    ("neck", "neck"), ("head", "face"), ("eye", "face"), ("spine05", "hips"), ("spine", "torso"), ("root", "hips"),
-    ("pelvis", "hips"), ("clavicle", "torso"), ("shoulder", "torso"), ("breast", "torso"), ("upperarm", "upper_arm"),
-    ("lowerarm", "forearm"), ("wrist", "hand"), ("metacarpal", "hand"), ("finger", "hand"), ("upperleg", "upper_leg"),
-    ("lowerleg", "lower_leg"), ("foot", "foot"), ("toe", "foot"),
+    ("neck", "neck"),
+    ("head", "face"),
+    ("eye", "face"),
+    ("spine05", "hips"),
+    ("spine", "torso"),
+    ("root", "hips"),
+    ("pelvis", "hips"),
+    ("clavicle", "torso"),
+    ("shoulder", "torso"),
+    ("breast", "torso"),
+    ("upperarm", "upper_arm"),
+    ("lowerarm", "forearm"),
+    ("wrist", "hand"),
+    ("metacarpal", "hand"),
+    ("finger", "hand"),
+    ("upperleg", "upper_leg"),
+    ("lowerleg", "lower_leg"),
+    ("foot", "foot"),
+    ("toe", "foot"),
 )
 
 

@@ -1,11 +1,21 @@
 """Joints as sparse convex means of vertices: SMPL's 24, and the 9 that SPIN's 54-joint set adds."""
+
 import numpy as np
 from scipy.optimize import nnls
 
 from .skeleton import JOINTS, PARENTS, joint, mirrored_joints
 
-EXTRA = ("right_hip_lsp", "left_hip_lsp", "neck_lsp", "head_top", "pelvis_mpii", "thorax_mpii", "spine_h36m",
-         "jaw_h36m", "head_h36m")  # joints 45 to 53 of SPIN's set, in order
+EXTRA = (
+    "right_hip_lsp",
+    "left_hip_lsp",
+    "neck_lsp",
+    "head_top",
+    "pelvis_mpii",
+    "thorax_mpii",
+    "spine_h36m",
+    "jaw_h36m",
+    "head_h36m",
+)  # joints 45 to 53 of SPIN's set, in order
 EXTRA_MIRROR = np.array([1, 0, 2, 3, 4, 5, 6, 7, 8])
 DIRECTIONS = 160  # vertices offered to a joint, one in each direction around it
 
@@ -25,8 +35,20 @@ def extra_targets(vertices, joints, nose, crown):
     left = mix(at("right_hip"), at("left_hip"), 1.1)
     pelvis = mix(left, right, 0.5)
     thorax = mix(at("left_shoulder"), at("right_shoulder"), 0.5)
-    return np.stack([right, left, mix(at("neck"), at("head"), 1 / 3), vertices[:, crown], pelvis, thorax, at("spine2"),
-                     mix(at("head"), vertices[:, nose], 0.5), mix(at("head"), vertices[:, crown], 0.75)], 1)
+    return np.stack(
+        [
+            right,
+            left,
+            mix(at("neck"), at("head"), 1 / 3),
+            vertices[:, crown],
+            pelvis,
+            thorax,
+            at("spine2"),
+            mix(at("head"), vertices[:, nose], 0.5),
+            mix(at("head"), vertices[:, crown], 0.75),
+        ],
+        1,
+    )
 
 
 def joint_regressor(vertices, joints, weights, mirror):
@@ -41,9 +63,17 @@ def joint_regressor(vertices, joints, weights, mirror):
 
 def extra_regressor(vertices, targets, weights, mirror):
     """(9, v) rows for `extra_targets`, made as `joint_regressor` makes its own, from vertices near by only."""
-    near = [("right_hip", "pelvis"), ("left_hip", "pelvis"), ("neck", "head", "spine3"), ("head",),
-            ("pelvis", "left_hip", "right_hip", "spine1"), ("spine3", "neck", "left_collar", "right_collar"),
-            ("spine1", "spine2", "spine3"), ("head", "neck"), ("head",)]
+    near = [
+        ("right_hip", "pelvis"),
+        ("left_hip", "pelvis"),
+        ("neck", "head", "spine3"),
+        ("head",),
+        ("pelvis", "left_hip", "right_hip", "spine1"),
+        ("spine3", "neck", "left_collar", "right_collar"),
+        ("spine1", "spine2", "spine3"),
+        ("head", "neck"),
+        ("head",),
+    ]
     allowed = [weights[:, [joint(name) for name in names]].sum(1) > 0.5 for names in near]
     return _regressor(vertices, targets, allowed, mirror, EXTRA_MIRROR)
 

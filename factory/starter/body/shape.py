@@ -1,4 +1,5 @@
 """The shape space: principal components of a population in one pose."""
+
 import numpy as np
 
 COMPONENTS = 10

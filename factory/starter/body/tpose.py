@@ -2,6 +2,7 @@
 
 Left bones are aimed, right ones mirrored. Frames are SMPL's: x left, y up, z front.
 """
+
 import numpy as np
 
 PELVIS = np.array([0.0, -0.23, 0.02])  # where the root joint sits, m: close to SMPL's

@@ -1,4 +1,5 @@
 """How far each joint turns: random rotations to fit pose correctives and regressors on, folded poses included."""
+
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -7,12 +8,18 @@ from .skeleton import JOINTS
 # Degrees about x, y, z (low, high) for the midline and the left side; the right side is mirrored.
 _MILD = ((-45, 45), (-45, 45), (-45, 45))
 _TURNS = {
-    "left_hip": ((-130, 40), (-50, 50), (-40, 70)), "left_knee": ((-10, 150), (-25, 25), (-15, 15)),
-    "left_ankle": ((-45, 60), (-40, 40), (-35, 35)), "left_foot": ((-50, 40), (-10, 10), (-10, 10)),
-    "spine1": ((-35, 60), (-40, 40), (-40, 40)), "spine2": ((-35, 50), (-40, 40), (-35, 35)),
-    "neck": ((-45, 50), (-60, 60), (-45, 45)), "head": ((-45, 45), (-60, 60), (-40, 40)),
-    "left_collar": ((-20, 20), (-35, 35), (-25, 45)), "left_shoulder": ((-90, 90), (-100, 60), (-100, 100)),
-    "left_elbow": ((-100, 100), (-150, 20), (-40, 40)), "left_wrist": ((-110, 110), (-50, 50), (-90, 90)),
+    "left_hip": ((-130, 40), (-50, 50), (-40, 70)),
+    "left_knee": ((-10, 150), (-25, 25), (-15, 15)),
+    "left_ankle": ((-45, 60), (-40, 40), (-35, 35)),
+    "left_foot": ((-50, 40), (-10, 10), (-10, 10)),
+    "spine1": ((-35, 60), (-40, 40), (-40, 40)),
+    "spine2": ((-35, 50), (-40, 40), (-35, 35)),
+    "neck": ((-45, 50), (-60, 60), (-45, 45)),
+    "head": ((-45, 45), (-60, 60), (-40, 40)),
+    "left_collar": ((-20, 20), (-35, 35), (-25, 45)),
+    "left_shoulder": ((-90, 90), (-100, 60), (-100, 100)),
+    "left_elbow": ((-100, 100), (-150, 20), (-40, 40)),
+    "left_wrist": ((-110, 110), (-50, 50), (-90, 90)),
     "left_hand": ((-30, 30), (-30, 30), (-100, 40)),
 }
 

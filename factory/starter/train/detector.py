@@ -37,14 +37,26 @@ def build() -> nn.Module:
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, ResNetConfig
 
     backbone = ResNetConfig(
-        embedding_size=WIDTHS[0], hidden_sizes=list(WIDTHS), depths=list(DEPTHS), layer_type="basic",
+        embedding_size=WIDTHS[0],
+        hidden_sizes=list(WIDTHS),
+        depths=list(DEPTHS),
+        layer_type="basic",
         out_features=["stage1", "stage2", "stage3", "stage4"],
     )
     config = Mask2FormerConfig(
-        backbone_config=backbone, feature_size=HIDDEN, mask_feature_size=HIDDEN, hidden_dim=HIDDEN,
-        encoder_feedforward_dim=2 * HIDDEN, dim_feedforward=2 * HIDDEN, encoder_layers=1, decoder_layers=3,
-        num_attention_heads=4, num_queries=QUERIES, train_num_points=512,
-        id2label=LABELS, label2id={label: number for number, label in LABELS.items()},
+        backbone_config=backbone,
+        feature_size=HIDDEN,
+        mask_feature_size=HIDDEN,
+        hidden_dim=HIDDEN,
+        encoder_feedforward_dim=2 * HIDDEN,
+        dim_feedforward=2 * HIDDEN,
+        encoder_layers=1,
+        decoder_layers=3,
+        num_attention_heads=4,
+        num_queries=QUERIES,
+        train_num_points=512,
+        id2label=LABELS,
+        label2id={label: number for number, label in LABELS.items()},
     )
     return Mask2FormerForUniversalSegmentation(config)
 

@@ -108,8 +108,13 @@ def people(cache: Cache, skeleton: Skeleton) -> People:
         share[i] = near[y, x].mean()
     keep = share >= MIN_SHARE
     return People(
-        image[keep], slot[keep], crop[keep], share[keep],
-        pixels[keep].astype(np.float32), rotations[keep].astype(np.float32), betas[keep].astype(np.float32),
+        image[keep],
+        slot[keep],
+        crop[keep],
+        share[keep],
+        pixels[keep].astype(np.float32),
+        rotations[keep].astype(np.float32),
+        betas[keep].astype(np.float32),
         np.asarray(cache.hard)[image[keep]],
     )
 
