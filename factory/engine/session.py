@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,9 @@ def _nodes(job: JobSpec) -> list[Node]:
     """The cluster's nodes, and those that its autoscaler may yet add."""
     import ray
 
-    live = [(node["NodeName"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
-    nodes = [Node(name, have.get("CPU", 0), [1.0] * int(have.get("GPU", 0))) for name, have in sorted(live)]
+    live = sorted((node for node in ray.nodes() if node["Alive"]), key=itemgetter("NodeName"))
+    have = [(node["NodeName"], node["Resources"]) for node in live]
+    nodes = [Node(name, some.get("CPU", 0), [1.0] * int(some.get("GPU", 0))) for name, some in have]
     if grows := job.autoscaler:
         added = sum(node.cpus >= grows.cpus and len(node.gpus) >= grows.gpus for node in nodes)
         nodes += [Node(f"to be added {i}", grows.cpus, [1.0] * grows.gpus) for i in range(added + 1, grows.nodes + 1)]
