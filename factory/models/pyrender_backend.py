@@ -40,9 +40,16 @@ def _draw(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, height: int, w
     return drawing.render(scene, flags=pyrender.RenderFlags.DEPTH_ONLY).astype(np.float32)
 
 
-@functools.lru_cache(maxsize=2)
 def renderer(height: int, width: int) -> Any:
-    """The package and its renderer for images of this size. UserError without a GL driver."""
+    """The package and its renderer, set to images of this size. UserError without a GL driver."""
+    pyrender, drawing = _renderer()
+    drawing.viewport_height, drawing.viewport_width = height, width
+    return pyrender, drawing
+
+
+@functools.cache
+def _renderer() -> Any:
+    """One a process: with a second one, closing either ends EGL for both."""
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")  # read when OpenGL is imported
     np.infty = np.inf  # type: ignore[attr-defined]  # pyrender predates numpy 2
     try:
@@ -52,6 +59,6 @@ def renderer(height: int, width: int) -> Any:
         # One sample a pixel: the default of four, resolved, shifts the depth by part of a pixel.
         storage = internals.glRenderbufferStorageMultisample
         internals.glRenderbufferStorageMultisample = lambda target, _, *size: storage(target, 0, *size)
-        return pyrender, pyrender.OffscreenRenderer(width, height)
+        return pyrender, pyrender.OffscreenRenderer(64, 64)
     except Exception as error:  # PyOpenGL raises whatever the missing library makes it raise
         raise UserError(f"rasteriser pyrender: no OpenGL ({error}); install libegl1, libgl1 or use torch") from error

@@ -31,9 +31,10 @@ class Mended(Depth):
 
     def process(self, records):
         for record in records:
-            super().process([record]) if not record.key.endswith("7") else setattr(
-                record, "depth", record.initial[..., 0] / 1
-            )
+            if record.key.endswith("00000007"):
+                record.depth = record.initial[..., 0] / 1
+            else:
+                super().process([record])
 
 
 @pytest.fixture
