@@ -6,33 +6,25 @@ import time
 from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from factory.present.progress import EVERY
+from factory.present.progress import EVERY, Live
 from factory.present.words import duration
 
 
-class ExportProgress:
+class ExportProgress(Live):
     """Give it to `export(on_piece=...)` and use it as a context."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console, self.clock = console, clock
+        super().__init__(
+            console,
+            TextColumn("images"), BarColumn(bar_width=32), MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[pace]}[/]"),
+        )  # fmt: skip
+        self.clock = clock
         self.first: tuple[float, int] | None = None  # when this run began, and what earlier ones had done
         self.printed = float("-inf")
-        self.bar = Progress(
-            TextColumn("images"), BarColumn(bar_width=32), MofNCompleteColumn(),
-            TextColumn("[dim]{task.fields[pace]}[/]"), console=console,
-        )  # fmt: skip
         self.task = self.bar.add_task("", total=None, pace="reading the index")
-
-    def __enter__(self) -> ExportProgress:
-        if self.console.is_terminal:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.console.is_terminal:
-            self.bar.stop()
 
     def __call__(self, done: int, total: int) -> None:
         now = self.clock()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
 
 from factory.present.words import counts, duration
 
@@ -18,23 +18,13 @@ if TYPE_CHECKING:
 EVERY = 5.0  # seconds between plain lines
 
 
-class RunProgress:
-    """Give it to `run(on_event=...)` and use it as a context: `with RunProgress(console) as progress: ...`."""
+class Live:
+    """A bar that moves on a terminal and is never seen elsewhere. A context."""
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self.console, self.clock = console, clock
-        self.done = self.total = 0
-        self.states: Counter[str] = Counter()
-        self.reasons: Counter[str] = Counter()
-        self.first: tuple[float, int] | None = None  # when the first unit of this run came, and the count then
-        self.printed = float("-inf")
-        self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(),
-            TextColumn("[dim]{task.fields[pace]}[/]"), console=console,
-        )  # fmt: skip
-        self.task = self.bar.add_task("starting", total=None, pace="loading models")
+    def __init__(self, console: Console, *columns: ProgressColumn) -> None:
+        self.console, self.bar = console, Progress(*columns, console=console)
 
-    def __enter__(self) -> RunProgress:
+    def __enter__(self) -> Self:
         if self.console.is_terminal:
             self.bar.start()
         return self
@@ -42,6 +32,24 @@ class RunProgress:
     def __exit__(self, *error: object) -> None:
         if self.console.is_terminal:
             self.bar.stop()
+
+
+class RunProgress(Live):
+    """Give it to `run(on_event=...)` and use it as a context: `with RunProgress(console) as progress: ...`."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(
+            console,
+            TextColumn("{task.description}"), BarColumn(bar_width=32), MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[pace]}[/]"),
+        )  # fmt: skip
+        self.clock = clock
+        self.done = self.total = 0
+        self.states: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.first: tuple[float, int] | None = None  # when the first unit of this run came, and the count then
+        self.printed = float("-inf")
+        self.task = self.bar.add_task("starting", total=None, pace="loading models")
 
     def __call__(self, event: Event) -> None:
         self.total = event.total_records

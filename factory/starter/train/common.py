@@ -21,10 +21,10 @@ import torch
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as RichProgress
 from torch import Tensor, nn
 
 from factory.errors import UserError
+from factory.present.progress import Live
 from factory.present.words import duration
 
 
@@ -157,29 +157,19 @@ class Checkpoint:
         return state["step"], state["seconds"]
 
 
-class Progress:
+class Progress(Live):
     """Name, step, share done, rate, time to go, and the mean of each value since the last time: a live line on a
     terminal, elsewhere a plain line now and then. `steps` or `minutes` is the budget."""
 
     def __init__(self, name: str, steps: int = 0, minutes: float = 0.0, console: Console | None = None) -> None:
+        super().__init__(
+            console or Console(width=None if sys.stdout.isatty() else 200),
+            TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[line]}"),
+        )  # fmt: skip
         self.name, self.budget, self.minutes = name, steps, minutes
-        self.console = console or Console(width=None if sys.stdout.isatty() else 200)
         self.interval = 1.0 if self.console.is_terminal else 20.0
         self.since, self.steps, self.sums = time.monotonic(), 0, dict[str, float]()
-        self.bar = RichProgress(
-            TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[line]}"),
-            console=self.console,
-        )  # fmt: skip
         self.task = self.bar.add_task(name, total=1.0, line="starting")
-
-    def __enter__(self) -> Progress:
-        if self.console.is_terminal:
-            self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self.console.is_terminal:
-            self.bar.stop()
 
     def tick(self, step: int, fraction: float, values: dict[str, float | Tensor]) -> None:
         self.steps += 1
