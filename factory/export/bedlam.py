@@ -69,24 +69,12 @@ class Bedlam(Table):
         return Skeleton(self.source.job.body.model)
 
     def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
-        # The loader adds trans_cam to cam_ext in place, once more in every epoch. So the translation is all in
-        # cam_ext, and what is added is nothing.
-        ext = np.tile(np.eye(4, dtype=np.float32), (len(images), 1, 1))
-        ext[:, :3, 3] = people.transl
         return {
-            "imgname": images,
-            "scale": people.loose / np.float32(PX),
-            "center": people.center,
-            "pose_cam": people.pose,
-            "shape": people.betas,
+            **shared(people, images),
             "betas": people.betas,
             "gtkps": self.skeleton.joints2d(people),
-            "cam_int": people.K,
-            "cam_ext": ext,
-            "trans_cam": np.zeros_like(people.transl),
             "openpose": people.joints2d[:, OPENPOSE],  # of these two the SMPL loader makes its 2D loss
             "part": people.joints2d[:, J24],
-            "camera": people.camera(people.loose),
         }
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
@@ -106,6 +94,25 @@ shuffled, so any share will do. A body is SMPL(pose_cam, shape, transl=trans_cam
     def more(cls, folder: Path, path: Path, arrays: Mapping[str, Any], modules: set[str]) -> Iterator[str]:
         yield from super().more(folder, path, arrays, modules)
         yield from underscore(path)
+
+
+def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns that CameraHMR reads in the same way."""
+    # The loader adds trans_cam to cam_ext in place, once more in every epoch. So the translation is all in
+    # cam_ext, and what is added is nothing.
+    ext = np.tile(np.eye(4, dtype=np.float32), (len(images), 1, 1))
+    ext[:, :3, 3] = people.transl
+    return {
+        "imgname": images,
+        "scale": people.loose / np.float32(PX),
+        "center": people.center,
+        "pose_cam": people.pose,
+        "shape": people.betas,
+        "cam_int": people.K,
+        "cam_ext": ext,
+        "trans_cam": np.zeros_like(people.transl),
+        "camera": people.camera(people.loose),
+    }
 
 
 def underscore(path: Path) -> Iterator[str]:

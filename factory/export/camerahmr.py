@@ -10,9 +10,9 @@ import numpy as np
 
 from factory.export import contract
 from factory.export.base import Table
-from factory.export.bedlam import underscore
+from factory.export.bedlam import shared, underscore
 from factory.export.contract import Field
-from factory.export.people import PX, People
+from factory.export.people import People
 
 
 class CameraHmr(Table):
@@ -40,19 +40,9 @@ class CameraHmr(Table):
     )
 
     def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
-        ext = np.tile(np.eye(4, dtype=np.float32), (len(images), 1, 1))
-        ext[:, :3, 3] = people.transl  # as in bedlam.py
         return {
-            "imgname": images,
-            "scale": people.loose / np.float32(PX),
-            "center": people.center,
-            "pose_cam": people.pose,
-            "shape": people.betas,
-            "cam_int": people.K,
-            "cam_ext": ext,
-            "trans_cam": np.zeros_like(people.transl),
+            **shared(people, images),
             "gtkps": people.joints2d[:, :44],  # OpenPose-25, then the first 19 of J24
-            "camera": people.camera(people.loose),
         }
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:

@@ -9,7 +9,7 @@ from smplx.lbs import batch_rigid_transform, batch_rodrigues
 from factory.errors import UserError
 from factory.export.people import People
 from factory.models.body import SPIN49, BodyModel
-from factory.starter.pack import resolve
+from factory.models.locate import resolve
 
 JOINTS = 24
 OFF = 0.01  # m: more than rounding, less than another body

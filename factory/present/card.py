@@ -16,10 +16,10 @@ import numpy as np
 from factory.doctor import SOURCES, Need, needs
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.models.locate import PREFIX, resolve
 from factory.plan import plan
 from factory.present import pictures
 from factory.present.stats import MEASURES, SAYS, Stats, summarise
-from factory.starter.pack import PREFIX
 from factory.store import layout
 from factory.store.fs import Files, open_files
 from factory.store.sample import extensions
@@ -76,7 +76,6 @@ def _preview(out: str, job: JobSpec, rows: list[dict]) -> bytes | None:
 
     from factory.models.body import BodyModel
     from factory.present.samples import painter, spread
-    from factory.starter.pack import resolve
 
     chosen = spread(rows, PICTURES)
     if not chosen:

@@ -39,7 +39,7 @@ def _text_parts() -> dict[str, Any]:
     return {"tokenizer": tokenizer, "text_encoder": CLIPTextModel(config)}
 
 
-def _latent_parts(depth: bool) -> dict[str, Any]:
+def _latent_parts(depth: bool, channels: int = 8) -> dict[str, Any]:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
     blocks = 4
@@ -48,7 +48,7 @@ def _latent_parts(depth: bool) -> dict[str, Any]:
         up_block_types=("UpDecoderBlock2D",) * blocks,
         block_out_channels=(4, 4, 8, 8),
         norm_num_groups=2,
-        latent_channels=8,
+        latent_channels=channels,
         mid_block_add_attention=False,
     )
     unet = UNet2DConditionModel(

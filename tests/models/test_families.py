@@ -34,7 +34,7 @@ def _unet(xl: bool) -> dict:
 @pytest.fixture(scope="session")
 def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two text encoders, the second with a projection; the UNet is told sizes; a VAE of four channels."""
-    from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
+    from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
     from transformers import CLIPTextModelWithProjection
 
     torch.manual_seed(0)
@@ -42,19 +42,11 @@ def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first, second = _text_parts(), _text_parts()
     config = second["text_encoder"].config
     config.projection_dim = 16
-    blocks = 4
-    vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * blocks,
-        up_block_types=("UpDecoderBlock2D",) * blocks,
-        block_out_channels=(4, 4, 8, 8),
-        norm_num_groups=2,
-        latent_channels=4,
-        mid_block_add_attention=False,
-    )
+    latent = _latent_parts(depth=False, channels=4)
     pipe = StableDiffusionXLPipeline(
-        vae=vae,
+        vae=latent["vae"],
         unet=UNet2DConditionModel(sample_size=8, up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), **_unet(xl=True)),
-        scheduler=_latent_parts(depth=False)["scheduler"],
+        scheduler=latent["scheduler"],
         text_encoder=first["text_encoder"],
         tokenizer=first["tokenizer"],
         text_encoder_2=CLIPTextModelWithProjection(config),

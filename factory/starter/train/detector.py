@@ -23,9 +23,9 @@ from factory.models.device import quiet
 from factory.models.hmr import MEAN, STD
 from factory.starter.cache import Cache, load
 from factory.starter.train import common, pictures
+from factory.starter.world.scene import FIRST_OBJECT
 
 LABELS = {0: "person", 1: "object"}
-OBJECT = 10  # instance values from here on are objects
 MIN_PIXELS = 12  # smaller instances are no target
 WIDTHS, DEPTHS, HIDDEN, QUERIES = (32, 48, 96, 160), (1, 1, 2, 1), 64, 12
 INPUT = 160  # px that images are enlarged to: masks come out at a quarter of it, and at 128 px limbs get lost in that
@@ -85,7 +85,7 @@ def targets(maps: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         values = [v for v in image.unique().tolist() if v and (image == v).sum() >= MIN_PIXELS]
         some = torch.stack([image == v for v in values]) if values else torch.zeros(1, *image.shape)
         masks.append(F.adaptive_avg_pool2d(some.float(), small))
-        classes.append(torch.tensor([int(v >= OBJECT) for v in values] or [len(LABELS)]))
+        classes.append(torch.tensor([int(v >= FIRST_OBJECT) for v in values] or [len(LABELS)]))
     return masks, classes
 
 
@@ -98,7 +98,7 @@ def losses(model: nn.Module, head: nn.Module, images: Tensor, maps: Tensor, bflo
             pixel_values=x, mask_labels=[m.to(x.device) for m in masks], class_labels=[c.to(x.device) for c in classes]
         )
         pixels = F.interpolate(head(out.pixel_decoder_last_hidden_state), size=TARGET, mode="bilinear")
-    truth = torch.where(maps == 0, 0, torch.where(maps >= OBJECT, 2, 1))[:, ::2, ::2].long().to(x.device)
+    truth = torch.where(maps == 0, 0, torch.where(maps >= FIRST_OBJECT, 2, 1))[:, ::2, ::2].long().to(x.device)
     return {"queries": out.loss.mean(), "pixels": 3 * F.cross_entropy(pixels.float(), truth)}
 
 

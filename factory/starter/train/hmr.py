@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from factory.models.camera import CROP, FOCAL
 from factory.models.hmr import MEAN, STD, SpinHMR, load_spin, square_crop
+from factory.models.joints import FLIP24
 from factory.models.rotations import axis_angle_to_matrix, matrix_to_sixd
 from factory.starter.cache import Cache, load
 from factory.starter.pack import resolve
@@ -31,8 +32,6 @@ CONFIG = {"layers": [1, 2, 2, 2], "width": 24, "hidden": 512, "crop": 96}
 CROP_SCALE = 1.2  # as the estimate stage cuts
 BACKBONE_RATE, REGRESSOR_RATE = 8e-4, 1.5e-4  # the iterated linear regressor overshoots at the backbone's rate
 MIN_SHARE = 0.3  # of the joints must be visible
-# SMPL's joints with left and right exchanged.
-FLIP = [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
 
 
 class Skeleton:
@@ -167,8 +166,8 @@ def draw(cache: Cache, some: People, rng: np.random.Generator, batch: int, size:
     joints2d = torch.einsum("nij,nkj->nki", turn[:, :2, :2], relative)
     flip = mirror < 0
     sign = torch.tensor([-1.0, 1.0, 1.0])
-    rotations[flip] = (sign[:, None] * sign * rotations[flip])[:, FLIP]  # negates y and z of the axis-angle
-    joints2d[flip] = (joints2d[flip] * sign[:2])[:, FLIP]
+    rotations[flip] = (sign[:, None] * sign * rotations[flip])[:, FLIP24]  # negates y and z of the axis-angle
+    joints2d[flip] = (joints2d[flip] * sign[:2])[:, FLIP24]
     return {"image": cuts, "rotations": rotations, "betas": torch.from_numpy(some.betas[pick]), "joints2d": joints2d}
 
 
