@@ -15,7 +15,7 @@ from factory.models.instances import Instance
 from factory.starter.cache import Cache
 from factory.starter.figures import Row, mean, percent
 from factory.starter.pack import resolve
-from factory.starter.train.hmr import CROP_SCALE, Skeleton, people
+from factory.starter.people import CROP_SCALE, Skeleton, people
 from factory.starter.world.actions import ACTIONS
 from factory.starter.world.scene import FIRST_OBJECT
 

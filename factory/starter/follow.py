@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 
 from factory.models.rotations import axis_angle_to_matrix
 from factory.starter.pack import resolve
-from factory.starter.train.hmr import Skeleton
+from factory.starter.people import Skeleton
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from factory.errors import UserError
 from factory.models.diffusion import DepthToImage, TextToImage
 from factory.starter import cache as world_cache
+from factory.starter import people
 from factory.starter.train import common, detector, diffusion, hmr, vae, vposer
 
 SCENES = 10
@@ -144,7 +145,7 @@ def test_skeleton_agrees_with_the_body_model(cache):
     pose, betas = torch.tensor(scenes.pose[:, 0]), torch.tensor(scenes.betas[:, 0])
     body = BodyModel(resolve("starter:body"))
     _, joints = body(pose[:, :3], pose[:, 3:], betas, torch.zeros(SCENES, 3))
-    cheap = hmr.Skeleton(resolve("starter:body")).joints(axis_angle_to_matrix(pose.view(-1, 24, 3)), betas)
+    cheap = people.Skeleton(resolve("starter:body")).joints(axis_angle_to_matrix(pose.view(-1, 24, 3)), betas)
     torch.testing.assert_close(cheap, joints[:, :24], atol=1e-5, rtol=0)
 
 
@@ -152,9 +153,9 @@ def test_augmented_labels_stay_on_the_augmented_person(cache):
     """Turned, mirrored and zoomed together: the labels' 3D joints still project to their 2D joints."""
     from factory.starter.pack import resolve
 
-    skeleton = hmr.Skeleton(resolve("starter:body"))
+    skeleton = people.Skeleton(resolve("starter:body"))
     scenes = world_cache.load(cache)
-    batch = hmr.draw(scenes, hmr.people(scenes, skeleton), common.rng(0, 0), 32, 96)
+    batch = hmr.draw(scenes, people.people(scenes, skeleton), common.rng(0, 0), 32, 96)
     joints = skeleton.joints(batch["rotations"], batch["betas"])[..., :2]
     x, y = joints - joints.mean(1, keepdim=True), batch["joints2d"] - batch["joints2d"].mean(1, keepdim=True)
     scale = (x * y).sum((1, 2), keepdim=True) / x.square().sum((1, 2), keepdim=True)
@@ -235,3 +236,14 @@ def test_progress_in_a_pipe_is_plain_lines(capsys):
         clock.tick(49, 0.5, {"loss": 2.0})
     line = capsys.readouterr().out
     assert line.startswith("hmr  step 50  50%  ") and "steps/s  ETA" in line and line.endswith("loss 2\n")
+
+
+def test_errors_on_people_weigh_more(cache):
+    """Everywhere else alike, and on average 1, so that the learning rate keeps its meaning."""
+    scenes = world_cache.load(cache)
+    weight = diffusion.person_weight(scenes.instances[:])
+    cells = scenes.instances[:].reshape(SCENES, 32, 4, 32, 4)
+    people_here = ((cells > 0) & (cells < 10)).any((2, 4))
+    np.testing.assert_allclose(weight.mean(), 1, rtol=1e-5)
+    assert len(np.unique(weight)) == 2
+    np.testing.assert_allclose(weight[people_here], diffusion.PERSON * weight[~people_here].max(), rtol=1e-5)

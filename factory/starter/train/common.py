@@ -44,6 +44,11 @@ def rng(seed: int, step: int) -> np.random.Generator:
     return np.random.default_rng((seed, step))
 
 
+def to_tensor(images: np.ndarray) -> Tensor:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
 def sample(images: Tensor, matrix: Tensor, size: int, mode: str = "bilinear", padding: str = "zeros") -> Tensor:
     """images (N, C, H, W), matrix (N, 2, 3) from output to input coordinates, both -1 ... 1 -> (N, C, size, size).
 

@@ -28,7 +28,7 @@ from factory.errors import UserError
 from factory.models.device import quiet_diffusers
 from factory.starter import cache
 from factory.starter.train import common, pictures
-from factory.starter.train.vae import to_tensor
+from factory.starter.world.scene import FIRST_OBJECT
 
 TOKENS = 24  # longest prompt
 TEXT = dict(
@@ -57,6 +57,7 @@ SCHEDULER = dict(
     set_alpha_to_one=True,
 )
 PEAK, GAMMA, NO_PROMPT, NO_DEPTH = 1e-3, 5.0, 0.1, 0.5
+PERSON = 3.0  # how much more an error on a person weighs: they are what the pictures are for, and a sixth of their area
 
 
 class Painter(nn.Module):
@@ -119,7 +120,7 @@ def encode(vae: AutoencoderKL, data: cache.Cache, path: Path) -> np.ndarray:
     out = np.empty((len(data), 2, 4, 32, 32), np.float16)
     scale = float(vae.config.scaling_factor)
     for i in range(0, len(data), 64):
-        image = to_tensor(data.images[i : i + 64]).to(vae.device)
+        image = common.to_tensor(data.images[i : i + 64]).to(vae.device)
         for side, picture in enumerate((image, image.flip(3))):
             out[i : i + 64, side] = (vae.encode(picture).latent_dist.mode() * scale).cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -139,6 +140,13 @@ def stretch(depth: np.ndarray) -> np.ndarray:
     """(N, 32, 32) -> each map from -1 to 1, as diffusers' pipeline will stretch it."""
     low, high = depth.min((1, 2), keepdims=True), depth.max((1, 2), keepdims=True)
     return 2 * (depth - low) / np.maximum(high - low, 1e-6) - 1
+
+
+def person_weight(instances: np.ndarray) -> np.ndarray:
+    """(N, 128, 128) -> (N, 32, 32) float32, of mean 1: PERSON where any pixel is a person's, to 1 elsewhere."""
+    people = ((instances > 0) & (instances < FIRST_OBJECT)).reshape(len(instances), 32, 4, 32, 4).any((2, 4))
+    weight = np.where(people, PERSON, 1).astype(np.float32)
+    return weight / weight.mean()
 
 
 def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, directory: Path) -> None:
@@ -224,7 +232,9 @@ def main(argv: list[str] | None = None) -> None:
         weight = snr.clamp(max=GAMMA) / (snr + 1)  # min-SNR (Hang et al. 2023) for v-prediction
         weight = torch.where(snr < 1e-3, 1 / (1 + GAMMA), weight)  # keep pure noise in the loss
         error = (drawn.float() - target).square()
-        loss = (weight * error).mean()
+        shown = person_weight(data.instances[rows])
+        shown = torch.from_numpy(np.where(side[:, None, None] == 1, shown[:, :, ::-1], shown)[:, None]).to(device)
+        loss = (weight * shown * error).mean()
         values = common.descend({"loss": loss}, optimizer, painter.parameters(), 1.0)
         ema.update(painter)
         given = torch.from_numpy(np.abs(depth).sum((1, 2, 3)) > 0).to(device)

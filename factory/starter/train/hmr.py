@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,41 +20,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from factory.models.camera import CROP, FOCAL
-from factory.models.hmr import MEAN, STD, SpinHMR, load_spin, square_crop
+from factory.models.hmr import MEAN, STD, SpinHMR, load_spin
 from factory.models.joints import FLIP24
-from factory.models.rotations import axis_angle_to_matrix, matrix_to_sixd
+from factory.models.rotations import matrix_to_sixd
 from factory.starter.cache import Cache, load
 from factory.starter.pack import resolve
+from factory.starter.people import People, Skeleton, people
 from factory.starter.train import common, pictures
 
 CONFIG = {"layers": [1, 2, 2, 2], "width": 24, "hidden": 512, "crop": 96}
-CROP_SCALE = 1.2  # as the estimate stage cuts
 BACKBONE_RATE, REGRESSOR_RATE = 8e-4, 1.5e-4  # the iterated linear regressor overshoots at the backbone's rate
-MIN_SHARE = 0.3  # of the joints must be visible
-
-
-class Skeleton:
-    """The 24 joints of an SMPL-format body by forward kinematics alone: no vertices, so a loss is cheap."""
-
-    def __init__(self, path: str, device: str | torch.device = "cpu") -> None:
-        with np.load(path, allow_pickle=False) as body:
-            regressor = torch.from_numpy(np.asarray(body["J_regressor"], np.float64))
-            template = regressor @ torch.from_numpy(np.asarray(body["v_template"], np.float64))
-            directions = torch.from_numpy(np.asarray(body["shapedirs"], np.float64)[:, :, :10])
-            self.parents = [int(p) for p in body["kintree_table"][0]]
-        self.template = template.float().to(device)  # (24, 3) m
-        self.directions = torch.einsum("jv,vcb->jcb", regressor, directions).float().to(device)  # (24, 3, 10)
-
-    def joints(self, rotations: Tensor, betas: Tensor) -> Tensor:
-        """rotations (N, 24, 3, 3), betas (N, 10) -> (N, 24, 3) m, before the translation."""
-        rest = self.template + torch.einsum("jcb,nb->njc", self.directions, betas)
-        turned, placed = [rotations[:, 0]], [rest[:, 0]]
-        for joint in range(1, len(self.parents)):
-            parent = self.parents[joint]
-            bone = (rest[:, joint] - rest[:, parent])[:, :, None]
-            placed.append(placed[parent] + (turned[parent] @ bone)[:, :, 0])
-            turned.append(turned[parent] @ rotations[:, joint])
-        return torch.stack(placed, 1)
 
 
 def weak_project(joints: Tensor, camera: Tensor) -> Tensor:
@@ -64,58 +38,6 @@ def weak_project(joints: Tensor, camera: Tensor) -> Tensor:
     # Perspective at depth 2 FOCAL / (CROP s), written without dividing by s: smooth through s = 0.
     nearness = 1 + scale * joints[..., 2:] * CROP / (2 * FOCAL)
     return scale * (joints[..., :2] + camera[:, None, 1:]) / nearness
-
-
-@dataclass
-class People:
-    """Every person of a cache of whom at least MIN_SHARE is visible. M people."""
-
-    image: np.ndarray  # (M,) index of the image
-    slot: np.ndarray  # (M,) which person of it
-    crop: np.ndarray  # (M, 3) centre x, centre y, side px, from the visible pixels
-    share: np.ndarray  # (M,) of the joints that are visible
-    pixels: np.ndarray  # (M, 24, 2) px, projected joints
-    rotations: np.ndarray  # (M, 24, 3, 3), camera frame
-    betas: np.ndarray  # (M, 10)
-    hard: np.ndarray  # (M,) bool: does something far from standing
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-
-def people(cache: Cache, skeleton: Skeleton) -> People:
-    count = np.asarray(cache.count)
-    image, slot = np.nonzero(np.arange(cache.pose.shape[1]) < count[:, None])
-    rotations = axis_angle_to_matrix(torch.from_numpy(cache.pose[image, slot].reshape(-1, 24, 3))).numpy()
-    betas = cache.betas[image, slot]
-    joints = skeleton.joints(torch.from_numpy(rotations), torch.from_numpy(betas)).numpy()
-    homogeneous = np.einsum("nij,nkj->nki", cache.K[image], joints + cache.transl[image, slot][:, None])
-    pixels = homogeneous[..., :2] / np.maximum(homogeneous[..., 2:], 0.05)
-    crop, share = np.zeros((len(image), 3), np.float32), np.zeros(len(image), np.float32)
-    size = cache.instances.shape[1]
-    for i, (number, person) in enumerate(zip(image, slot, strict=True)):
-        mask = np.asarray(cache.instances[number]) == person + 1
-        if mask.sum() < 16:
-            continue
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        crop[i] = square_crop(np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]), CROP_SCALE)
-        near = np.zeros((size + 4, size + 4), bool)  # the mask grown by 2 px: a joint may lie just beside thin limbs
-        for dy in range(5):
-            for dx in range(5):
-                near[dy : dy + size, dx : dx + size] |= mask
-        x, y = (np.floor(pixels[i]).astype(int) + 2).clip(0, size + 3).T
-        share[i] = near[y, x].mean()
-    keep = share >= MIN_SHARE
-    return People(
-        image[keep],
-        slot[keep],
-        crop[keep],
-        share[keep],
-        pixels[keep].astype(np.float32),
-        rotations[keep].astype(np.float32),
-        betas[keep].astype(np.float32),
-        np.asarray(cache.hard)[image[keep]],
-    )
 
 
 def mean_body(some: People) -> dict[str, Tensor]:

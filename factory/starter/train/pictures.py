@@ -14,10 +14,11 @@ import torch
 from factory.models.camera import full_image_K, weak_to_transl
 from factory.present.pictures import contact_sheet, masks, overlay
 from factory.starter.pack import resolve
+from factory.starter.train.common import to_tensor
 
 if TYPE_CHECKING:
     from factory.starter.cache import Cache
-    from factory.starter.train.hmr import People
+    from factory.starter.people import People
 
 SIDE = 128  # px of each picture
 PERSON_MASKS = range(1, 10)  # instance values of people
@@ -26,8 +27,6 @@ PERSON_MASKS = range(1, 10)  # instance values of people
 def vae(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
     """Scenes, each beside its reconstruction."""
     from diffusers import AutoencoderKL
-
-    from factory.starter.train.vae import to_tensor
 
     images = _spread(cache.images, count)
     network = AutoencoderKL.from_pretrained(export, torch_dtype=torch.float32).eval()

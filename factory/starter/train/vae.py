@@ -36,11 +36,6 @@ PEAK = 2e-3
 CROP, CROPPED = 64, 0.7  # for the first share of the training, four quarter crops stand in for one image: more variety
 
 
-def to_tensor(images: np.ndarray) -> Tensor:
-    """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [-1, 1]."""
-    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 def reconstruction_loss(drawn: Tensor, image: Tensor) -> Tensor:
     """L1 + L2 + L1 of the image gradients, which keeps outlines sharp."""
     loss = l1_loss(drawn, image) + mse_loss(drawn, image)
@@ -52,7 +47,7 @@ def reconstruction_loss(drawn: Tensor, image: Tensor) -> Tensor:
 @torch.no_grad()
 def evaluate(vae: AutoencoderKL, images: np.ndarray) -> float:
     """Mean absolute error of the reconstruction, images in [-1, 1]."""
-    batches = [to_tensor(images[i : i + 32]) for i in range(0, len(images), 32)]
+    batches = [common.to_tensor(images[i : i + 32]) for i in range(0, len(images), 32)]
     errors = [(vae(b.to(vae.device)).sample.cpu() - b).abs().mean() for b in batches]
     return float(torch.stack(errors).mean())
 
@@ -81,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
         if cropped:
             x, y = rng.integers(images.shape[1] - CROP + 1, size=2)
             images = images[:, y : y + CROP, x : x + CROP]
-        image = to_tensor(images).to(device)
+        image = common.to_tensor(images).to(device)
         if rng.random() < 0.5:
             image = image.flip(3)
         image = image.contiguous(memory_format=torch.channels_last)
@@ -97,7 +92,7 @@ def main(argv: list[str] | None = None) -> None:
     def export() -> None:
         if not args.start:
             with torch.no_grad():
-                latents = ema.model.encode(to_tensor(data.images[:256]).to(device)).latent_dist.mode()
+                latents = ema.model.encode(common.to_tensor(data.images[:256]).to(device)).latent_dist.mode()
             ema.model.register_to_config(scaling_factor=float(1 / latents.std()))
         copy.deepcopy(ema.model).to(torch.float16).save_pretrained(Path(args.export))
 
