@@ -28,7 +28,7 @@ from factory.starter.world.scene import FIRST_OBJECT
 LABELS = {0: "person", 1: "object"}
 MIN_PIXELS = 12  # smaller instances are no target
 WIDTHS, DEPTHS, HIDDEN, QUERIES = (32, 48, 96, 160), (1, 1, 2, 1), 64, 12
-INPUT = 192  # px that images are enlarged to: masks come out at a quarter of it, and at 128 px limbs get lost in that
+INPUT = 256  # px that images are enlarged to: masks come out at a quarter of it, and limbs are lost in less
 TARGET = INPUT // 2  # px, side of the target masks: twice the predicted ones
 
 
