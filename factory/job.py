@@ -281,7 +281,11 @@ class JobSpec(Spec):
         None, description="What the cluster may add by itself (worker nodes all told); none: it has all its nodes."
     )
     max_unit_seconds: float = Field(
-        3600, gt=0, description="A worker that takes longer over one unit is ended, s; the record that hangs fails."
+        3600,
+        gt=0,
+        le=10**8,
+        description="A stage that takes longer over one unit is ended, s; the record that hangs fails. inline "
+        "can stop Python alone: a library that hangs, or ends its process, takes the run along.",
     )
     max_failed_fraction: float = Field(
         0.5, ge=0, le=1, description="Stop when more of a run's records fail, judged from its 100th on; 1: never."

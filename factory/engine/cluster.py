@@ -15,7 +15,7 @@ from itertools import islice
 
 import pyarrow as pa
 
-from factory.engine.isolation import Isolation, setup_error
+from factory.engine.isolated import Isolated, setup_error
 from factory.engine.session import session
 from factory.engine.worker import Worker, spec, time_limit
 from factory.job import JobSpec
@@ -35,7 +35,7 @@ def compute(
 ) -> Iterator[tuple[int, int, Part]]:
     """(shard, index, part) of each unit asked for, once each, as they come.
 
-    A unit whose worker died twice is dropped by Ray. It comes at the end of its wave, redone by `Isolation`.
+    A unit whose worker died twice is dropped by Ray. It comes at the end of its wave, redone by `Isolated`.
     """
     todo = iter(ids)
     with session(plan.job, stages):
@@ -44,11 +44,11 @@ def compute(
             for shard, index, part in _persistent(plan, stages, lost):
                 lost.remove((shard, index))
                 yield shard, index, part
-            with Isolation(stages, plan.job) as isolation:
+            with Isolated(stages, plan.job) as isolated:
                 for shard, index in sorted(lost):
                     unit = plan.unit(shard, index)
                     on_isolate(unit)
-                    yield shard, index, pack(isolation(unit), plan.job)
+                    yield shard, index, pack(isolated(unit), plan.job)
 
 
 def _persistent(plan: Plan, stages: list[type[Stage]], left: set[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:

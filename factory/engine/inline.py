@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
+from factory.engine.isolation import Isolation
 from factory.engine.worker import Worker
+from factory.job import JobSpec
 from factory.plan import Plan
+from factory.record import Record, Unit
 from factory.stages.base import Stage
+from factory.stages.sift import twin
 from factory.store.part import Part, pack
 
 
 def compute(plan: Plan, stages: list[type[Stage]], ids: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:
     """(shard, index, part) of each unit asked for."""
-    workers = {stage: Worker(stage, plan.job) for stage in dict.fromkeys(stages)}  # cycles share them
+    inline = Inline(stages, plan.job)
     for shard, index in ids:
-        unit = plan.unit(shard, index)
-        for stage in stages:
-            unit = workers[stage](unit)
-        yield shard, index, pack(unit, plan.job)
+        yield shard, index, pack(inline(plan.unit(shard, index)), plan.job)
+
+
+class Inline(Isolation):
+    """In this process. A worker that took too long was left in the middle of its work: it is set up anew."""
+
+    before = 1  # with its unit
+
+    def __init__(self, stages: list[type[Stage]], job: JobSpec) -> None:
+        super().__init__(stages, job)
+        self.workers = {stage: Worker(stage, job) for stage in dict.fromkeys(stages)}  # cycles share them
+
+    def attempt(self, stage: type[Stage], records: list[Record]) -> list[Record]:
+        if stage not in self.workers:
+            self.workers[stage] = Worker(stage, self.job)
+        try:
+            with _time_limit(self.job.max_unit_seconds):
+                return self.workers[stage](Unit(0, 0, [twin(record) for record in records])).records
+        except _TimeUp:
+            del self.workers[stage]
+            raise self.too_long() from None
+
+
+class _TimeUp(BaseException):
+    """No Exception: a stage takes those for a record's fault, and a library may swallow them."""
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raises _TimeUp in the block when it takes longer: as soon as Python runs there, so that a library that hangs is
+    not stopped. No limit outside the main thread, the only one that takes signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def up(*_: object) -> None:
+        raise _TimeUp
+
+    before = signal.signal(signal.SIGALRM, up)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    finally:
+        signal.signal(signal.SIGALRM, before)

@@ -11,9 +11,10 @@ import pytest
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.store.ledger import read_index
 from factory.store.verify import verify
 from tests.conftest import ROOT
-from tests.engine.stages import STAGES, Depth, Draw, Finish, People
+from tests.engine.stages import STAGES, Depth, Draw, Finish, Hang, People
 from tests.store.conftest import tree
 
 
@@ -55,6 +56,23 @@ def test_events_add_up_to_the_summary(job):
     assert all(event.message and "\n" not in event.message for event in events)
 
 
+def test_a_record_that_hangs_fails_alone(job, tmp_path):
+    """As on Ray, but for the number of attempts."""
+    peace = job.model_copy(update={"output": str(tmp_path / "peace")})
+    run(peace, STAGES)
+    before = signal.getsignal(signal.SIGALRM)
+    run(job.model_copy(update={"max_unit_seconds": 0.5}), [Draw, People, Hang, Finish])
+    assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    good, rows = (read_index(j.output).to_pylist() for j in (peace, job))
+    found = rows.pop(5)
+    told = [found[name] for name in ("state", "stage", "error", "attempts")]
+    assert told == ["failed", "render", "took longer than 0.5 s", 3]
+    good.pop(5)
+    for row in good + rows:
+        del row["offset"], row["size"]
+    assert rows == good and verify(job.output).ok
+
+
 class NoWeights(Depth):
     def setup(self) -> None:
         raise UserError("stages.render.model: not there")
@@ -85,8 +103,6 @@ class Threads(Depth):
 
 
 def test_a_stage_computes_on_as_many_threads_as_it_holds_cores(job):
-    from factory.store.ledger import read_index
-
     stages = job.model_dump()["stages"]
     stages["render"]["cpus"] = 3.5
     job = JobSpec.model_validate({**job.model_dump(), "stages": stages})
