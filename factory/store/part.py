@@ -76,15 +76,19 @@ def index_bytes(table: pa.Table, digest: dict[str, str]) -> bytes:
 
 def index_table(data: bytes) -> tuple[pa.Table, dict[str, str]]:
     """The rows and the head. Raises pa.ArrowException or OSError where the file is damaged."""
-    table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-    return table.replace_schema_metadata(None), index_head(data)
+    file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    table = file.read(use_threads=False)  # they cost more than such a small file: a resume reads hundreds of them
+    return table.replace_schema_metadata(None), _head(file.metadata)
 
 
 def index_head(data: bytes) -> dict[str, str]:
     """{"sha256", "bytes"} of the tar, "counts" of states and reasons, and of a shard "units": the size and hash of each
     unit in the tar. Its cost does not grow with the rows. Raises as `index_table`."""
-    stored = pq.read_metadata(pa.BufferReader(data)).metadata or {}
-    return {key.decode(): value.decode() for key, value in stored.items() if key != b"ARROW:schema"}
+    return _head(pq.read_metadata(pa.BufferReader(data)))
+
+
+def _head(stored: pq.FileMetaData) -> dict[str, str]:
+    return {key.decode(): value.decode() for key, value in (stored.metadata or {}).items() if key != b"ARROW:schema"}
 
 
 def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:
