@@ -22,7 +22,7 @@ from factory.job import JobSpec
 from factory.plan import Plan
 from factory.record import Unit
 from factory.stages.base import Stage
-from factory.store.part import Part, pack
+from factory.store.part import Part, Parts, pack
 
 WAVE = 10_000  # units given to Ray at a time: bounds what the driver holds, at the price of loading the models anew
 QUEUED = 4  # units per actor that may lie finished but unread, before the stages ahead of them wait
@@ -32,7 +32,7 @@ LEAST_BYTES = 64 * 2**20  # the share of the object store is never kept smaller
 
 def compute(
     plan: Plan, stages: list[type[Stage]], ids: Iterable[tuple[int, int]], on_isolate: Callable[[Unit], None]
-) -> Iterator[tuple[int, int, Part]]:
+) -> Parts:
     """(shard, index, part) of each unit asked for, once each, as they come.
 
     A unit whose worker died twice is dropped by Ray. It comes at the end of its wave, redone by `Isolated`.

@@ -14,10 +14,10 @@ from factory.plan import Plan
 from factory.record import Record, Unit
 from factory.stages.base import Stage
 from factory.stages.sift import twin
-from factory.store.part import Part, pack
+from factory.store.part import Parts, pack
 
 
-def compute(plan: Plan, stages: list[type[Stage]], ids: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:
+def compute(plan: Plan, stages: list[type[Stage]], ids: Iterable[tuple[int, int]]) -> Parts:
     """(shard, index, part) of each unit asked for."""
     inline = Inline(stages, plan.job)
     for shard, index in ids:

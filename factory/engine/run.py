@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -24,7 +24,7 @@ from factory.stages.base import Stage
 from factory.store.contents import digests
 from factory.store.layout import identity
 from factory.store.ledger import Ledger, check, open_ledger
-from factory.store.part import Part
+from factory.store.part import Parts
 
 Kind = Literal["waiting", "resumed", "unit", "sealed", "isolating"]
 NONE: Counter[str] = Counter()
@@ -92,14 +92,15 @@ def run(
         left = planned.units - ledger.units_found
         tell("resumed", _resumed(ledger, left), ledger.units_found, ledger.states, ledger.reasons)
         isolating, failures = partial(tell, "isolating"), Failures(job)
-        parts = _compute(planned, stages, ledger.missing(), isolating) if left else ()
-        for shard, index, part in parts:
-            with stop.shield():
-                states, reasons = ledger.commit(shard, index, part)
-                tell("unit", f"unit {index} of shard {shard} done", 1, states, reasons)
-                if ledger.seal(shard):
-                    tell("sealed", f"shard {planned.shard_name(shard)} sealed")
-            failures.watch(states, part)
+        if left:  # whoever stops the loop stops the engine, before the session ends its Ray
+            parts = stack.enter_context(closing(_compute(planned, stages, ledger.missing(), isolating)))
+            for shard, index, part in parts:
+                with stop.shield():
+                    states, reasons = ledger.commit(shard, index, part)
+                    tell("unit", f"unit {index} of shard {shard} done", 1, states, reasons)
+                    if ledger.seal(shard):
+                        tell("sealed", f"shard {planned.shard_name(shard)} sealed")
+                failures.watch(states, part)
     return Summary(
         job.output, planned.records, ledger.units_found, left, planned.shards,
         dict(ledger.states), dict(ledger.reasons), time.monotonic() - begin,
@@ -130,7 +131,7 @@ def default_stages(job: JobSpec) -> list[type[Stage]]:
 
 def _compute(
     planned: Plan, stages: list[type[Stage]], ids: Iterator[tuple[int, int]], isolating: Callable[[str], None]
-) -> Iterator[tuple[int, int, Part]]:
+) -> Parts:
     if planned.job.engine == "ray":
         from factory.engine import cluster
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Generator
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -42,6 +43,9 @@ SCHEMA = pa.schema(
 class Part(NamedTuple):
     tar: bytes  # a segment
     rows: bytes  # parquet of SCHEMA; offsets count from the segment's start
+
+
+Parts = Generator[tuple[int, int, Part], None, None]  # (shard, index, part) as an engine makes them
 
 
 def pack(unit: Unit, job: JobSpec) -> Part:

@@ -10,10 +10,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,18 +116,17 @@ class Arena:
     def within(self, strike: Callable[[], None]) -> None:
         """Run on the cluster from this process, and strike once from a thread of its own."""
         left = self.random.randint(1, UNITS - 2)
-        threads = []
+        struck: list[Future] = []
 
         def count(event: Any) -> None:
             nonlocal left
             left -= event.kind == "unit"
-            if left == 0 and not threads:
-                threads.append(threading.Thread(target=lambda: (self.moment(), strike())))
-                threads[0].start()
+            if left == 0 and not struck:
+                struck.append(thread.submit(lambda: (self.moment(), strike())))
 
-        run(self.on("cluster"), LINES[self.line], count)
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(1) as thread:
+            run(self.on("cluster"), LINES[self.line], count)
+        struck[0].result()  # raises what went wrong there
 
     def kill_worker(self) -> None:
         """kill -9 one of the processes that host the stages; none, where all have died a moment ago."""

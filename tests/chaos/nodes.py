@@ -36,10 +36,11 @@ class Nodes:
     def __enter__(self) -> Nodes:
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
         import ray
-        from ray._private import services
+        from ray._private import services, utils
         from ray.cluster_utils import Cluster
 
         services.get_node = patient(services.get_node)  # Ray gives a node 30 s, however busy the machine is
+        utils.set_sigterm_handler = lambda _: None  # which only a main thread may, and faults add nodes from another
         head = {**NODE, "num_cpus": 0, "include_dashboard": False, "_system_config": QUICK}
         self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = [self.cluster.add_node(**NODE) for _ in range(2)]

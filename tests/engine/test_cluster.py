@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,3 +128,18 @@ def test_driver_killed_under_ray(job, on_ray):
     summary = run(on_ray, STAGES)
     assert 1 <= summary.units_found < 6
     assert tree(on_ray.output) == tree(job.output) and verify(on_ray.output).ok
+
+
+def test_a_stopped_run_ends_its_stream_before_its_ray(on_ray, monkeypatch):
+    """The other way round Python tells people of exceptions that nobody can catch."""
+    ignored = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda told: ignored.append(told.exc_value))
+
+    def stop(event) -> None:
+        if event.kind == "unit":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(on_ray, STAGES, stop)
+    gc.collect()
+    assert not ignored
