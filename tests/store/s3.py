@@ -67,8 +67,9 @@ def unfinished(url: str) -> list:
 
 
 class Proxy(ThreadingHTTPServer):
-    """Passes requests on, but for the next `faults`: "500", "slow" (503 SlowDown), "lost" (done, but never answered).
-    It stops PUT number `hold` half-way (`held`) and drops it. `puts` and `lists` count."""
+    """Passes requests on, but for the next `faults`: "500", "slow" (503 SlowDown), "lost" (done, but never answered),
+    "late" (never answered, and done once it was repeated). It stops PUT number `hold` half-way (`held`) and drops it.
+    `puts` and `lists` count."""
 
     daemon_threads = True
 
@@ -79,6 +80,7 @@ class Proxy(ThreadingHTTPServer):
         self.faults: list[str] = []
         self.hold: int | None = None
         self.held, self.busy = threading.Event(), threading.Lock()
+        self.late: dict[str, tuple[bytes, dict[str, str]]] = {}  # path -> body and headers
         self.puts = self.lists = 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -111,15 +113,25 @@ class _Handler(BaseHTTPRequestHandler):
         if fault in ("500", "slow"):
             code, name = (500, "InternalError") if fault == "500" else (503, "SlowDown")
             return self._answer(code, {}, f"<Error><Code>{name}</Code></Error>".encode())
-        connection = http.client.HTTPConnection(self.server.to)
-        connection.request(self.command, self.path, body, dict(self.headers))
-        response = connection.getresponse()
-        data = response.read()
-        connection.close()
+        if fault == "late":
+            self.server.late[self.path] = body, dict(self.headers)
+            self.close_connection = True
+            return
+        answer = self._forward(body, dict(self.headers))
+        if self.command == "PUT" and self.path in self.server.late:
+            self._forward(*self.server.late.pop(self.path))
         if fault == "lost":
             self.close_connection = True
             return
-        self._answer(response.status, dict(response.getheaders()), data)
+        self._answer(*answer)
+
+    def _forward(self, body: bytes, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection(self.server.to)
+        connection.request(self.command, self.path, body, headers)
+        response = connection.getresponse()
+        data = response.read()
+        connection.close()
+        return response.status, dict(response.getheaders()), data
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import subprocess
@@ -85,6 +86,26 @@ def test_a_file_that_may_not_grow_is_one_line(job):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, preexec_fn=limit)
     assert "lower samples_per_shard" in done.stdout, done.stderr
     assert not list(Path(job.output).rglob("*.tmp"))
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.EDQUOT, "quota is used up"), (errno.EROFS, "is read-only")])
+def test_a_disk_that_refuses_half_way_is_one_line_and_loses_nothing(job, whole, monkeypatch, number, words):
+    """A quota; a disk that its machine makes read-only after an error."""
+    other = job.model_copy(update={"output": job.output + "2"})
+    left, sync = iter(range(20)), os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if next(left, None) is None:
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=words):
+        patch.setattr(os, "fsync", refuse)
+        run(other, STAGES)
+    assert status(other.output).units_done and status(other.output).live is None
+    assert verify(other.output).ok and not list(Path(other.output).rglob("*.tmp"))
+    run(other, STAGES)
+    assert tree(other.output) == whole
 
 
 def test_a_read_only_output_is_one_line(job, tmp_path):

@@ -72,12 +72,12 @@ def test_the_same_bytes_as_in_a_folder_and_every_verb_reads_them(url, remote, lo
     assert proxy.lists - lists == 2  # one before the lock is taken and one under it
 
 
-@pytest.mark.parametrize("fault", ["500", "slow", "lost"])
+@pytest.mark.parametrize("fault", ["500", "slow", "lost", "late"])
 def test_faults_that_pass_leave_no_trace(url, remote, local, proxy, fault):
-    """Also a PUT that succeeds but is never answered; the first ones are the lock's, which are conditional."""
+    """Also a PUT that succeeds but is never answered, or late; the first ones are the lock's, which are conditional."""
     proxy.faults = [fault, fault, "", fault, "", "", fault, "", fault, "", "", "", fault, fault]
     run(remote, STAGES)
-    assert not proxy.faults
+    assert not proxy.faults and not proxy.late
     assert stored(url, remote) == local and verify(remote.output).complete
 
 
