@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,6 +46,20 @@ def zipped(members: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
                     if sink.size >= CHUNK:
                         yield sink.take()
     yield sink.take()
+
+
+def arrays(data: bytes, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Arrays of an .npz of ours in memory, not to be written to. Several times faster than numpy, which parses every
+    header as Python. Raises KeyError, ValueError or zipfile.BadZipFile where it is damaged."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: npy(archive.read(f"{name}.npy")) for name in names}
+
+
+def npy(data: bytes) -> np.ndarray:
+    """The array of an .npy of ours."""
+    start = 10 + int.from_bytes(data[8:10], "little")
+    shape, dtype = _parsed(data[:start])
+    return np.frombuffer(data, dtype, math.prod(shape), start).reshape(shape)
 
 
 class Npz(Mapping[str, Any]):
@@ -120,6 +136,11 @@ def _read_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)
     return shape, dtype
+
+
+@lru_cache
+def _parsed(header: bytes) -> tuple[tuple[int, ...], np.dtype]:
+    return _read_header(io.BytesIO(header))
 
 
 class _Sink(io.RawIOBase):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factory.export.source import Sample
+from factory.export.source import ARRAYS, Sample
 
 PX = 200.0  # trainers give the side of a box in units of 200 px
 BOX = 1.2  # a loose box is so much larger than the body in it
@@ -79,10 +79,9 @@ def people_of(samples: Sequence[Sample]) -> People:
 
     counts = [int(kept.sum()) for kept in keep]
     sizes = np.array([(sample.width, sample.height) for sample in samples])
-    arrays = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox", "detection_score")
     return People(
         keys=[sample.key for sample, count in zip(samples, counts, strict=True) for _ in range(count)],
         number=np.concatenate([np.arange(count) for count in counts]),
         size=np.repeat(sizes, counts, axis=0),
-        **{name: rows(name) for name in arrays},
+        **{name: rows(name) for name in ARRAYS},
     )

@@ -9,9 +9,11 @@ from __future__ import annotations
 import codecs
 import collections
 import io
+import math
 import pickle
 import struct
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,13 +81,18 @@ def _save_array(array: Stream) -> Iterator[bytes]:
     """numpy.ndarray(shape, dtype, bytearray(data)): the bytearray makes it writable."""
     if array.dtype.hasobject:
         raise TypeError("an array of objects is no plain data")
-    size = int(np.prod(array.shape)) * array.dtype.itemsize
-    yield pickle.GLOBAL + b"numpy\nndarray\n" + pickle.MARK
-    yield from _save(tuple(map(int, array.shape)))
-    yield from _save(array.dtype.str)
-    yield pickle.GLOBAL + b"builtins\nbytearray\n" + pickle.BINBYTES8 + struct.pack("<Q", size)
+    yield _opening(array.shape, array.dtype)
     yield from array.chunks
     yield pickle.TUPLE1 + pickle.REDUCE + pickle.TUPLE + pickle.REDUCE
+
+
+@lru_cache
+def _opening(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
+    """All that comes before an array's bytes."""
+    size = struct.pack("<Q", math.prod(shape) * dtype.itemsize)
+    what = b"".join([*_save(tuple(map(int, shape))), *_save(dtype.str)])
+    call = pickle.GLOBAL + b"numpy\nndarray\n" + pickle.MARK + what
+    return call + pickle.GLOBAL + b"builtins\nbytearray\n" + pickle.BINBYTES8 + size
 
 
 class Unsafe(ValueError):

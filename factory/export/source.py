@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 import zipfile
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from factory.errors import UserError
+from factory.export import archive
 from factory.export import split as splits
 from factory.export.where import Where, select
 from factory.plan import Plan, plan
@@ -22,12 +22,13 @@ from factory.store.layout import shard_names
 from factory.store.part import index_table
 from factory.store.tar import members
 
+ARRAYS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox", "detection_score")  # that exports need
 KINDS = [("split", "i4"), ("order", "f8"), ("shard", "i8"), ("offset", "i8"), ("size", "i8")]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and its people; arrays (P, ...) as in smpl.npz."""
+    """One image and its people; ARRAYS (P, ...) as in smpl.npz."""
 
     key: str
     jpg: bytes
@@ -108,5 +109,5 @@ def _groups(rows: pa.Table) -> Iterator[str]:
 def _sample(segment: bytes) -> Sample:
     files = {name.partition(".")[2]: content for name, content in members(segment)}
     told = json.loads(files["json"])
-    with np.load(io.BytesIO(files["smpl.npz"]), allow_pickle=False) as people:
-        return Sample(told["key"], files["jpg"], told["width"], told["height"], dict(people))
+    people = archive.arrays(files["smpl.npz"], ARRAYS)
+    return Sample(told["key"], files["jpg"], told["width"], told["height"], people)

@@ -50,11 +50,13 @@ def main() -> None:
             copy(path, where / "copy")
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         tell(f"copying {total / 1e6:,.0f} MB of tars", options.samples, wall, cpu)
-        little = measured(where, options.samples // 10, options.format, options.workers)[2]
-        taken, used, much = measured(where, options.samples, options.format, options.workers)
+        peaks = []
+        for samples in (options.samples // 100, options.samples // 10, options.samples):
+            taken, used, peak = measured(where, samples, options.format, options.workers)
+            peaks.append(f"{peak:,.0f} MB for {samples:,}")
         tell(f"export to {options.format}, {options.workers} workers", options.samples, taken, used)
     print(f"export takes {taken / wall:.1f} times as long as copying; of processor time {used / cpu:.1f} times as much")
-    print(f"peak memory {much:,.0f} MB; with a tenth of the samples {little:,.0f} MB")
+    print(f"peak memory {', '.join(peaks)} samples")
 
 
 def tell(what: str, samples: int, wall: float, cpu: float) -> None:
