@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import tarfile
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,11 @@ from factory.export.archive import Npz
 from factory.export.base import PIECE, Format
 from factory.export.contract import Field
 from factory.export.humandata import numpy1
+from factory.export.masks import seen
 from factory.export.people import PX, people_of
 from factory.export.source import Sample
 from factory.store import tar
+from factory.store.sample import npz
 
 JOINTS = 44  # OpenPose-25, then the first 19 of J24
 FIELDS = (
@@ -51,11 +52,12 @@ class Hmr2(Format):
         def chunks() -> Iterator[bytes]:
             nonlocal count, size
             for sample in samples:
-                entries = people(sample)
+                entries, masks = people(sample), seen(sample)
                 if entries:  # an image without a person has no row
-                    chunk = tar.segment(
-                        [(f"{sample.key}.jpg", sample.jpg), (f"{sample.key}.data.pyd", b"".join(pickles.dump(entries)))]
-                    )
+                    files = {"jpg": sample.jpg, "data.pyd": b"".join(pickles.dump(entries))}
+                    if masks is not None:
+                        files["detection.npz"] = npz({"masks": masks}, deflate=True)
+                    chunk = tar.segment((f"{sample.key}.{name}", content) for name, content in files.items())
                     count, size = count + len(entries), size + len(chunk)
                     yield chunk
             yield tar.trailer(size)
@@ -87,7 +89,8 @@ those are the hard poses that this data set is for. It is off there. SUPPRESS_BE
 coefficient beyond it trains without its shape, and, with POSES_BETAS_SIMULTANEOUS, without its pose.
 
 `extra_info` of each person holds `K`, the camera of the whole image, `transl` in metres, and `camera`, the
-weak-perspective (s, tx, ty) on the square box of `center` and the longer side of `scale`.
+weak-perspective (s, tx, ty) on the square box of `center` and the longer side of `scale`. Where the data set holds the
+depth, `detection.npz` has a mask of each person: where the label's body is seen, not where a detector saw somebody.
 """
 
     def _entry(self, split: str) -> str:
@@ -129,10 +132,13 @@ def people(sample: Sample) -> list[dict[str, Any]]:
             "betas": rows.betas[i],
             "has_body_pose": flag,
             "has_betas": flag,
-            "extra_info": {"K": rows.K[i], "transl": rows.transl[i], "camera": camera[i]},
+            "extra_info": {
+                "K": rows.K[i], "transl": rows.transl[i], "camera": camera[i],
+                "detection_npz_idx": int(rows.number[i]),
+            },
         }
         for i in range(len(rows.keys))
-    ]
+    ]  # fmt: skip
 
 
 def sample_problems(files: Mapping[str, bytes]) -> Iterator[str]:
@@ -161,17 +167,18 @@ def sample_problems(files: Mapping[str, bytes]) -> Iterator[str]:
         return
     masks = None
     if "detection.npz" in files:
-        with (
-            contextlib.suppress(ValueError, KeyError, zipfile.BadZipFile),
-            Npz(io.BytesIO(files["detection.npz"])) as npz,
-        ):
-            masks = npz["masks"]
+        with contextlib.suppress(Exception), Npz(io.BytesIO(files["detection.npz"])) as detection:  # damaged in any way
+            masks = detection["masks"]
         if masks is None or masks.ndim != 3 or masks.dtype != bool or (size and masks.shape[1:] != size[::-1]):
             yield "detection.npz: masks must be (n, H, W) bool, of the image's size"
+            masks = None
     for entry in entries:
         yield from contract.problems(FIELDS, entry, rows=False)
-        if masks is not None and not 0 <= dict(entry.get("extra_info", {})).get("detection_npz_idx", -1) < len(masks):
-            yield "extra_info: detection_npz_idx must number one of detection.npz's masks"
+        if masks is not None:
+            extra = entry.get("extra_info")
+            index = extra.get("detection_npz_idx") if isinstance(extra, dict) else None
+            if not isinstance(index, int | np.integer) or not 0 <= index < len(masks):
+                yield "extra_info: detection_npz_idx must number one of detection.npz's masks"
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:

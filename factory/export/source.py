@@ -35,6 +35,7 @@ class Sample:
     width: int
     height: int
     people: dict[str, np.ndarray]
+    depth: np.ndarray | None = None  # (H, W) float32 m, where it was stored
 
 
 class Source:
@@ -110,4 +111,5 @@ def _sample(segment: bytes) -> Sample:
     files = {name.partition(".")[2]: content for name, content in members(segment)}
     told = json.loads(files["json"])
     people = archive.arrays(files["smpl.npz"], ARRAYS)
-    return Sample(told["key"], files["jpg"], told["width"], told["height"], people)
+    depth = archive.npy(files["depth.npy"]) if "depth.npy" in files else None
+    return Sample(told["key"], files["jpg"], told["width"], told["height"], people, depth)

@@ -92,14 +92,14 @@ def members(record: Record, job: JobSpec) -> list[tuple[str, bytes]]:
     return [(f"{record.key}.{extension}", files[extension]) for extension in extensions(job)]
 
 
-def npz(arrays: dict[str, np.ndarray]) -> bytes:
-    """numpy's .npz, stored, with the fixed dates that numpy does not set."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+def npz(arrays: dict[str, np.ndarray], deflate: bool = False) -> bytes:
+    """numpy's .npz, stored or deflated, with the fixed dates that numpy does not set."""
+    buffer, kind = io.BytesIO(), zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, array in arrays.items():
             info = zipfile.ZipInfo(f"{name}.npy")  # dated 1980-01-01
             info.create_system = 3  # whatever the system
-            archive.writestr(info, _npy(array))
+            archive.writestr(info, _npy(array), kind)
     return buffer.getvalue()
 
 

@@ -8,6 +8,11 @@ import tarfile
 import numpy as np
 import yaml
 
+from factory.export.run import export
+from factory.export.validate import validate
+from factory.job import JobSpec
+from factory.plan import plan
+from tests import small
 from tests.export.conftest import fresh
 
 # What 4D-Humans' ImageDataset does with a tar, in other words.
@@ -23,13 +28,18 @@ FIELDS = {
 }
 data = wds.WebDataset(URLS, nodesplitter=wds.split_by_node, shardshuffle=False)
 data = data.decode("rgb8").rename(jpg="jpg;jpeg;png")
-keys, people, poses = [], 0, []
+keys, people, masked = [], 0, 0
 for item in data:
     keys.append(item["__key__"])
     assert item["jpg"].shape == (64, 64, 3) and item["jpg"].dtype == np.uint8
-    assert "detection.npz" not in item  # else every person must number its mask
+    masks = item["detection.npz"]["masks"] if "detection.npz" in item else None
     assert type(item["data.pyd"]) is list and item["data.pyd"]
     for person in item["data.pyd"]:
+        if masks is not None:
+            mask = masks[person["extra_info"]["detection_npz_idx"]]
+            assert mask.shape == item["jpg"].shape[:2] and mask.dtype == bool
+            np.concatenate([item["jpg"], mask.astype(np.uint8)[:, :, None] * 255], axis=2)
+            masked += mask.any()
         assert set(FIELDS) <= set(person)
         for name, shape in FIELDS.items():
             assert type(person[name]) is np.ndarray and person[name].shape == shape, name
@@ -51,7 +61,7 @@ for item in data:
         assert np.array(float((person["has_body_pose"] > 0) and (person["has_betas"] > 0))) == 1
         people += 1
 assert len(set(keys)) == len(keys)
-print(json.dumps({"keys": keys, "people": people}))
+print(json.dumps({"keys": keys, "people": people, "masked": int(masked)}))
 """
 
 
@@ -61,6 +71,7 @@ def test_hmr2s_loader_reads_it(exported, labels) -> None:
     assert sorted(keys) == sorted(labels)
     assert sum(one["people"] for one in told.values()) == sum(len(label["pose"]) for label in labels.values())
     assert told["train"]["keys"] != sorted(told["train"]["keys"])  # shuffled
+    assert told["train"]["masked"] == 0  # the data set holds no depth
 
 
 def people(folder) -> list[tuple[str, dict]]:
@@ -105,3 +116,26 @@ def test_the_override_keeps_hard_poses_and_says_why(exported) -> None:
     assert train["TYPE"] == "ImageDataset" and train["URLS"].endswith("hard-poses-train/{000000..000000}.tar")
     assert train["epoch_size"] == len(people(folder / "hard-poses-train"))
     assert "SUPPRESS_BAD_POSES" in (folder / "README.md").read_text()
+
+
+def test_each_persons_mask_is_where_its_body_is_seen(values: dict, tmp_path) -> None:
+    """Of two people who touch, and of one alone."""
+    job = JobSpec.model_validate({**values, "records": 6, "image_size": 64, "sample": {"extras": ["depth"]}})
+    small.make(job, rejected=(), two=(1, 2, 4))
+    to = tmp_path / "to"
+    export(job.output, str(to), "hmr2")
+    told = fresh(LOADER, *sorted(to.rglob("*.tar")))
+    assert told["masked"] == told["people"] == 9 and not list(validate(str(to), "hmr2"))
+    with tarfile.open(to / "small-train" / "000000.tar") as archive:
+        stored = {info.name: archive.extractfile(info).read() for info in archive}  # type: ignore[union-attr]
+    wrong = total = 0
+    for number in range(6):
+        record = plan(job).record(number)
+        small.fill(record, 64, 2 if number in (1, 2, 4) else 1)
+        masks = np.load(io.BytesIO(stored[f"{record.key}.detection.npz"]))["masks"]
+        alone = np.stack([small.pose(record, 64, float(person.transl[0]))[1] for person in record.people])
+        seen = (alone > 0) & (alone == record.depth)
+        assert masks.shape == seen.shape and (masks.any(0) == (record.depth > 0)).all()
+        assert len(masks) > 1 or (masks == seen).all()
+        wrong, total = wrong + (masks & ~seen).sum(), total + seen.sum()
+    assert wrong < 0.05 * total  # where they touch

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import re
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 
 from factory.errors import UserError
+from factory.export import pickles
 from factory.export.formats import FORMATS
+from factory.export.hmr2 import sample_problems
 from factory.export.validate import validate
 from tests.export.test_pickles import Harm
 
@@ -162,6 +165,29 @@ def test_each_fault_of_a_tar_is_told(exported, tmp_path: Path, capfd, spoil, wor
     assert any(re.search(words, problem) for problem in problems), problems
     assert all(problem.startswith("000000.tar: hard_poses-") for problem in problems)
     assert "harm" not in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("masks", "extra", "words"),
+    [
+        (np.ones((1, 64, 64), bool), {"detection_npz_idx": 0}, None),
+        (np.ones((1, 64, 64), bool), {"detection_npz_idx": 1}, "extra_info: detection_npz_idx must number one"),
+        (np.ones((1, 64, 64), bool), {}, "extra_info: detection_npz_idx"),
+        (np.ones((1, 64, 64), bool), "none", "extra_info: detection_npz_idx"),
+        (np.ones((1, 64, 32), bool), {"detection_npz_idx": 0}, "detection.npz: masks must be"),
+        (np.ones((1, 64, 64), np.uint8), {"detection_npz_idx": 0}, "detection.npz: masks must be"),
+        (np.array(None), {"detection_npz_idx": 0}, "detection.npz: masks must be"),
+    ],
+)
+def test_each_fault_of_the_masks_is_told(exported, masks: np.ndarray, extra: object, words: str | None) -> None:
+    with tarfile.open(exported("hmr2") / "hard-poses-val" / "000000.tar") as source:
+        image, stored = (source.extractfile(info).read() for info in source.getmembers()[:2])  # type: ignore[union-attr]
+    people = [{**person, "extra_info": extra} for person in pickle.loads(stored)]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=True, masks=masks)
+    data = b"".join(pickles.dump(people))
+    problems = set(sample_problems({"jpg": image, "data.pyd": data, "detection.npz": buffer.getvalue()}))
+    assert len(problems) == bool(words) and all(problem.startswith(words or "") for problem in problems)
 
 
 def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
