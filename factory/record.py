@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
@@ -77,6 +78,11 @@ class Person:
     bbox: np.ndarray
     detection_score: float = 1.0
     pose_score: float = 0.0
+    # Its own part of the record's figures of the same names. NaN where it was not or cannot be measured.
+    visible_share: float = math.nan  # render
+    oks: float = math.nan  # score, as those below
+    oks_initial: float = math.nan
+    reestimate_pa_mpjpe: float = math.nan
 
 
 @dataclass

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Render(Stage):
-    """Fills `silhouette`, `depth`, `frame_share` and `visible_share`. Rejects bodies that leave the frame, are too
+    """Fills `silhouette`, `depth`, `frame_share` and `visible_share`, each person's too. Rejects bodies that leave the frame, are too
     small in it, or wholly occluded."""
 
     name = "render"
@@ -58,8 +58,10 @@ class Render(Stage):
             record.silhouette = np.isfinite(nearest)
             record.depth = masked_depth(np.where(record.silhouette, nearest, 0), record.array("object_mask"))
             record.frame_share = round(float(record.silhouette.mean()), 4)
-            unhidden = _unhidden(depth[owner == i], record.depth)
-            record.visible_share = round(float((inside[owner == i] * unhidden).mean()), 4)
+            visible = inside[owner == i] * _unhidden(depth[owner == i], record.depth)
+            record.visible_share = round(float(visible.mean()), 4)
+            for person, share in zip(record.people, visible.tolist(), strict=True):
+                person.visible_share = round(share, 4)
             if inside[owner == i].min() < spec.min_inside:
                 record.reject(Reason.OUT_OF_FRAME, self.name)
             elif record.silhouette.mean() < spec.min_coverage:

@@ -9,7 +9,8 @@ from factory.stages.base import Stage
 
 
 class Score(Stage):
-    """Fills `silhouette_iou` and `oks`, of the final and the initial image, and `reestimate_pa_mpjpe`. Rejects nothing.
+    """Fills `silhouette_iou` and `oks`, of the final and the initial image, and `reestimate_pa_mpjpe`; of each person
+    what needs no mask. Rejects nothing.
 
     The estimator is told where the label is (its box), in both images alike: so the two figures differ by the image
     alone, and the initial one tells how much the estimator can find again at all.
@@ -35,12 +36,15 @@ class Score(Stage):
         initial = self._compare([record.array("initial") for record in records], records)
         final = iter(self._compare([record.array("final") for record in redrawn], redrawn))
         masks = iter(self._people_in([record.array("final") for record in redrawn]))
-        for record, (similarity, error) in zip(records, initial, strict=True):
-            record.oks = record.oks_initial = similarity
-            record.reestimate_pa_mpjpe = error
+        for record, before in zip(records, initial, strict=True):
+            (oks, error), oks_initial = next(final) if record.refined else before, before[0]
+            for i, person in enumerate(record.people):
+                person.oks, person.oks_initial = round(float(oks[i]), 4), round(float(oks_initial[i]), 4)
+                person.reestimate_pa_mpjpe = round(float(error[i]), 2)
+            record.oks, record.reestimate_pa_mpjpe = _mean(oks, 4), _mean(error, 2)
+            record.oks_initial = _mean(oks_initial, 4)
             record.silhouette_iou = record.silhouette_iou_initial = _overlap(record, record.person_mask)
             if record.refined:
-                record.oks, record.reestimate_pa_mpjpe = next(final)
                 record.silhouette_iou = _overlap(record, next(masks))
 
     def _people_in(self, images: list[np.ndarray]) -> list[np.ndarray]:
@@ -50,22 +54,24 @@ class Score(Stage):
         masks = [[instance.mask for instance in some if instance.label == "person"] for some in found]
         return [np.logical_or.reduce([none, *some]) for none, some in zip(nobody, masks, strict=True)]
 
-    def _compare(self, images: list[np.ndarray], records: list[Record]) -> list[tuple[float | None, float | None]]:
-        """(OKS, PA-MPJPE mm) of each record's label against an estimate from its image, mean over the people. None
+    def _compare(self, images: list[np.ndarray], records: list[Record]) -> list[np.ndarray]:
+        """(2, P) for each record: OKS and PA-MPJPE, mm, of its people's labels against estimates from its image. NaN
         where the job has no estimator, or it finds nobody."""
         from factory.models.agreement import oks, pa_mpjpe
 
         boxes = [np.stack([person.bbox for person in record.people]) for record in records]
         estimates = self._estimate(images, boxes)
-        found = [len(some) > 0 for some in estimates]
-        people = [person for record, here in zip(records, found, strict=True) if here for person in record.people]
-        if not people:
-            return [(None, None)] * len(records)
-        joints, pixels = self._joints([one for some in estimates for one in some], people)
-        labels2d, labels3d, bbox = (np.stack([getattr(p, n) for p in people]) for n in ("joints2d", "joints3d", "bbox"))
-        similarity, error = oks(pixels, labels2d, bbox), pa_mpjpe(joints, labels3d)
-        owner = np.repeat(np.arange(len(records)), [len(some) for some in estimates])
-        return [(_mean(similarity[owner == i], 4), _mean(error[owner == i], 2)) for i in range(len(records))]
+        found = np.repeat([len(some) > 0 for some in estimates], [len(some) for some in boxes])
+        everybody = [person for record in records for person in record.people]
+        people = [person for person, here in zip(everybody, found, strict=True) if here]
+        figures = np.full((2, len(everybody)), np.nan)
+        if people:
+            joints, pixels = self._joints([one for some in estimates for one in some], people)
+            labels2d, labels3d, bbox = (
+                np.stack([getattr(p, n) for p in people]) for n in ("joints2d", "joints3d", "bbox")
+            )
+            figures[:, found] = oks(pixels, labels2d, bbox), pa_mpjpe(joints, labels3d)
+        return np.split(figures, np.cumsum([len(some) for some in boxes])[:-1], axis=1)
 
     def _estimate(self, images: list[np.ndarray], boxes: list[np.ndarray]) -> list[list[dict[str, np.ndarray]]]:
         """One estimate per box, or none for an image in which an estimator of whole images finds nobody."""

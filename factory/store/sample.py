@@ -29,6 +29,11 @@ PERSON = {
     "bbox": (4,),
     "detection_score": (),
     "pose_score": (),
+    # of FIDELITY, where it can be told person by person; NaN where it was not measured
+    "visible_share": (),
+    "oks": (),
+    "oks_initial": (),
+    "reestimate_pa_mpjpe": (),
 }
 EXTRAS = {"initial": ["initial.jpg"], "depth": ["depth.npy"], "masks": ["person.png", "object.png"]}
 
@@ -113,7 +118,7 @@ def _people(record: Record) -> dict[str, np.ndarray]:
         if any(np.shape(row) != shape for row in rows):
             raise ValueError(f"{name} is {np.shape(rows[0])}, not {shape}")
         arrays[name] = np.array(rows, np.float32).reshape(-1, *shape)
-        if not np.isfinite(arrays[name]).all():
+        if name not in FIDELITY and not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not finite")
     return arrays
 

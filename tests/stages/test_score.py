@@ -1,5 +1,7 @@
 """Scores are held against what is known: a label that is the estimate itself, an image that is the same, none."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,7 @@ def test_an_estimate_agrees_with_itself(job):
     for done in scored(job(**LENIENT), *labelled(job(**LENIENT), 2)):
         assert done.active
         assert (done.oks, done.oks_initial, done.silhouette_iou_initial) == (1, 1, 1)
+        assert all((body.oks, body.oks_initial) == (1, 1) for body in done.people)
         assert done.reestimate_pa_mpjpe < 0.02
         assert done.silhouette_iou == 1  # the detector says of the same image what it said before
 
@@ -80,6 +83,18 @@ def test_labels_out_of_the_frame_have_no_oks(job):
         body.joints2d[:, 2] = 0
     (done,) = scored(job(**LENIENT), done)
     assert done.oks is None and done.oks_initial is None and done.reestimate_pa_mpjpe is not None
+    assert np.isnan(done.people[0].oks) and done.people[0].reestimate_pa_mpjpe == done.reestimate_pa_mpjpe
+
+
+def test_each_person_has_its_own_part_of_the_figures(job):
+    """Two people in one image, the label of the second off by 3 px."""
+    (done,) = labelled(job(**LENIENT))
+    other = replace(done.people[0], joints2d=done.people[0].joints2d + np.array([3, 0, 0], np.float32))
+    done.people = [done.people[0], other]
+    (done,) = scored(job(**LENIENT), done)
+    right, wrong = done.people
+    assert right.oks == 1 and wrong.oks < 0.9 and wrong.reestimate_pa_mpjpe == right.reestimate_pa_mpjpe < 0.02
+    assert done.oks == pytest.approx((right.oks + wrong.oks) / 2, abs=1e-4)
 
 
 def test_the_stage_can_be_left_out(job):
@@ -105,6 +120,8 @@ def test_shares_of_body_and_frame(job):
     assert hidden.visible_share == pytest.approx(0.5, abs=0.1) and hidden.frame_share == whole.frame_share
     assert 0.2 < cut.visible_share < 0.8 and cut.frame_share < whole.frame_share
     assert both.visible_share == pytest.approx(0.5, abs=0.1)  # the mean of 1 and almost 0
+    front, behind = (body.visible_share for body in both.people)
+    assert front == 1 and behind < 0.2 and both.visible_share == pytest.approx((front + behind) / 2, abs=1e-4)
 
 
 class Blind:
