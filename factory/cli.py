@@ -262,7 +262,8 @@ def doctor(
     marks = {True: "[green]ok[/]  ", False: "[red]no[/]  ", None: "[yellow]-[/]   "}
     for check in checks(load(job, set_ or ()) if job else None):
         sound &= check.ok is not False
-        console.print(f"{marks[check.ok]}[bold]{check.name}[/]  {escape(check.says)}", highlight=False, soft_wrap=True)
+        name = f"[bold]{check.name:<{30 if job else 16}}[/]"
+        console.print(f"{marks[check.ok]}{name}  {escape(check.says)}", highlight=False, soft_wrap=True)
     if not sound:
         raise typer.Exit(1)
 

@@ -19,7 +19,7 @@ from factory.job import JobSpec
 from factory.models.locate import PREFIX, resolve
 from factory.plan import plan
 from factory.present import pictures
-from factory.present.stats import MEASURES, SAYS, Stats, summarise
+from factory.present.stats import SAYS, Stats, figure, summarise
 from factory.store import layout
 from factory.store.fs import Files, open_files
 from factory.store.sample import extensions
@@ -109,7 +109,10 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
         preview=preview,
         members=extensions(job),
         counts=[(_plain(label), count) for label, count in dict(counts).items()],
-        measures=[(name, stats.measures[name], SAYS[name]) for name in MEASURES],
+        measures=[
+            (name, [figure(value, m.end) for value in (m.mean, m.low, m.median, m.high)], SAYS[name])
+            for name, m in stats.measures.items()
+        ],
         actions=[(_plain(label), count) for label, count in list(stats.actions.items())[:ACTIONS]],
         licences=[(part, _plain(model), licence) for part, model, licence in licences],
         seed=job.seed,

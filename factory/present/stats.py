@@ -142,17 +142,24 @@ def _print_counts(
 
 
 def _print_measures(console: Console, some: Sequence[Stats]) -> None:
-    table = _table(["", "mean", "5 %", "median", "95 %", "none"])
-    table.add_column("distribution", header_style="dim", no_wrap=True)
+    missing = any(m.missing for one in some for m in one.measures.values())
+    table = _table(["mean", "5 %", "median", "95 %", *["none"] * missing])
+    table.add_column("distribution from 0", header_style="dim", no_wrap=True)
     for name in MEASURES:
-        for i, one in enumerate(some):
+        if len(some) > 1:
+            table.add_row(name)
+        for one in some:
             m = one.measures[name]
-            figures = ("-" if v is None else f"{v:.3g}" if m.end == 1 else f"{v:.1f}" for v in
-                       (m.mean, m.low, m.median, m.high))  # fmt: skip
-            whose = escape(one.out) if len(some) > 1 else ""
-            end = f" {m.end:g}" + "+" * (m.end != 1)
-            table.add_row(name * (not i), whose, *figures, f"{m.missing:,}", f"0 {bars(m.counts)}{end}")
+            figures = [figure(value, m.end) for value in (m.mean, m.low, m.median, m.high)]
+            end = f"{m.end:g}" + "+" * (m.end != 1)
+            whose = f"  {escape(one.out)}" if len(some) > 1 else name
+            table.add_row(whose, *figures, *[f"{m.missing:,}"] * missing, f"{bars(m.counts)} {end}")
     _print(console, "samples", table)
+
+
+def figure(value: float | None, end: float) -> str:
+    """With as many digits as tell something, for a measure that runs from 0 to `end`."""
+    return "-" if value is None else f"{value:.3f}" if end == 1 else f"{value:.1f}"
 
 
 def bars(counts: Sequence[int]) -> str:
@@ -169,7 +176,7 @@ def _print(console: Console, title: str, table: Table) -> None:
 
 def _table(columns: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=any(columns))
-    table.add_column("", style="dim", no_wrap=True)
+    table.add_column("", style="dim", overflow="ellipsis")  # the one that gives way on a narrow terminal
     for column in columns:
-        table.add_column(escape(column), header_style="dim", justify="right" if column else "left", no_wrap=True)
+        table.add_column(escape(column), header_style="dim", justify="right", no_wrap=True)
     return table

@@ -44,9 +44,8 @@ def show_plan(console: Console, job: JobSpec, plan: Plan, prompts: int = 5) -> N
     except UserError as error:  # a plan may be looked at where its images are not
         return console.print(f"[yellow]not yet:[/] {escape(str(error))}", highlight=False)
     console.print("[dim]first prompts[/]")
-    for record in records:
-        source = f"  {record.source}" * bool(record.source)
-        console.print(f"  {record.key}{source}  {record.prompt}", markup=False, highlight=False)
+    rows = {f"  {record.key}": escape(f"{record.source}  {record.prompt}".strip()) for record in records}
+    console.print(_table(rows))
 
 
 def show_seats(console: Console, nodes: list[Node]) -> None:
@@ -86,9 +85,9 @@ def _run(status: Status) -> Iterator[str]:
         yield "not running; `factory run JOB` goes on where it stopped"
 
 
-def _table(rows: dict[str, str], title: str) -> Table:
+def _table(rows: dict[str, str], title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
+    table.add_column(style="dim", no_wrap=True)
     table.add_column()
     for name, value in rows.items():
         table.add_row(name, value)

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.present.stats import BINS, action, bars, collect, measure, show
+from factory.present.stats import BINS, MEASURES, action, bars, collect, measure, show
 from factory.store.status import read_index
 from tests import small
 from tests.conftest import Run
@@ -74,8 +74,15 @@ def test_tables_side_by_side(job, values, tmp_path):
     show(console, [collect(job.output), collect(other.output)])
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["ok", "8", "0"] in lines and ["planned", "12", "2"] in lines and ["2", "2", "0"] in lines
-    assert any(line[:2] == ["oks", job.output] for line in lines)
-    assert any(line[:5] == [other.output, "-", "-", "-", "-"] for line in lines)
+    first, second = (lines[lines.index(["oks"]) + i] for i in (1, 2))
+    assert first[0] == job.output and second[:5] == [other.output, "-", "-", "-", "-"]
+
+
+def test_no_figure_is_cut_on_a_narrow_terminal(job):
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    show(console, [collect(job.output)] * 2)
+    lines = [line for line in console.export_text().splitlines() if line.startswith("  ") and "█" in line]
+    assert len(lines) == 2 * len(MEASURES) and all(line.rstrip().endswith(("1", "+")) for line in lines)
 
 
 def test_the_command(job, factory: Run):
