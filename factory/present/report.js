@@ -4,7 +4,7 @@ const $ = (selector, within = document) => within.querySelector(selector);
 const data = JSON.parse($("#data").textContent);
 const PAGE = 24, COLOURS = [[120, 190, 255], [255, 175, 120], [150, 225, 160], [230, 160, 235]];
 const names = { mesh: "overlay" };
-const state = { text: "", status: "ok", action: "", measure: "pose_score", least: "", order: "", page: 0, column: "final" };
+const state = { text: "", status: "ok", action: "", measure: "pose_score", least: "", way: 1, order: "", page: 0, column: "final" };
 const make = (tag, text = "", properties = {}) => Object.assign(document.createElement(tag), { textContent: text }, properties);
 const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
 const figure = (name, value) => value == null ? "–" : name.endsWith("mpjpe") ? value.toFixed(0) + " mm" : name === "pose_score" ? value.toFixed(1) : value.toFixed(2);
@@ -27,7 +27,7 @@ function filter() {
   fitting = data.rows.filter(row =>
     (!state.status || row.state === state.status) && (!state.action || row.action === state.action) &&
     (!text || (row.prompt + " " + row.key).toLowerCase().includes(text)) &&
-    (least === null || (row.sample >= 0 && row[state.measure] != null && row[state.measure] >= least)));
+    (least === null || (row.sample >= 0 && row[state.measure] != null && state.way * (row[state.measure] - least) >= 0)));
   const sign = { down: -1, up: 1 }[state.order];
   if (sign) fitting.sort((a, b) => a[state.measure] == null ? 1 : b[state.measure] == null ? -1 : sign * (a[state.measure] - b[state.measure]));
   state.page = 0;
@@ -39,6 +39,7 @@ function show() {
   state.page = Math.min(Math.max(state.page, 0), pages - 1);
   const start = state.page * PAGE;
   $("#cards").replaceChildren(...fitting.slice(start, start + PAGE).map((row, i) => card(row, start + i)));
+  if (!fitting.length && data.rows.length) $("#cards").append(nothing());
   $("#found").textContent = fitting.length ? `${start + 1}–${Math.min(start + PAGE, fitting.length)} of ${fitting.length.toLocaleString("en")}` : "nothing fits";
   for (const pager of document.querySelectorAll(".pager")) {
     pager.hidden = pages < 2;
@@ -46,6 +47,17 @@ function show() {
     $("[data-turn='1']", pager).disabled = state.page === pages - 1;
     $("span", pager).textContent = `page ${state.page + 1} of ${pages}`;
   }
+}
+
+function nothing() {
+  const all = make("button", "Show all records"), told = make("p", "Nothing fits these filters.", { className: "empty" });
+  all.onclick = () => {
+    Object.assign(state, { text: "", status: "", action: "", least: "" });
+    for (const name of controls) $("#" + name).value = state[name];
+    filter();
+  };
+  told.append(all);
+  return told;
 }
 
 function card(row, place) {
@@ -101,8 +113,12 @@ function zoom(place) {
   for (const tab of strip.children) tab.onclick = tab.onpointerenter = event => (event.type === "click" || event.pointerType === "mouse" && tab.value !== "3d") && reveal(tab.value);
   const facts = $("#facts");
   facts.replaceChildren();
-  const told = { ...Object.fromEntries(data.measures.map(name => [label(name), figure(name, row[name])])), people: row.people, action: row.action, key: row.key };
-  if (!row.refined) told.image = "kept as generated";
+  for (const name of data.measures.filter(name => !name.endsWith("_initial"))) {
+    const value = make("dd", figure(name, row[name])), before = row[name + "_initial"];
+    if (before != null) value.append(make("small", "initial " + figure(name, before)));
+    facts.append(make("dt", label(name), { title: data.says[name] }), value);
+  }
+  const told = { people: row.people, action: row.action, ...row.refined ? {} : { image: "kept as generated" }, key: row.key };
   for (const [name, value] of Object.entries(told)) facts.append(make("dt", name), make("dd", value));
   if (!dialog.open) { dialog.showModal(); dialog.focus(); }
   reveal([...strip.children].some(tab => tab.value === shown) ? shown : "final");
@@ -194,6 +210,15 @@ function viewer(canvas, bodies, picture) {
     later();
   };
   canvas.onwheel = event => { event.preventDefault(); view.near = Math.min(8, Math.max(0.5, view.near * Math.exp(-event.deltaY / 500))); later(); };
+  canvas.onkeydown = event => {
+    const step = { ArrowLeft: ["yaw", 0.15], ArrowRight: ["yaw", -0.15], ArrowUp: ["pitch", -0.15], ArrowDown: ["pitch", 0.15] }[event.key];
+    if (step) view[step[0]] += step[1];
+    else if ("+-".includes(event.key)) view.near = Math.min(8, Math.max(0.5, view.near * (event.key === "+" ? 1.2 : 1 / 1.2)));
+    else return;
+    event.preventDefault();
+    event.stopPropagation(); // or the dialog goes on to another sample
+    later();
+  };
   canvas.ondblclick = () => { Object.assign(view, { yaw: 0, pitch: 0, near: 1 }); later(); };
   image.onload = later;
   image.src = picture;
@@ -202,11 +227,17 @@ function viewer(canvas, bodies, picture) {
 }
 
 // Controls ------------------------------------------------------------------------------------------------------------
-for (const name of ["text", "status", "action", "measure", "least", "order"]) {
+const controls = ["text", "status", "action", "measure", "least", "order"];
+for (const name of controls) {
   const control = $("#" + name);
   control.value = state[name];
   control.oninput = () => { state[name] = control.value; filter(); };
 }
+$("#way").onclick = () => {
+  state.way *= -1;
+  $("#way").textContent = state.way > 0 ? "≥" : "≤";
+  filter();
+};
 for (const button of document.querySelectorAll("[data-turn]")) button.onclick = () => {
   state.page += Number(button.dataset.turn);
   show();
@@ -227,5 +258,12 @@ $("#before").onclick = () => neighbour(-1);
 $("#after").onclick = () => neighbour(1);
 $("#close").onclick = () => dialog.close();
 dialog.onclick = event => { if (event.target === dialog) dialog.close(); };
-dialog.onkeydown = event => { if (event.key === "ArrowLeft") neighbour(-1); if (event.key === "ArrowRight") neighbour(1); };
+dialog.onkeydown = event => {
+  const way = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 }[event.key];
+  if (!way) return;
+  event.preventDefault();
+  if (event.key === "ArrowLeft" || event.key === "ArrowRight") return neighbour(way);
+  const tabs = [...$("#strip").children].map(tab => tab.value);
+  reveal(tabs[(tabs.indexOf(shown) + way + tabs.length) % tabs.length]);
+};
 filter();

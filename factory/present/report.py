@@ -17,7 +17,7 @@ from factory.job import JobSpec
 from factory.present import pictures
 from factory.present.mesh import coarse, encode, text
 from factory.present.samples import COLUMNS, painter, spread
-from factory.present.stats import MEASURES, SAYS, Stats, action, summarise
+from factory.present.stats import MEASURES, SAYS, Stats, action, figure, summarise
 from factory.present.words import size, state_counts
 from factory.store.fs import LocalFiles, open_files
 from factory.store.layout import REPORT, read_job
@@ -111,12 +111,12 @@ def _page(
     stages = job.stages
     facts = {
         "body": job.body.name,
-        "initial images": job.images.path if job.images else stages.generate.model,
+        "first images": job.images.path if job.images else stages.generate.model,
         "depth-to-image": stages.refine.model,
-        "poses": job.poses.path if job.poses else stages.estimate.hmr.model if stages.estimate.hmr else "",
+        "poses from": job.poses.path if job.poses else stages.estimate.hmr.model if stages.estimate.hmr else "",
         "pose prior": stages.estimate.prior.model,
         "detector": stages.estimate.detector.model,
-        "image": f"{job.image_size} x {job.image_size} px",
+        "image": f"{job.image_size} × {job.image_size} px",
         "strength": stages.refine.strength,
         "hard when score >": stages.estimate.prior.tau,
         "easy poses": stages.estimate.easy,
@@ -124,10 +124,10 @@ def _page(
     }
     without = [row for row in rows if not row["size"]]
     told = list(_told(job, chosen, without[:LISTED]))
-    data = {"columns": COLUMNS, "measures": list(MEASURES), "rows": told,
+    data = {"columns": COLUMNS, "measures": list(MEASURES), "says": SAYS, "rows": told,
             "faces": None if faces is None else text(faces.astype("<u2"))}  # fmt: skip
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": "{:.3g}".format, "label": _label}
+    environment.filters |= {"figure": figure, "label": _label}
     return environment.from_string(_beside(TEMPLATE)).generate(
         name=status.name,
         planned=status.planned,
@@ -145,6 +145,7 @@ def _page(
         without=len(without),
         listed=min(len(without), LISTED),
         data=Markup(_json(data)),
+        data_rows=len(told),
         samples=map(Markup, packed),
         code=Markup(_beside(SCRIPT)),
         stamp=stamp,
