@@ -55,8 +55,17 @@ def _lora(pipe: Any, path: Path, state: dict[str, Any], scale: float) -> None:
 
 
 def _attention_processors(pipe: Any, path: Path, state: dict[str, Any]) -> None:
+    unet = getattr(pipe, "unet", None)
+    if unet is None:
+        raise UserError(f"adapter {path} holds attention processors of a UNet; a {type(pipe).__name__} has none")
+    layers, state = dict(unet.named_parameters()), {name: value for name, value in state.items() if len(value)}
+    for name, value in state.items():
+        layer = layers.get(name.replace(".processor.", ".").replace("_custom_diffusion", ""))
+        if layer is None or layer.shape != value.shape:  # diffusers would find out when it draws
+            raise UserError(f"adapter {path} does not fit this model ({name}); was it trained on another?")
+    untouched = {name for name in unet.attn_processors if not any(key.startswith(f"{name}.") for key in state)}
     try:
-        pipe.unet.load_attn_procs(state, _pipeline=pipe)
+        unet.load_attn_procs({**state, **{name: {} for name in untouched}}, _pipeline=pipe)  # some files leave them out
     except Exception as error:  # as above
         words = " ".join((str(error).splitlines() or [""])[-1].split())
         raise UserError(f"adapter {path} does not fit this model ({words}); was it trained on another?") from error

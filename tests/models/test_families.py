@@ -56,6 +56,43 @@ def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A transformer that is told its guidance, CLIP's summary beside T5's words, and a VAE of its own latents' scale."""
+    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import T5Config, T5EncoderModel, T5TokenizerFast
+
+    torch.manual_seed(0)
+    folder, letters = tmp_path_factory.mktemp("flux"), [(letter, -3.0) for letter in "\u2581abcdefghijklmnopqrstuvwxyz"]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *letters]
+    words = Tokenizer(models.Unigram(pieces, unk_id=2))
+    words.pre_tokenizer = pre_tokenizers.Metaspace()
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    small = _latent_parts(depth=False, channels=4)["vae"].config
+    vae = {**small, "use_quant_conv": False, "use_post_quant_conv": False, "scaling_factor": 0.36, "shift_factor": 0.12}
+    pipe = FluxPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=AutoencoderKL(**{name: value for name, value in vae.items() if not name.startswith("_")}),
+        **_text_parts(),
+        text_encoder_2=T5EncoderModel(T5Config(vocab_size=len(pieces), **sizes)),
+        tokenizer_2=T5TokenizerFast(tokenizer_object=words, extra_ids=0, model_max_length=16),
+        transformer=FluxTransformer2DModel(
+            in_channels=16,  # two by two latents
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=16,
+            axes_dims_rope=(4, 4, 8),
+            guidance_embeds=True,
+        ),
+    )
+    pipe.save_pretrained(folder)
+    return folder
+
+
 def _controlnet(folder: Path, xl: bool, channels: int) -> Path:
     from diffusers import ControlNetModel
 
@@ -128,6 +165,39 @@ def test_sdxl_draws_prompts_and_ignores_the_batch(tiny_sdxl):
     assert apart((theirs * 255).round().astype(np.uint8), alone[0]) <= 1
 
 
+def test_flux_draws_prompts_under_its_own_guidance(tiny_flux, tmp_path):
+    model = TextToImage(str(tiny_flux))
+    together = model.generate(PROMPTS, SEEDS, 64, steps=2, guidance_scale=3.5)
+    assert together.shape == (2, 64, 64, 3) and together.std() > 0
+    alone = model.generate(PROMPTS[1:], SEEDS[1:], 64, steps=2, guidance_scale=3.5)
+    assert apart(together[1], alone[0]) <= 1
+    other = model.generate(["a child"], SEEDS[1:], 64, steps=2, guidance_scale=3.5)
+    stronger = model.generate(PROMPTS[1:], SEEDS[1:], 64, steps=2, guidance_scale=9.0)
+    assert apart(alone[0], other[0]) > 0 and apart(alone[0], stronger[0]) > 0
+    theirs = model.pipe(  # texts, not our cached embeddings
+        PROMPTS[1], num_inference_steps=2, guidance_scale=3.5, height=64, width=64, output_type="np",
+        generator=torch.Generator().manual_seed(SEEDS[1]),
+    ).images[0]  # fmt: skip
+    assert apart((theirs * 255).round().astype(np.uint8), alone[0]) <= 1
+    with pytest.raises(ValueError, match="negative_prompt: FluxPipeline takes none"):
+        model.generate(PROMPTS, SEEDS, 64, steps=1, negative_prompt="blue")
+    with pytest.raises(UserError, match="scheduler ddim does not fit"):
+        TextToImage(str(tiny_flux), scheduler="ddim")
+
+
+def test_flux_takes_a_lora(tiny_flux, tmp_path):
+    pytest.importorskip("peft")
+    plain, random, state = TextToImage(str(tiny_flux)), torch.Generator().manual_seed(0), {}
+    for layer, module in plain.pipe.transformer.named_modules():
+        if layer.endswith("attn.to_v"):  # queries and keys are normed
+            state[f"transformer.{layer}.lora_A.weight"] = torch.randn(2, module.in_features, generator=random)
+            state[f"transformer.{layer}.lora_B.weight"] = torch.randn(module.out_features, 2, generator=random)
+    save_file(state, tmp_path / "pytorch_lora_weights.safetensors")
+    tuned = TextToImage(str(tiny_flux), adapter=str(tmp_path))
+    images = [model.generate(PROMPTS[:1], SEEDS[:1], 64, steps=2) for model in (plain, tuned)]
+    assert apart(*images) > 2
+
+
 def test_each_prompt_is_encoded_once(tiny_text_to_image):
     model = TextToImage(str(tiny_text_to_image))
     calls = []
@@ -179,6 +249,28 @@ def test_adapters_change_the_picture_by_their_scale(tiny_text_to_image, tmp_path
         model = TextToImage(str(tiny_text_to_image), adapter=str(tmp_path), adapter_scale=scale)
         images.append(model.generate(PROMPTS[:1], SEEDS[:1], 64, steps=2))
     assert apart(images[0], images[1]) <= 1 and apart(images[0], images[2]) > 2
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "bin"])
+def test_attention_processors_of_custom_diffusion_change_the_picture(tiny_text_to_image, tmp_path, ending):
+    """Files as diffusers' train_custom_diffusion.py writes them: keys and values of the attention to words."""
+    plain = TextToImage(str(tiny_text_to_image))
+    random, state = torch.Generator().manual_seed(0), {}
+    for layer, module in plain.pipe.unet.named_modules():
+        if layer.endswith(("attn2.to_k", "attn2.to_v")):
+            name = f"{layer.rpartition('.')[0]}.processor.{layer.rpartition('.')[2]}_custom_diffusion.weight"
+            state[name] = torch.randn(module.weight.shape, generator=random)
+        elif layer.endswith("attn1") and ending == "bin":  # they are trained on words alone
+            state[f"{layer}.processor"] = {}
+    path = tmp_path / f"pytorch_custom_diffusion_weights.{ending}"
+    save_file(state, path) if ending == "safetensors" else torch.save(state, path)
+    tuned = TextToImage(str(tiny_text_to_image), adapter=str(tmp_path))
+    images = [model.generate(PROMPTS[:1], SEEDS[:1], 64, steps=2) for model in (plain, tuned)]
+    assert apart(*images) > 2
+    short = {name: value[:, :4].contiguous() for name, value in state.items() if len(value)}
+    save_file(short, path) if ending == "safetensors" else torch.save(short, path)
+    with pytest.raises(UserError, match="does not fit this model"):
+        TextToImage(str(tiny_text_to_image), adapter=str(tmp_path))
 
 
 def test_bad_adapters_are_refused_in_one_line(tiny_text_to_image, tmp_path):
