@@ -69,7 +69,7 @@ def needs(job: JobSpec) -> list[Need]:
         found.append(Need("stages.generate.model", generate.model, True, generate.revision))
         if generate.adapter:
             found.append(Need("stages.generate.adapter", generate.adapter, True))
-    if estimate.hmr and not job.poses:
+    if estimate.hmr:
         found.append(Need("stages.estimate.hmr.model", estimate.hmr.model, False, part=estimate.hmr.kind))
     seer = estimate.detector
     found += [

@@ -109,7 +109,8 @@ def run(
 
 def models(job: JobSpec) -> dict[str, Path]:
     """Field -> path of the models that lie on this disk; those of a hub or of a cluster's nodes do not."""
-    named = {name: json.loads(value) for name, value in identity(job).items() if name.endswith(".model")}
+    weights = (".model", ".adapter", ".controlnet")
+    named = {name: json.loads(value) for name, value in identity(job).items() if name.endswith(weights)}
     found = {}
     for name, model in named.items():
         with suppress(UserError):

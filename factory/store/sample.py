@@ -39,14 +39,17 @@ EXTRAS = {"initial": ["initial.jpg"], "depth": ["depth.npy"], "masks": ["person.
 
 
 class Models(BaseModel):
-    """Which weights made the sample: folder or hub id, with @revision where one was named."""
+    """Which weights made the sample: folder or hub id, with @revision where one was named. Empty: none."""
 
     model_config = ConfigDict(extra="forbid")
     generate: str = Field(description="Empty: a real image took its place.")
+    generate_adapter: str
     hmr: str = Field(description="Empty: the poses were given.")
     prior: str
     detector: str
     refine: str
+    refine_adapter: str
+    controlnet: str = Field(description="Of refine.")
 
 
 class SampleJson(BaseModel):
@@ -124,13 +127,16 @@ def _people(record: Record) -> dict[str, np.ndarray]:
 
 
 def _json(record: Record, job: JobSpec) -> bytes:
-    stages = job.stages
+    drawn, estimate, refine = job.images is None, job.stages.estimate, job.stages.refine
     models = Models(
-        generate=_id(stages.generate.model or "", stages.generate.revision),
-        hmr=stages.estimate.hmr.model if stages.estimate.hmr else "",
-        prior=stages.estimate.prior.model,
-        detector=stages.estimate.detector.model,
-        refine=_id(stages.refine.model, stages.refine.revision),
+        generate=_id(job.stages.generate.model, job.stages.generate.revision) if drawn else "",
+        generate_adapter=job.stages.generate.adapter or "" if drawn else "",
+        hmr=estimate.hmr.model if estimate.hmr and not job.poses else "",
+        prior=estimate.prior.model,
+        detector=estimate.detector.model,
+        refine=_id(refine.model, refine.revision),
+        refine_adapter=refine.adapter or "",
+        controlnet=refine.controlnet or "",
     )
     sample = SampleJson(
         key=record.key, prompt=record.prompt, source=record.source, variant=record.variant, seed=record.seed,
@@ -141,8 +147,8 @@ def _json(record: Record, job: JobSpec) -> bytes:
     return json.dumps(sample.model_dump(), sort_keys=True, allow_nan=False).encode()
 
 
-def _id(model: str, revision: str | None) -> str:
-    return f"{model}@{revision}" if revision else model
+def _id(model: str | None, revision: str | None) -> str:
+    return f"{model}@{revision}" if model and revision else model or ""
 
 
 def _present(record: Record, name: str) -> np.ndarray:

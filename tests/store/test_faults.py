@@ -218,17 +218,18 @@ def test_a_running_data_set_is_not_taken_apart(job, whole):
     assert lock.holder(LocalFiles(job.output)) is None
 
 
-def test_other_weights_under_the_same_name_are_another_job(job, tmp_path):
+@pytest.mark.parametrize("field", ["model", "adapter"])
+def test_other_weights_under_the_same_name_are_another_job(job, tmp_path, field):
     model = tmp_path / "model"
     model.mkdir()
     (model / "weights").write_bytes(b"one")
     stages = job.model_dump()["stages"]
-    stages["refine"]["model"] = str(model)
+    stages["refine"][field] = str(model)
     own = JobSpec.model_validate({**job.model_dump(), "stages": stages})
     run(own, STAGES)
     assert run(own, STAGES).units_done == 0
     (model / "weights").write_bytes(b"two")
-    with pytest.raises(UserError, match="stages.refine.model: its files have changed"):
+    with pytest.raises(UserError, match=f"stages.refine.{field}: its files have changed"):
         run(own, STAGES)
     (model / "weights").unlink()
     model.rmdir()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from factory.job import JobSpec
 from factory.plan import plan
 from factory.record import State, Unit
 from factory.store import sample, tar
@@ -47,6 +48,22 @@ def test_a_sample_holds_what_the_record_held(job, unit):
     for ending in ("jpg", "initial.jpg"):
         image = np.array(Image.open(io.BytesIO(files[f"{record.key}.{ending}"])), int)
         assert abs(image - smooth).max() <= 4
+
+
+def test_the_json_names_all_that_drew_the_sample(job, unit):
+    values = job.model_dump()
+    values["stages"]["generate"] |= {"revision": "v1", "adapter": "loras/a.safetensors"}
+    values["stages"]["refine"] |= {"kind": "controlnet", "model": "sd15", "controlnet": "depth", "adapter": "loras/b"}
+
+    def told(**changes) -> dict:
+        spec = JobSpec.model_validate({**values, **changes})
+        return json.loads(dict(sample.members(unit.records[0], spec))[f"{unit.records[0].key}.json"])["models"]
+
+    models = told()
+    assert models["generate"] == "starter:text-to-image@v1" and models["generate_adapter"] == "loras/a.safetensors"
+    assert (models["refine"], models["controlnet"], models["refine_adapter"]) == ("sd15", "depth", "loras/b")
+    real = told(images={"path": "x"}, poses={"path": "y"})  # neither drawn nor estimated
+    assert real == {**models, "generate": "", "generate_adapter": "", "hmr": ""}
 
 
 def test_npz_bytes_know_no_clock(monkeypatch):
