@@ -68,6 +68,12 @@ class Images(Spec):
     share: float = Field(
         1.0, gt=0, le=1, description="Share of the images, drawn by the job's seed; a smaller one lies in a larger one."
     )
+    keypoints: str | None = Field(
+        None,
+        min_length=1,
+        description="Known people: stage 2 crops around their keypoints and not around the detector's boxes. An .npz as "
+        "SPIN's data sets: imgname (N,), part (N, 24, 3) or openpose (N, 25, 3) or both: x, y px and confidence.",
+    )
     min_side: int = Field(64, ge=1, description="Smaller images are rejected, px.")
     max_pixels: int = Field(50_000_000, ge=1, description="Larger images are rejected before they are decoded, px.")
 
@@ -172,7 +178,7 @@ class Augment(Spec):
 class Estimate(Workers):
     """Stage 2: people, their bodies, how hard their poses are, and what occludes them."""
 
-    hmr: Hmr | None = Field(None, description="Who estimates the bodies. With given poses: not used.")
+    hmr: Hmr | None = Field(None, description="Who estimates the bodies. With given poses: only scores the images.")
     prior: PosePrior
     detector: Detector
     easy: Literal["keep", "drop", "refine"] = Field(
@@ -322,6 +328,9 @@ class JobSpec(Spec):
             raise _fault("records is missing: only real images or given poses tell how many there are")
         if self.poses is None and estimate.hmr is None:
             raise _fault("stages.estimate.hmr is missing: name an estimator, or give poses")
+        if self.images and self.images.keypoints and (self.poses or (estimate.hmr and estimate.hmr.kind == "bev")):
+            other = "poses are given" if self.poses else "bev looks at whole images"
+            raise _fault(f"images.keypoints: nothing is cropped where {other}; leave one of them out")
         refine = self.stages.refine
         if (refine.kind == "controlnet") != (refine.controlnet is not None):
             raise _fault("stages.refine: kind controlnet and the field controlnet (its folder or hub id) go together")

@@ -22,7 +22,7 @@ import numpy as np
 from factory.errors import UserError
 from factory.job import JobSpec, Words
 from factory.record import Record, Unit
-from factory.sources import images, poses
+from factory.sources import images, keypoints, poses
 from factory.sources.images import Item
 
 MAX_RECORDS = 10**8  # keys have eight digits, and must sort as they count
@@ -170,7 +170,10 @@ def plan(job: JobSpec) -> Plan:
 
 def _sources(job: JobSpec) -> list[Item]:
     if job.images:
-        return images.listing(job.images, job.seed)
+        items = images.listing(job.images, job.seed)
+        if job.images.keypoints:
+            keypoints.require(job.images.keypoints, [item.name for item in items])
+        return items
     if job.poses:
         return [Item(str(row)) for row in range(len(poses.load(job.poses)))]
     return []

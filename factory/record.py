@@ -49,6 +49,7 @@ class Reason(StrEnum):
     OUT_OF_FRAME = "out of frame"
     EASY = "easy"
     NO_POSE = "no pose"  # given for this image
+    NO_KEYPOINTS = "no keypoints"  # given for this image, or none in the part that is shown
     NO_IMAGE = "no image"  # it was listed and is not there
     BROKEN_IMAGE = "broken image"
     SMALL_IMAGE = "small image"

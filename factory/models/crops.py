@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as SPIN
-SHOULDERS, HIPS = (25 + 8, 25 + 9), (25 + 2, 25 + 3)  # right and left, of SPIN-49
+TORSOS = ((33, 27), (34, 28), (2, 9), (5, 12))  # shoulder and hip, right and left, of both halves of SPIN-49
 TORSO = 3.0  # a crop's side over the length of the torso, as SPIN's training data
 
 
@@ -28,7 +28,7 @@ def keypoint_crop(keypoints: np.ndarray, scale: float) -> np.ndarray:
     if not len(known):
         raise ValueError("no keypoint is known")
     crop = square_crop(np.concatenate([known.min(0), known.max(0)]), scale)
-    pairs = [(keypoints[s], keypoints[h]) for s, h in zip(SHOULDERS, HIPS, strict=True)]
+    pairs = [(keypoints[shoulder], keypoints[hip]) for shoulder, hip in TORSOS]
     torso = [np.linalg.norm(s[:2] - h[:2]) for s, h in pairs if s[2] > 0 and h[2] > 0]
     if torso:
         crop[2] = max(crop[2], TORSO * float(np.mean(torso)))

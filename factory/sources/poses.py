@@ -35,13 +35,17 @@ class Given:
         return len(self.pose)
 
     def rows(self) -> dict[str, list[int]]:
-        """Image -> its rows. An image goes by its path and, where no other has it, by its bare name."""
-        by_path, bare = defaultdict(list), defaultdict(set)
-        for row, name in enumerate(self.images):
-            by_path[name].append(row)
-            bare[PurePosixPath(name).name].add(name)
-        alone = {short: by_path[next(iter(paths))] for short, paths in bare.items() if len(paths) == 1}
-        return {**alone, **by_path}
+        return rows_by_image(self.images)
+
+
+def rows_by_image(images: list[str]) -> dict[str, list[int]]:
+    """Image of each row -> its rows. An image goes by its path and, where no other has it, by its bare name."""
+    by_path, bare = defaultdict(list), defaultdict(set)
+    for row, name in enumerate(images):
+        by_path[name].append(row)
+        bare[PurePosixPath(name).name].add(name)
+    alone = {short: by_path[next(iter(paths))] for short, paths in bare.items() if len(paths) == 1}
+    return {**alone, **by_path}
 
 
 def rows_of(rows: dict[str, list[int]], name: str) -> list[int]:

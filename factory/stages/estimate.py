@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from factory.errors import UserError
 from factory.record import Person, Reason, Record
 from factory.stages.augment import vary
 from factory.stages.base import Stage
 
 if TYPE_CHECKING:
+    from factory.models.instances import Instance
     from factory.sources.poses import Given
 
 Body = dict[str, np.ndarray]  # one person, as hmr_choice.HMR gives it
@@ -31,6 +33,7 @@ class Estimate(Stage):
         from factory.models.device import pick
         from factory.models.hmr_choice import load_hmr
         from factory.models.prior import VPoserPrior
+        from factory.sources import keypoints
         from factory.sources.poses import load
 
         spec, body = self.job.stages.estimate, self.job.body.model
@@ -40,6 +43,10 @@ class Estimate(Stage):
         self.hmr = load_hmr(hmr.kind, hmr.model, self.device, hmr.crop_scale, body) if hmr else None
         self.poses = load(self.job.poses) if self.job.poses else None
         self.pose_rows = self.poses.rows() if self.poses else {}
+        known = self.job.images.keypoints if self.job.images else None
+        self.known = keypoints.load(known) if known else None
+        if self.known and self.hmr and self.hmr.finds:
+            raise UserError(f"images.keypoints: {spec.hmr.kind} looks at whole images and crops none; leave them out")
         self.prior = VPoserPrior(spec.prior.model, self.device, spec.prior.kind)
         self.body = BodyModel(body, self.device)
 
@@ -59,20 +66,34 @@ class Estimate(Stage):
             scores = [[1.0] * len(some) for some in bodies]
         else:
             assert self.hmr is not None  # the job sees to it
-            boxes = [np.array([i.bbox for i in some[: spec.max_people]]).reshape(-1, 4) for some in people]
-            bodies = self.hmr.estimate(images, None if self.hmr.finds else boxes)
+            places = [self._places(record, seen) for record, seen in zip(records, people, strict=True)]
+            bodies = self.hmr.estimate(images, None if self.hmr.finds else [place for place, _ in places])
             bodies = [some[: spec.max_people] for some in bodies]
-            scores = [[float(i.score) for i in some] for some in people]
+            scores = [score for _, score in places]
             if self.hmr.finds:
                 scores = [[float(body.pop("score", 1.0)) for body in some] for some in bodies]
         for record, estimates, seen_with in zip(records, bodies, scores, strict=True):
             self._label(record, estimates, seen_with)
 
+    def _places(self, record: Record, seen: list[Instance]) -> tuple[np.ndarray, list[float]]:
+        """Where the people are in what is shown, px, and how sure that is: boxes (n, 4) of those seen, or keypoints
+        (n, 49, 3) of those that the job knows in the real image. Later cycles show what was drawn."""
+        most = self.job.stages.estimate.max_people
+        if self.known is None or record.cycle:
+            return np.array([i.bbox for i in seen[:most]]).reshape(-1, 4), [float(i.score) for i in seen]
+        size = self.job.image_size
+        people = self.known.of(record.source).copy()
+        people[..., :2] = _shown(people, record, size)[..., :2]
+        shown = (people[..., 2] > 0) & ((people[..., :2] >= 0) & (people[..., :2] < size)).all(-1)
+        people = people[shown.any(1)][:most]
+        return people, [1.0] * len(people)
+
     def _label(self, record: Record, bodies: list[Body], scores: list[float]) -> None:
         """Fill `people`, or reject the record. Whether a pose is easy is asked of the first image and its own pose."""
         spec = self.job.stages.estimate
         if not bodies:
-            return record.reject(Reason.NO_POSE if self.poses else Reason.NO_PERSON, self.name)
+            nobody = Reason.NO_KEYPOINTS if self.known and not record.cycle else Reason.NO_PERSON
+            return record.reject(Reason.NO_POSE if self.poses else nobody, self.name)
         hardness = self._score(record, bodies)
         easy = max(hardness) <= spec.prior.tau and not record.cycle
         if spec.augment and not record.cycle and not (spec.augment.keep_first and not record.variant):
@@ -164,11 +185,11 @@ def next_cycle(record: Record) -> bool:
     return True
 
 
-def _shown(crop: np.ndarray, record: Record, size: int) -> np.ndarray:
-    """crop (3,) px of the real image -> (3,) px of its window as it is shown, `size` px wide."""
+def _shown(places: np.ndarray, record: Record, size: int) -> np.ndarray:
+    """(..., 3) x, y and a length, px of the real image -> the same in its window as it is shown, `size` px wide."""
     x, y, side = record.array("window")
     corner = np.array([x - side / 2, y - side / 2, 0], np.float32)
-    return ((crop - corner) * size / side).astype(np.float32)
+    return ((places - corner) * size / side).astype(np.float32)
 
 
 def _union(instances: list, shape: tuple[int, int]) -> np.ndarray:

@@ -113,6 +113,37 @@ def test_given_poses_find_their_image_and_their_place_in_it(job, pictures, given
     np.testing.assert_allclose(second.people[0].crop, np.array([40, 40, 60]) * scale)
 
 
+@pytest.fixture
+def known(tmp_path) -> str:
+    """Keypoints of two people in picture 1, one of them above what is shown; none of picture 0."""
+    part = np.zeros((2, 24, 3), np.float32)
+    part[0, [8, 9, 2, 3], :2] = [[30, 40], [50, 40], [30, 70], [50, 70]]  # shoulders and hips, px
+    part[1, [8, 9], :2] = [[30, 2], [50, 8]]
+    part[..., 2] = part[..., 0] > 0
+    np.savez(tmp_path / "people.npz", imgname=["1.png", "1.png"], part=part)
+    return str(tmp_path / "people.npz")
+
+
+def test_known_people_are_cropped_by_their_keypoints(job, pictures, known):
+    images = {"kind": "list", "path": str(pictures), "keypoints": known}
+    spec = job_with(job, real(pictures, images=images))
+    first, second = through(spec, Generate, Estimate)[:2]
+    assert (first.state, first.reason) == ("rejected", "no keypoints")
+    assert second.active and len(second.people) == 1 and second.people[0].detection_score == 1
+    scale = SIZE / 80  # of 1.png, 100 px high, the middle 80 are shown; the torso, 30 px, is a third of the crop
+    np.testing.assert_allclose(second.people[0].crop, np.array([40, 55 - 10, 3 * 30]) * scale, rtol=1e-5)
+    second.final, second.people = second.initial, []
+    again = through(spec, Estimate, unit=Unit(0, 0, [second]))[0]  # the next cycle sees what was drawn
+    assert again.cycle == 1 and not np.allclose(again.people[0].crop, np.array([40, 45, 90]) * scale)
+
+
+def test_an_estimator_of_whole_images_takes_no_keypoints(job, pictures, known, monkeypatch):
+    spec = job_with(job, real(pictures, images={"kind": "list", "path": str(pictures), "keypoints": known}))
+    monkeypatch.setattr("factory.models.hmr.CropHMR.finds", True)
+    with pytest.raises(UserError, match="images.keypoints: spin looks at whole images"):
+        Estimate(spec).setup()
+
+
 def test_variants_share_the_image_and_differ_in_pose(job):
     augment = {"variants": 3, "keep_first": True}
     spec = job_with(job, {"unit_size": 2, "samples_per_shard": 6, "records": 6}, estimate={"augment": augment})
@@ -226,6 +257,12 @@ def test_inline_makes_the_same_bytes_twice(job, pictures):
         ({"records": 0}, {}, "records is missing"),
         ({"prompts": {"template": ""}}, {}, "prompts are missing"),
         ({}, {"estimate": {"easy": "keep", "augment": {"variants": 2}}}, "cannot be kept"),
+        (
+            {"images": {"path": "x", "keypoints": "y"}},
+            {"estimate": {"hmr": {"kind": "bev", "model": "z"}}},
+            "bev looks at whole images",
+        ),
+        ({"images": {"path": "x", "keypoints": "y"}, "poses": {"path": "z"}}, {}, "where poses are given"),
     ],
 )
 def test_what_does_not_fit_together_is_said_in_one_line(job, top, stages, words):

@@ -1,0 +1,64 @@
+"""Keypoints of known people in real images: an .npz as SPIN's preprocessed data sets are (Kolotouros et al. 2019)."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from factory.errors import UserError
+from factory.sources.poses import rows_by_image, rows_of
+
+SHAPES = {"openpose": (25, 3), "part": (24, 3)}  # in the order of SPIN-49
+
+
+@dataclass(frozen=True)
+class Known:
+    """keypoints (N, 49, 3) float32: x, y px of the whole image and confidence, 0 = unknown, of N people in SPIN-49
+    order; rows: image -> its people, see `poses.rows_by_image`."""
+
+    keypoints: np.ndarray
+    rows: dict[str, list[int]]
+
+    def of(self, image: str) -> np.ndarray:
+        """(n, 49, 3): the people of an image called so in the images' source."""
+        return self.keypoints[rows_of(self.rows, image)]
+
+
+def load(path: str) -> Known:
+    """UserError where the file is missing or not as told above: which key, and what was expected."""
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise UserError(f"images.keypoints: no such file: {path}; give an .npz with imgname, part or openpose")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            stored = {name: arrays[name] for name in ("imgname", *SHAPES) if name in arrays}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise UserError(f"images.keypoints: {path} is no plain .npz ({error})") from None
+    if "imgname" not in stored or len(stored) < 2:
+        raise UserError(f"images.keypoints: {path} needs imgname, and part (N, 24, 3) or openpose (N, 25, 3)")
+    images = [str(name) for name in np.atleast_1d(stored["imgname"])]
+    parts = []
+    for name, shape in SHAPES.items():
+        part = stored.get(name, np.zeros((len(images), *shape)))
+        if part.shape != (len(images), *shape):
+            raise UserError(f"images.keypoints: {path}: {name} is {part.shape}, not {(len(images), *shape)}")
+        if part.dtype.kind not in "iuf":
+            raise UserError(f"images.keypoints: {path}: {name} holds no numbers, but {part.dtype}")
+        parts.append(part.astype(np.float32))
+    keypoints = np.concatenate(parts, 1)
+    if not np.isfinite(keypoints).all():
+        raise UserError(f"images.keypoints: {path} is not finite everywhere")
+    unknown = np.flatnonzero(~(keypoints[..., 2] > 0).any(1))
+    if len(unknown):
+        raise UserError(f"images.keypoints: {path}: row {unknown[0]} knows no keypoint (confidence 0 everywhere)")
+    return Known(keypoints, rows_by_image(images))
+
+
+def require(path: str, images: list[str]) -> None:
+    """UserError where the file is not as it should be, or knows nobody in any of the images."""
+    known = load(path)
+    if not any(rows_of(known.rows, name) for name in images):
+        raise UserError(f"images.keypoints: {path} names none of the images, such as {images[0]}")
