@@ -71,8 +71,8 @@ class Images(Spec):
     keypoints: str | None = Field(
         None,
         min_length=1,
-        description="Known people: stage 2 crops around their keypoints and not around the detector's boxes. An .npz as "
-        "SPIN's data sets: imgname (N,), part (N, 24, 3) or openpose (N, 25, 3) or both: x, y px and confidence.",
+        description="Known people: stage 2 crops around their keypoints and not around the detector's boxes. An .npz "
+        "as SPIN's data sets: imgname (N,), part (N, 24, 3) or openpose (N, 25, 3) or both: x, y px and confidence.",
     )
     min_side: int = Field(64, ge=1, description="Smaller images are rejected, px.")
     max_pixels: int = Field(50_000_000, ge=1, description="Larger images are rejected before they are decoded, px.")

@@ -12,6 +12,7 @@ from factory.errors import UserError
 from factory.models.device import quiet
 from factory.models.instances import Detector, Instance, distinct, instance
 from factory.models.locate import locate
+from factory.models.networks import first_line, load_network
 
 
 def load_detector(
@@ -34,14 +35,13 @@ class Mask2Former:
         from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
 
         folder = locate(model)
-        source: Any = {"pretrained_model_name_or_path": str(folder or model), "local_files_only": folder is not None}
+        source, rules = str(folder or model), {"local_files_only": folder is not None}
         try:
-            self.processor = AutoImageProcessor.from_pretrained(**source)
-            network = Mask2FormerForUniversalSegmentation.from_pretrained(
-                **source, use_safetensors=True, dtype=torch.float32
-            )
+            self.processor = AutoImageProcessor.from_pretrained(source, **rules)
         except (OSError, ValueError) as error:
-            raise UserError(f"detector {model} does not load: {str(error).splitlines()[0]}") from error
+            raise UserError(f"detector {model} does not load: {first_line(error)}; fetch it again") from error
+        kind = Mask2FormerForUniversalSegmentation
+        network = load_network(kind, f"detector {model}", source, dtype=torch.float32, **rules)
         self.network = network.eval().to(device)
         labels: dict[Any, str] = dict(network.config.id2label or {})
         self.people = {i for i, name in labels.items() if name.lower() == "person"}

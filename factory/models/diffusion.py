@@ -15,7 +15,8 @@ from torch import Tensor
 from factory.models.adapters import add_adapter
 from factory.models.depth import inverse_depth
 from factory.models.locate import locate
-from factory.models.pipelines import load_network, load_pipeline, place, set_scheduler
+from factory.models.networks import load_network
+from factory.models.pipelines import load_pipeline, place, set_scheduler
 from factory.models.prompt_cache import PromptCache
 
 
@@ -171,8 +172,8 @@ class ControlNetToImage(_Pipeline):
 
         quiet_diffusers()
         folder = locate(controlnet)
-        rules = {"use_safetensors": True, "local_files_only": folder is not None}
-        hints = load_network(ControlNetModel, controlnet, "", str(folder or controlnet), dtype, **rules)
+        rules = {"torch_dtype": getattr(torch, dtype), "local_files_only": folder is not None}
+        hints = load_network(ControlNetModel, f"ControlNet {controlnet}", str(folder or controlnet), **rules)
         xl = hints.config.addition_embed_type is not None  # only SDXL's is told the image's size
         pipeline = ControlNetXLImg2Img if xl else ControlNetImg2Img
         super().__init__(pipeline, model, dtype, device, revision, controlnet=hints, **options)

@@ -44,9 +44,10 @@ class HMR(Protocol):
 
     def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[Body]]:
         """images: (H, W, 3) uint8 RGB each; boxes: (n, 4) x0, y0, x1, y1 px each, or where the job has them (n, 49, 3)
-        keypoints of known people -> per image, per box (or per person found, best first), float32: global_orient (3,), body_pose (69,) axis-angle; betas (10,); crop (3,) = centre x,
-        y, side px; camera (3,) = s, tx, ty on that crop. Optional: K (3, 3) px of the whole image, for an estimator
-        with a camera of its own (default: SPIN's); score () of one found.
+        keypoints of known people -> per image, per box (or per person found, best first), float32: global_orient (3,),
+        body_pose (69,) axis-angle; betas (10,); crop (3,) = centre x, y, side px; camera (3,) = s, tx, ty on that crop.
+        Optional: K (3, 3) px of the whole image, for an estimator with a camera of its own (default: SPIN's); score ()
+        of one found.
         """
 
 

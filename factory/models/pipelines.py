@@ -1,7 +1,6 @@
 """Diffusers' pipelines from folders or hub ids: whole or not at all, without code or pickles of strangers.
 
-diffusers fills a layer that a file lacks with random numbers and warns. Here every network is loaded by itself and what
-its file lacks is an error that names the file.
+Every network is loaded by itself, so that an error names its folder.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import torch
 from factory.errors import UserError
 from factory.models.device import quiet_diffusers
 from factory.models.locate import locate
+from factory.models.networks import first_line, load_network
 
 LIBRARIES = ("diffusers", "transformers")  # that a model folder may name classes of
 UNUSED = ("safety_checker", "feature_extractor", "depth_estimator", "image_encoder")  # parts no stage needs
@@ -39,13 +39,11 @@ def load_pipeline(
     UserError when model is missing, incomplete, damaged or of another kind. Nothing in it is run.
     """
     quiet_diffusers()
+    from diffusers import ModelMixin
+    from transformers import PreTrainedModel
+
     folder = locate(model)
-    options = {
-        "revision": revision,
-        "variant": variant,
-        "use_safetensors": True,
-        "local_files_only": folder is not None,
-    }
+    options = {"revision": revision, "variant": variant, "local_files_only": folder is not None}
     source = str(folder or model)
     index = _index(folder, model, revision)
     absent: dict[str, Any] = {name: None for name in UNUSED if name in index}
@@ -53,37 +51,18 @@ def load_pipeline(
         absent["requires_safety_checker"] = False
     for name, value in index.items():
         if isinstance(value, list) and value[0] and name not in absent and name not in parts:
-            network = load_network(_class(model, name, *value), model, name, source, dtype, **options)
-            if network is not None:
-                parts[name] = network
+            kind = _class(model, name, *value)
+            if issubclass(kind, ModelMixin | PreTrainedModel):  # not a tokenizer or a scheduler
+                width = {"dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype": getattr(torch, dtype)}
+                where = f"diffusion model {model}, folder {name}"
+                parts[name] = load_network(kind, where, source, subfolder=name, **width, **options)
     try:
-        pipe = pipeline.from_pretrained(source, dtype=getattr(torch, dtype), **options, **absent, **parts)
+        rules = {**options, "use_safetensors": True}
+        pipe = pipeline.from_pretrained(source, dtype=getattr(torch, dtype), **rules, **absent, **parts)
     except Exception as error:  # diffusers, transformers and the hub have dozens
-        raise UserError(f"diffusion model {model} does not load: {_last(error)}") from error
+        raise UserError(f"diffusion model {model} does not load: {first_line(error)}") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
-
-
-def load_network(kind: Any, model: str, name: str, source: str, dtype: str, **options: Any) -> Any:
-    """One network of a pipeline, from its own folder `name` (none: from `source` itself); None for a kind without
-    weights. UserError when its file lacks layers, has others, or does not open."""
-    from diffusers import ModelMixin
-    from transformers import PreTrainedModel
-
-    if not issubclass(kind, ModelMixin | PreTrainedModel):
-        return None
-    where = f"diffusion model {model}" + f", folder {name}" * bool(name)
-    width = "dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype"
-    options |= {width: getattr(torch, dtype), "output_loading_info": True, **({"subfolder": name} if name else {})}
-    try:
-        network, info = kind.from_pretrained(source, **options)
-    except Exception as error:  # as above
-        raise UserError(f"{where}: does not load as {kind.__name__} ({_last(error)}); fetch it again") from error
-    missing, other = sorted(info.get("missing_keys", ())), sorted(info.get("mismatched_keys", ()))
-    if missing or other:
-        words = f"lacks {len(missing)} layers, first {missing[0]}" if missing else f"has another shape of {other[0]}"
-        raise UserError(f"{where}: its file {words}; fetch it again")
-    return network
 
 
 def set_scheduler(pipe: Any, name: str | None) -> None:
@@ -123,7 +102,7 @@ def _index(folder: Path | None, model: str, revision: str | None) -> dict[str, A
         try:
             index = dict(DiffusionPipeline.load_config(model, revision=revision))
         except Exception as error:  # offline, gated, absent: the hub has exceptions for each
-            raise UserError(f"diffusion model {model}: neither here nor on the hub ({_last(error)})") from error
+            raise UserError(f"diffusion model {model}: neither here nor on the hub ({first_line(error)})") from error
     else:
         file = folder / "model_index.json"
         if not file.is_file():
@@ -144,8 +123,3 @@ def _class(model: str, name: str, library: str, kind: str) -> Any:
     if found is None:
         raise UserError(f"diffusion model {model}: {name} is a {library} {kind}, which is not known here; update it")
     return found
-
-
-def _last(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

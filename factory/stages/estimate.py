@@ -46,7 +46,7 @@ class Estimate(Stage):
         known = self.job.images.keypoints if self.job.images else None
         self.known = keypoints.load(known) if known else None
         if self.known and self.hmr and self.hmr.finds:
-            raise UserError(f"images.keypoints: {spec.hmr.kind} looks at whole images and crops none; leave them out")
+            raise UserError("images.keypoints: this estimator looks at whole images and crops none; leave them out")
         self.prior = VPoserPrior(spec.prior.model, self.device, spec.prior.kind)
         self.body = BodyModel(body, self.device)
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
 from factory.models.detector import load_detector
@@ -79,9 +80,24 @@ def test_labels_follow_the_models_names(tiny_detector, tmp_path):
         load_detector("mask2former", str(folder), 0.5)
 
 
-def test_missing_folder_is_refused_in_one_line():
-    with pytest.raises(UserError, match="model not found"):
-        load_detector("mask2former", "/no/such/folder", 0.5)
+def test_bad_folders_are_refused_in_one_line(tiny_detector, tmp_path):
+    def refused(words: str, model: Path) -> None:
+        with pytest.raises(UserError, match=words):
+            load_detector("mask2former", str(model), 0.5)
+
+    refused("model not found", Path("/no/such/folder"))
+    folder = shutil.copytree(tiny_detector, tmp_path / "poor")
+    file = folder / "model.safetensors"
+    state = load_file(file)
+    name = sorted(state)[0]
+    save_file({key: value for key, value in state.items() if key != name}, file, {"format": "pt"})
+    refused(f"detector .*poor: its file lacks 1 layers, first {name}; fetch it again", folder)
+    save_file({**state, name: torch.zeros(3, 3)}, file, {"format": "pt"})
+    refused("detector .*poor: .*fetch it again", folder)
+    file.write_bytes(file.read_bytes()[:-100])
+    refused("detector .*poor: does not load.*fetch it again", folder)
+    (folder / "preprocessor_config.json").unlink()
+    refused("detector .*poor does not load.*fetch it again", folder)
 
 
 def test_without_detectron2_the_error_says_how_to_get_it():

@@ -58,7 +58,7 @@ def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A transformer that is told its guidance, CLIP's summary beside T5's words, and a VAE of its own latents' scale."""
+    """A transformer that is told its guidance, CLIP's summary beside T5's words, a VAE with a shift of its latents."""
     from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import T5Config, T5EncoderModel, T5TokenizerFast
@@ -302,12 +302,32 @@ def test_a_file_that_lacks_layers_is_no_model(tiny_text_to_image, tmp_path, part
     file = next((folder / part).glob("*.safetensors"))
     state = load_file(file)
     gone = sorted(name for name in state if name.endswith("weight"))[0]
-    save_file({name: value for name, value in state.items() if name != gone}, file, {"format": "pt"})
-    with pytest.raises(UserError, match=f"folder {part}: .*fetch it again"):
-        TextToImage(str(folder))
+    for change in ({}, {gone: torch.zeros(3, 3)}):
+        rest = {name: value for name, value in state.items() if name != gone}
+        save_file({**rest, **change}, file, {"format": "pt"})
+        with pytest.raises(UserError, match=f"folder {part}: .*fetch it again"):
+            TextToImage(str(folder))
     file.write_bytes(file.read_bytes()[:-1000])
     with pytest.raises(UserError, match=f"folder {part}: does not load.*fetch it again"):
         TextToImage(str(folder))
+
+
+def test_bad_controlnets_are_refused_in_one_line(tiny_text_to_image, tmp_path):
+    def refused(words: str, model: Path) -> None:
+        with pytest.raises(UserError, match=words):
+            ControlNetToImage(str(tiny_text_to_image), str(model))
+
+    refused("model not found: /no/such/folder", Path("/no/such/folder"))
+    folder = _controlnet(tmp_path / "depth", False, 8)
+    file = folder / "diffusion_pytorch_model.safetensors"
+    state = load_file(file)
+    name = sorted(state)[0]
+    save_file({key: value for key, value in state.items() if key != name}, file)
+    refused(f"ControlNet .*depth: its file lacks 1 layers, first {name}", folder)
+    save_file({**state, name: torch.zeros(3, 3)}, file)
+    refused("ControlNet .*depth: .*fetch it again", folder)
+    file.write_bytes(file.read_bytes()[:-100])
+    refused("ControlNet .*depth: does not load.*fetch it again", folder)
 
 
 def test_a_depth_model_is_no_text_to_image_model(tiny_depth_to_image, tmp_path):
