@@ -13,6 +13,7 @@ PARTS = {
     "body": "body/open_body.npz",
     "text-to-image": "text-to-image",
     "depth-to-image": "depth-to-image",
+    "adapter": "adapter",
     "hmr": "hmr",
     "vposer": "vposer",
     "detector": "detector",

@@ -23,7 +23,7 @@ PACK, FIGURES = Path("out/starter/weights"), Path("out/starter/figures.json")
 def train(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL]...", help="vae, diffusion, hmr, vposer, detector; all where none is named."),
+        typer.Argument(metavar="[MODEL]...", help="vae, diffusion, adapter, hmr, detector, vposer; none: all."),
     ] = None,
     cache: Annotated[Path, typer.Option(help="The rendered world; rendered where it is missing.")] = CACHE,
     scenes: Annotated[int, typer.Option(min=1, help="Scenes that a missing cache is rendered with.")] = 20_000,

@@ -18,7 +18,7 @@ from rich.progress import track
 from factory.config import load as load_job
 from factory.errors import UserError
 from factory.starter import cache as world_cache
-from factory.starter import evaluate_images, evaluate_renders, speed
+from factory.starter import evaluate_adapter, evaluate_images, evaluate_renders, speed
 from factory.starter.figures import Row, as_json, as_table, percent
 from factory.starter.follow import Actions
 from factory.starter.pack import megabytes
@@ -80,6 +80,7 @@ def _renders(cache: Path, scenes: int, console: Console) -> tuple[list[Row], dic
     rows, table = evaluate_renders.hmr(data, seen)
     rows += _yardstick(data, seen)
     rows += evaluate_renders.vposer(data, scenes) + evaluate_renders.detector(data, seen)
+    rows += evaluate_adapter.rows(data, scenes)
     return rows, table
 
 

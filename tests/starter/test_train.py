@@ -13,15 +13,17 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 from rich.console import Console
+from safetensors.torch import load_file
 
 from factory.errors import UserError
 from factory.models.diffusion import DepthToImage, TextToImage
 from factory.starter import cache as world_cache
 from factory.starter import people
-from factory.starter.train import common, detector, diffusion, hmr, vae, vposer
+from factory.starter.pack import WEIGHTS
+from factory.starter.train import adapter, common, detector, diffusion, hmr, vae, vposer
 
 SCENES = 10
-SCRIPTS = [hmr, detector, vposer, vae, diffusion]
+SCRIPTS = [hmr, detector, vposer, vae, diffusion, adapter]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,8 @@ def autoencoder(tmp_path_factory) -> Path:
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    return state["average" if "average" in state else "ema"]["model"]
+    averaged = next((state[name] for name in ("average", "ema") if name in state), state)
+    return averaged["model"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.__name__.rsplit(".")[-1])
@@ -64,6 +67,7 @@ def test_a_killed_training_resumes_to_the_same_weights(script, cache, autoencode
         options = ["--out", out, "--export", out / "model", "--steps", 4, "--batch", 4, "--threads", 1, "--every", 2]
         options += ["--poses", 50] if script is vposer else ["--cache", cache, "--full-precision"]
         options += ["--vae", autoencoder] if script is diffusion else []
+        options += ["--base", WEIGHTS] if script is adapter else []
         script.main([str(option) for option in options])
 
     train(tmp_path / "whole")
@@ -105,6 +109,10 @@ def load_export(script, folder: Path, trained: dict[str, torch.Tensor]) -> None:
     elif script is diffusion:
         pipe = DepthToImage(str(folder / "depth-to-image")).pipe
         loaded = torch.nn.ModuleDict({"text": pipe.text_encoder, "unet": pipe.unet})
+    elif script is adapter:
+        state = {name.removeprefix("unet."): value for name, value in load_file(folder / adapter.FILE).items()}
+        assert TextToImage(str(WEIGHTS / "text-to-image"), adapter=str(folder)).pipe.get_active_adapters() == ["job"]
+        loaded = Namespace(state_dict=lambda: state)
     else:
         from human_body_prior.tools.model_loader import load_vposer
 

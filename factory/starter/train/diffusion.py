@@ -113,14 +113,16 @@ def make_tokenizer(prompts: list[str], directory: Path) -> CLIPTokenizer:
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, data: cache.Cache, path: Path) -> np.ndarray:
-    """(N, 2, 4, 32, 32) float16 scaled latents of each image and its mirror image, kept in a file."""
+def encode(vae: AutoencoderKL, data: cache.Cache, path: Path, rows: np.ndarray | None = None) -> np.ndarray:
+    """(N, 2, 4, 32, 32) float16 scaled latents of each image and its mirror image, kept in a file. rows (N,): of these
+    alone."""
     if path.exists():
         return np.load(path, mmap_mode="r")
-    out = np.empty((len(data), 2, 4, 32, 32), np.float16)
+    rows = np.arange(len(data)) if rows is None else rows
+    out = np.empty((len(rows), 2, 4, 32, 32), np.float16)
     scale = float(vae.config.scaling_factor)
-    for i in range(0, len(data), 64):
-        image = common.to_tensor(data.images[i : i + 64]).to(vae.device)
+    for i in range(0, len(rows), 64):
+        image = common.to_tensor(data.images[rows[i : i + 64]]).to(vae.device)
         for side, picture in enumerate((image, image.flip(3))):
             out[i : i + 64, side] = (vae.encode(picture).latent_dist.mode() * scale).cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,6 +149,24 @@ def person_weight(instances: np.ndarray) -> np.ndarray:
     people = ((instances > 0) & (instances < FIRST_OBJECT)).reshape(len(instances), 32, 4, 32, 4).any((2, 4))
     weight = np.where(people, PERSON, 1).astype(np.float32)
     return weight / weight.mean()
+
+
+def mirrored(maps: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """maps (N, 32, 32), side (N,) 0 or 1 -> (N, 1, 32, 32): mirrored where side is 1."""
+    return np.where(side[:, None, None] == 1, maps[:, :, ::-1], maps)[:, None]
+
+
+def noised(clean: Tensor, alphas: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """clean (N, 4, 32, 32) latents, alphas (1000,) of the scheduler -> the latents with noise, their times (N,), the v
+    to be told from them, and the weight of its error (N, 1, 1, 1)."""
+    time = torch.from_numpy(rng.integers(1000, size=len(clean))).to(clean.device)
+    noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32)).to(clean.device)
+    alpha = alphas[time][:, None, None, None]
+    snr = alpha / (1 - alpha)
+    weight = snr.clamp(max=GAMMA) / (snr + 1)  # min-SNR (Hang et al. 2023) for v-prediction
+    weight = torch.where(snr < 1e-3, 1 / (1 + GAMMA), weight)  # keep pure noise in the loss
+    noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+    return noisy, time, alpha.sqrt() * noise - (1 - alpha).sqrt() * clean, weight
 
 
 def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, directory: Path) -> None:
@@ -216,25 +236,15 @@ def main(argv: list[str] | None = None) -> None:
         rng = common.rng(args.seed, index)
         rows, side = rng.integers(len(data), size=args.batch), rng.integers(2, size=args.batch)
         clean = torch.from_numpy(latents[rows, side].astype(np.float32)).to(device)
-        depth = stretch(data.depth[rows])
-        depth = np.where(side[:, None, None] == 1, depth[:, :, ::-1], depth)[:, None]
-        depth = depth * (rng.random(args.batch) >= NO_DEPTH)[:, None, None, None]
+        depth = mirrored(stretch(data.depth[rows]), side) * (rng.random(args.batch) >= NO_DEPTH)[:, None, None, None]
         words = tokens[np.where(rng.random(args.batch) < NO_PROMPT, len(data), rows)].to(device)
-        time = torch.from_numpy(rng.integers(1000, size=args.batch)).to(device)
-        noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32)).to(device)
-        alpha = alphas[time][:, None, None, None]
-        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
-        target = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean
+        noisy, time, target, weight = noised(clean, alphas, rng)
         common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction))
         with torch.autocast(device.type, torch.bfloat16, enabled=not args.full_precision):
             drawn = painter(noisy, torch.from_numpy(depth.astype(np.float32)).to(device), time, words)
-        snr = alpha / (1 - alpha)
-        weight = snr.clamp(max=GAMMA) / (snr + 1)  # min-SNR (Hang et al. 2023) for v-prediction
-        weight = torch.where(snr < 1e-3, 1 / (1 + GAMMA), weight)  # keep pure noise in the loss
         error = (drawn.float() - target).square()
-        shown = person_weight(data.instances[rows])
-        shown = torch.from_numpy(np.where(side[:, None, None] == 1, shown[:, :, ::-1], shown)[:, None]).to(device)
-        loss = (weight * shown * error).mean()
+        people = torch.from_numpy(mirrored(person_weight(data.instances[rows]), side)).to(device)
+        loss = (weight * people * error).mean()
         values = common.descend({"loss": loss}, optimizer, painter.parameters(), 1.0)
         ema.update(painter)
         given = torch.from_numpy(np.abs(depth).sum((1, 2, 3)) > 0).to(device)

@@ -59,6 +59,16 @@ def diffusion(export: Path | str, cache: Cache, count: int = 4, steps: int = 12)
     return contact_sheet(list(zip(text, images, redrawn, strict=True)), columns=2, side=SIDE)
 
 
+def adapter(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray, count: int = 8) -> np.ndarray:
+    """Of scenes' prompts: drawn from text by the base, and from the same noise with the adapter."""
+    from factory.models.diffusion import TextToImage
+
+    prompts = [cache.prompts[i] for i in _spread(rows, count)]
+    model, wanted = str(Path(base) / "text-to-image"), (prompts, list(range(len(prompts))), SIDE, 12, 2.5)
+    plain, tuned = (TextToImage(model, adapter=name).generate(*wanted) for name in (None, str(export)))
+    return contact_sheet(list(zip(plain, tuned, strict=True)), side=SIDE)
+
+
 def hmr(export: Path | str, cache: Cache, some: People, count: int = 8) -> np.ndarray:
     """Crops, each beside the body that is seen in it."""
     from factory.models.body import BodyModel

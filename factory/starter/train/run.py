@@ -13,7 +13,8 @@ from factory.errors import UserError
 from factory.starter import cache
 from factory.starter.pack import WEIGHTS
 
-MINUTES = {"vae": 30, "diffusion": 120, "hmr": 120, "detector": 60, "vposer": 10}  # on two cores; the order counts
+# On two cores; the order counts.
+MINUTES = {"vae": 30, "diffusion": 120, "adapter": 10, "hmr": 120, "detector": 60, "vposer": 10}
 FOLDER = {"vae": "text-to-image/vae", "diffusion": "."}  # in a pack; the others are called as they are
 
 
@@ -60,6 +61,9 @@ def arguments(name: str, o: Options) -> list[str]:
     if name == "diffusion":
         trained = _export("vae", o)
         pairs["vae"] = trained if trained.exists() else WEIGHTS / FOLDER["vae"]
+    if name == "adapter":
+        trained = _export("diffusion", o)
+        pairs["base"] = trained if (trained / "depth-to-image").exists() else WEIGHTS
     if o.start:
         pairs["start"] = WEIGHTS / FOLDER.get(name, name)
     return [text for key, value in pairs.items() for text in (f"--{key}", str(value))]
