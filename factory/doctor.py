@@ -244,7 +244,9 @@ def _torch(job: JobSpec | None) -> Check:
         hosts = [spec(stage, job) for stage in default_stages(job)]
         wanted = sum(host.workers * host.gpus for host in hosts)
         if wanted > gpus:
-            return Check(False, "torch", f"{says}; the job asks for {wanted:g} GPU{'s' * (wanted != 1)}: lower gpus or workers")
+            return Check(
+                False, "torch", f"{says}; the job asks for {wanted:g} GPU{'s' * (wanted != 1)}: lower gpus or workers"
+            )
     return Check(True, "torch", says)
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 class Render(Stage):
-    """Fills `silhouette`, `depth`, `frame_share` and `visible_share`, each person's too. Rejects bodies that leave the frame, are too
-    small in it, or wholly occluded."""
+    """Fills `silhouette`, `depth`, `frame_share` and `visible_share`, each person's too. Rejects bodies that leave the
+    frame, are too small in it, or wholly occluded."""
 
     name = "render"
 

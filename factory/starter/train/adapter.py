@@ -25,7 +25,17 @@ from factory.models.device import quiet_diffusers
 from factory.prompts import read
 from factory.starter import cache
 from factory.starter.train import common, pictures
-from factory.starter.train.diffusion import NO_DEPTH, NO_PROMPT, SCHEDULER, TOKENS, encode, mirrored, noised, person_weight, stretch
+from factory.starter.train.diffusion import (
+    NO_DEPTH,
+    NO_PROMPT,
+    SCHEDULER,
+    TOKENS,
+    encode,
+    mirrored,
+    noised,
+    person_weight,
+    stretch,
+)
 from factory.starter.world.actions import ACTIONS
 
 DOMAIN = read("smart")["action"]
