@@ -23,7 +23,7 @@ from factory.errors import UserError
 from factory.job import JobSpec, Words
 from factory.record import Record, Unit
 from factory.sources import images, keypoints, poses
-from factory.sources.images import Item
+from factory.sources.item import Item
 
 MAX_RECORDS = 10**8  # keys have eight digits, and must sort as they count
 LISTS = ("action", "description", "person")  # that a template may name

@@ -9,32 +9,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import tarfile
-from dataclasses import dataclass
 from os.path import normpath
 from pathlib import Path
 
 from factory.errors import UserError
 from factory.job import Images
+from factory.sources import skipose, smart
+from factory.sources.item import Item, root
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
-@dataclass(frozen=True)
-class Item:
-    """One image. action: what the person does, "" where the source does not say.
-
-    window: (centre x, centre y, side) px of the square to take, or None: the largest one in the middle.
-    """
-
-    name: str
-    action: str = ""
-    window: tuple[float, float, float] | None = None
-
-
 def listing(spec: Images, seed: int) -> list[Item]:
     """The source's images, or the share of them that the job asks for. UserError: not there, empty, or not as told."""
-    from factory.sources import skipose, smart
-
     read = {"folder": _folder, "list": _list, "webdataset": _webdataset, "skipose": skipose.items, "smart": smart.items}
     items = read[spec.kind](spec)
     if not items:
@@ -43,12 +30,6 @@ def listing(spec: Images, seed: int) -> list[Item]:
         return items
     kept = sorted(range(len(items)), key=lambda i: _draw(seed, items[i].name))[: max(1, round(spec.share * len(items)))]
     return [items[i] for i in sorted(kept)]
-
-
-def root(spec: Images) -> Path:
-    """The folder that names are relative to."""
-    path = Path(spec.path).expanduser()
-    return path if spec.kind in ("folder", "skipose", "smart") or path.is_dir() else path.parent
 
 
 def read(spec: Images, name: str) -> bytes:

@@ -6,16 +6,12 @@ shares of the image's 256 px.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from factory.errors import UserError
+from factory.job import Images
 from factory.sources.crop import person_window
-
-if TYPE_CHECKING:
-    from factory.job import Images
-    from factory.sources.images import Item
+from factory.sources.item import Item, root
 
 SIDE = 256  # px
 TORSO = [(14, 1), (11, 4)]  # shoulder, hip: right, left
@@ -24,8 +20,6 @@ ACTION = "alpine skiing"
 
 def items(spec: Images) -> list[Item]:
     """The images in the order of the labels. UserError: no labels.h5 there, or not such a one."""
-    from factory.sources.images import Item, root
-
     try:
         import h5py
     except ImportError:

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from factory.errors import UserError
+from factory.job import Images
 from factory.sources.crop import person_window
-
-if TYPE_CHECKING:
-    from factory.job import Images
-    from factory.sources.images import Item
+from factory.sources.item import Item, root
 
 DIVING = "Table_VideoInfo_diving.json"
 JUMPS = "Table_VideoInfo_polevalut_highjump_badminton.json"  # as the data set spells it
@@ -52,8 +50,6 @@ SPORTS = (
 def items(spec: Images) -> list[Item]:
     """The images of one split, sport by sport, in the order of the annotations. Frames without enough of a person are
     left out. UserError: files missing or not as told above."""
-    from factory.sources.images import Item, root
-
     folder, found = root(spec), []
     tables = {file: _clips(folder / "annotations" / file) for file in (DIVING, JUMPS, GYM)}
     for sport in SPORTS:

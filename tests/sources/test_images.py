@@ -7,7 +7,8 @@ import pytest
 
 from factory.errors import UserError
 from factory.job import Images
-from factory.sources.images import Item, listing, read
+from factory.sources.images import listing, read
+from factory.sources.item import Item
 
 
 def put(path, content=b"x"):
