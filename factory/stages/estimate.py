@@ -6,7 +6,7 @@ refined: its people are estimated anew, while given ones stay.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -147,8 +147,8 @@ class Estimate(Stage):
 
         height, width = record.array("initial").shape[:2]
         K = estimates[0].get("K", full_image_K(width, height))  # all people of an image have one camera
-        estimates = [{name: value for name, value in one.items() if name != "K"} for one in estimates]
-        rows = {name: np.stack([estimate[name] for estimate in estimates]) for name in estimates[0]}
+        bodies: list[dict[str, Any]] = [{k: v for k, v in one.items() if k != "K"} for one in estimates]
+        rows = {name: np.stack([body[name] for body in bodies]) for name in bodies[0]}
         stack = {name: torch.from_numpy(row).to(self.device) for name, row in rows.items()}
         camera = torch.from_numpy(K).to(self.device)
         transl = weak_to_transl(stack["camera"], stack["crop"], camera)
@@ -162,7 +162,7 @@ class Estimate(Stage):
         low, high = outline.min(1).clip(0, (width, height)), outline.max(1).clip(0, (width, height))
         return [
             Person(
-                **estimate,
+                **body,
                 transl=transl[i].cpu().numpy(),
                 K=K,
                 joints2d=joints2d[i],
@@ -171,7 +171,7 @@ class Estimate(Stage):
                 detection_score=scores[i],
                 pose_score=hardness[i],
             )
-            for i, estimate in enumerate(estimates)
+            for i, body in enumerate(bodies)
         ]
 
 

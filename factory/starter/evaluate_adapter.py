@@ -11,8 +11,7 @@ from factory.starter.cache import Cache
 from factory.starter.figures import Row, mean
 from factory.starter.train import common
 from factory.starter.train.adapter import embed, rows_of
-from factory.starter.train.diffusion import SCHEDULER, noised, shown
-from factory.starter.train.vae import to_tensor
+from factory.starter.train.diffusion import SCHEDULER, noised, stretch
 
 DRAWS = 8  # of noise for each scene, every other one with its depth
 
@@ -40,8 +39,10 @@ def errors(model: DepthToImage, cache: Cache, some: np.ndarray) -> np.ndarray:
     found = [torch.zeros(0)]
     for i in range(0, len(some), 32):
         part = some[i : i + 32]
-        latents = pipe.vae.encode(to_tensor(cache.images[part])).latent_dist.mode() * pipe.vae.config.scaling_factor
-        depth = torch.from_numpy(shown(cache.depth[part], np.zeros(len(part), int)).astype(np.float32))
+        latents = (
+            pipe.vae.encode(common.to_tensor(cache.images[part])).latent_dist.mode() * pipe.vae.config.scaling_factor
+        )
+        depth = torch.from_numpy(stretch(cache.depth[part])[:, None].astype(np.float32))
         words = embed([cache.prompts[j] for j in part], pipe.tokenizer, pipe.text_encoder)
         losses = []
         for draw in range(DRAWS):
