@@ -2,7 +2,7 @@
 // Everything is in the page. Pictures and bodies of a sample stay text until its card comes into view.
 const $ = (selector, within = document) => within.querySelector(selector);
 const data = JSON.parse($("#data").textContent);
-const PAGE = 24, COLOURS = [[120, 190, 255], [255, 175, 120], [150, 225, 160], [230, 160, 235]];
+const PAGE = 20, COLOURS = [[120, 190, 255], [255, 175, 120], [150, 225, 160], [230, 160, 235]];
 const names = { mesh: "overlay" };
 const state = { text: "", status: "ok", action: "", measure: "pose_score", least: "", way: 1, order: "", page: 0, column: "final" };
 const make = (tag, text = "", properties = {}) => Object.assign(document.createElement(tag), { textContent: text }, properties);

@@ -165,7 +165,7 @@ def _told(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dic
 
 def _label(name: str) -> str:
     words = name.replace("_", " ")
-    return words.replace("iou", "IoU").replace("oks", "OKS").replace("pa mpjpe", "PA-MPJPE, mm")
+    return words.replace("iou", "IoU").replace("oks", "OKS").replace("pa mpjpe", "PA-MPJPE")
 
 
 def _json(value: object) -> str:

@@ -9,6 +9,7 @@ const steps = {
   rejected: () => { set("status", "rejected"); return `${cards()} ${$("article .why").textContent}`; },
   action: () => { set("status", "ok"); set("action", "diving"); return fitting.every(row => row.prompt.endsWith("diving")) && fitting.length; },
   score: () => { set("action", ""); set("measure", "oks"); set("least", "0.75"); return fitting.every(row => row.oks >= 0.75) && fitting.length; },
+  most: () => { $("#way").click(); const count = fitting.length; $("#way").click(); return count; },
   order: () => { set("order", "down"); return fitting.every((row, i) => !i || row.oks <= fitting[i - 1].oks); },
   search: () => { set("least", ""); set("order", ""); set("text", "00000007"); return `${cards()} ${$("article code").textContent}`; },
   hover: () => { const before = $("article img").src; $("article .tabs [value=depth]").dispatchEvent(new PointerEvent("pointerenter")); return before !== $("article img").src; },
@@ -23,8 +24,17 @@ const steps = {
     return [before > 0, turned.yaw, turned.drawn];
   },
   turned: () => [ink() > 0, turned.drawn > 1],
+  keys: () => {
+    const press = (where, key) => where.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+    const { yaw, near } = turned, before = at;
+    press(canvas, "ArrowLeft"); press(canvas, "+");
+    return turned.yaw !== yaw && turned.near > near && at === before;
+  },
   after: () => { $("#after").click(); return `${at} ${canvas.hidden}`; },
+  up: () => { const before = shown; dialog.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowUp" })); return before === "3d" && shown === "mesh" && !large.hidden; },
   close: () => { $("#close").click(); return dialog.open; },
+  nothing: () => { set("text", "no such prompt"); return `${cards()} ${$(".empty button").textContent}`; },
+  everything: () => { $(".empty button").click(); return cards(); },
 };
 addEventListener("error", event => told.push(["error", event.message]));
 addEventListener("load", async () => {

@@ -91,7 +91,7 @@ def test_figures_are_those_of_the_index(job: JobSpec) -> None:
     small.make(job, rejected=(1,))
     text = page(job)
     oks = [row["oks"] for row in read_index(job.output).to_pylist() if row["size"]]
-    assert f"median {np.median(oks):.3g}" in re.sub(r"\s+", " ", text.partition(">OKS<")[2])[:80]
+    assert f"median <b>{np.median(oks):.3f}</b>" in text.partition(">OKS<")[2][:80]
 
 
 def test_limit_spreads_over_the_data() -> None:
@@ -138,10 +138,11 @@ def test_a_browser_clicks_through(job_file: Path, tmp_path: Path, width: int) ->
     assert told.pop("images") == [64, 64, 64, 64, 320]
     yaw = told["turn"].pop(1)
     assert told == {
-        "first": "24 1–24 of 26", "next": "2 25–26 of 26", "rejected": "2 render: too small",
+        "first": "20 1–20 of 26", "next": "6 21–26 of 26", "rejected": "2 render: too small",
         "action": sum(row["prompt"].endswith("diving") for row in rows),
-        "score": sum(row["oks"] >= 0.75 for row in rows),
+        "score": sum(row["oks"] >= 0.75 for row in rows), "most": sum(row["oks"] < 0.75 for row in rows),
         "order": True, "search": "1 small-00000007", "hover": True, "column": True, "open": "true 6 true", "look": True,
-        "turn": [True, told["turn"][1]], "turned": [True, True], "after": "1 false", "close": False,
+        "turn": [True, told["turn"][1]], "turned": [True, True], "keys": True, "after": "1 false", "up": True,
+        "close": False, "nothing": "0 Show all records", "everything": 20,
     }  # fmt: skip
     assert abs(yaw + 2) < 0.01  # 240 px to the right: the body turns
