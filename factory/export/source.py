@@ -72,7 +72,7 @@ class Source:
         if not len(chosen):
             raise UserError(
                 f"--where {condition!r}: none of the {total:,} samples fits" if total else
-                f"{self.out}: its {len(self.shards)} sealed shards hold no sample; every record was rejected or failed"
+                f"{self.out}: its sealed shards hold no sample; every record was rejected or failed"
             )  # fmt: skip
         chosen = chosen[np.argsort(chosen["order"], kind="stable")]
         places = {

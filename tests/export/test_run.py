@@ -14,6 +14,8 @@ from factory.errors import UserError
 from factory.export import hmr2, source, split
 from factory.export import run as runs
 from factory.export.run import export
+from factory.job import JobSpec
+from tests import small
 from tests.conftest import ROOT, Run
 from tests.export.conftest import SPLIT, job, tree
 from tests.export.test_hmr2 import people
@@ -123,6 +125,14 @@ def test_of_a_data_set_without_a_sealed_shard_there_is_none(dataset: Path, tmp_p
     shutil.copy(dataset / "job.json", tmp_path / "out")
     with pytest.raises(UserError, match="no shard is sealed yet"):
         export(str(tmp_path / "out"), str(tmp_path / "to"), "hmr2")
+    assert not (tmp_path / "to").exists()
+
+
+def test_of_a_data_set_without_a_sample_there_is_none(values: dict, tmp_path: Path) -> None:
+    spec = JobSpec.model_validate({**values, "records": 4, "image_size": 64})
+    small.make(spec, rejected=range(4))
+    with pytest.raises(UserError, match="its sealed shards hold no sample; every record was rejected or failed"):
+        export(spec.output, str(tmp_path / "to"), "hmr2")
     assert not (tmp_path / "to").exists()
 
 
