@@ -117,6 +117,19 @@ def test_model_zoo_pickles_give_arrays(tmp_path):
     assert torch.equal(found["weight"], torch.arange(6.0).view(2, 3)) and found["count"].item() == 3
 
 
+def test_bad_weights_of_detectron2_are_refused_in_one_line(tmp_path):
+    for name, data, words in (
+        ("gone.pkl", None, "not found: .*model zoo"),
+        ("cut.pkl", pickle.dumps({"model": np.zeros(9)})[:-20], "cut.pkl is damaged"),
+        ("cut.pth", b"PK\3\4", "cut.pth is damaged"),
+        ("list.pkl", pickle.dumps([1]), "no mapping of names to arrays"),
+    ):
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=words):
+            read_weights(str(tmp_path / name))
+
+
 class Boom:
     def __init__(self, path: Path) -> None:
         self.path = path

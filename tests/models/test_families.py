@@ -295,6 +295,16 @@ def test_bad_adapters_are_refused_in_one_line(tiny_text_to_image, tmp_path):
         TextToImage(model, adapter=str(file))
 
 
+def test_an_adapter_of_other_widths_is_refused(tiny_text_to_image, tmp_path):
+    pytest.importorskip("peft")
+    file = _lora(
+        tmp_path / "a.safetensors", TextToImage(str(tiny_text_to_image)).pipe.unet, "unet.{}.processor.{}_lora"
+    )
+    save_file({name: value[:, :1].contiguous() for name, value in load_file(file).items()}, file)
+    with pytest.raises(UserError, match="does not fit this model .*was it trained on another"):
+        TextToImage(str(tiny_text_to_image), adapter=str(file))
+
+
 @pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
 def test_a_file_that_lacks_layers_is_no_model(tiny_text_to_image, tmp_path, part):
     """diffusers and transformers would fill them with random numbers."""

@@ -1,4 +1,5 @@
 import pickle
+import shutil
 from math import prod
 from pathlib import Path
 
@@ -94,6 +95,10 @@ def test_bad_models_are_refused_in_one_line(tmp_path, tiny_hmr):
     torch.save({"model": {"conv1.weight": torch.zeros(8, 3, 7, 7)}}, tmp_path / "small.pt")
     with pytest.raises(UserError, match="does not fit.*conv1.weight"):
         load_spin(str(tmp_path / "small.pt"))
+    folder = shutil.copytree(tiny_hmr, tmp_path / "cut")
+    (folder / "model.safetensors").write_bytes((tiny_hmr / "model.safetensors").read_bytes()[:-100])
+    with pytest.raises(UserError, match="cut: .*model.safetensors is damaged"):
+        load_spin(str(folder))
     (tmp_path / "plain.pt").write_bytes(pickle.dumps([1], 2))
     with pytest.raises(UserError):
         load_spin(str(tmp_path / "plain.pt"))

@@ -142,6 +142,12 @@ def test_bev_files_that_are_not(bev_file, tmp_path):
     torch.save({name: value for name, value in state.items() if name != first}, tmp_path / "BEV.pth")
     with pytest.raises(UserError, match=f"lacks 1 parameters, first {first}"):
         load_hmr("bev", str(tmp_path / "BEV.pth"))
+    torch.save({**state, first: torch.zeros(3)}, tmp_path / "BEV.pth")
+    with pytest.raises(UserError, match=f"has another {first}; is it BEV's"):
+        load_hmr("bev", str(tmp_path / "BEV.pth"))
+    (tmp_path / "BEV.pth").write_bytes(bev_file.read_bytes()[:5000])
+    with pytest.raises(UserError, match="BEV.pth is damaged"):
+        load_hmr("bev", str(tmp_path / "BEV.pth"))
 
 
 def test_without_simple_romp_the_error_says_how_to_get_it(tmp_path, monkeypatch):

@@ -71,3 +71,7 @@ def test_bad_folders_are_refused_in_one_line(tmp_path, tiny_vposer):
     (folder / "TR00_tiny.ini").write_text("[All]\nnum_neurons : 16\nlatentD : 32\ndata_shape : [1, 21, 3]\n")
     with pytest.raises(UserError, match="other layers than vposer-v1"):
         VPoserPrior(str(folder))
+    snapshot = folder / "snapshots" / "TR00_E001.pt"
+    snapshot.write_bytes(snapshot.read_bytes()[:1000])
+    with pytest.raises(UserError, match="TR00_E001.pt is damaged"):
+        VPoserPrior(str(folder))
