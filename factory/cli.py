@@ -171,7 +171,8 @@ def verify(
     report = checks.repair(out, partial(_say, console)) if repair else checks.verify(out)
     for problem in report.problems:
         _say(console, problem)
-    words = f"{report.shards:,} shards, {report.samples:,} samples, {size(report.bytes)}"
+    shards = f"{report.shards:,} shard{'s' * (report.shards != 1)}"
+    words = f"{shards}, {report.samples:,} samples, {size(report.bytes)}"
     if report.problems:
         _say(console, f"{len(report.problems)} problem{'s' * (len(report.problems) != 1)} in {words}.")
         if not repair or report.strays:
@@ -226,7 +227,8 @@ def export(
     parts = (f"{name} {count:,} images, {summary.people[name]:,} people" for name, count in summary.images.items())
     _say(console, f"{'Done' if summary.done else f'Nothing to do: {to} is complete'}: {'; '.join(parts)}.")
     if summary.unsealed:
-        _say(console, f"{summary.unsealed:,} shards were not sealed yet and are not in it: the data set is unfinished.")
+        shards = "1 shard was" if summary.unsealed == 1 else f"{summary.unsealed:,} shards were"
+        _say(console, f"{shards} not sealed yet, so not in it: the data set is unfinished.")
     _say(console, f"How to train on it: {to}/README.md")
 
 

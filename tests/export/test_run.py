@@ -111,7 +111,7 @@ def test_of_an_unfinished_data_set_the_sealed_shards_are_exported(dataset: Path,
     (half / "hard_poses-000002.parquet").unlink()
     done = factory("export", half, "--format", "camerahmr", "--to", tmp_path / "to")
     assert done.returncode == 0, done.stderr
-    assert "1 shards were not sealed yet and are not in it" in done.stdout
+    assert "1 shard was not sealed yet" in done.stdout
     assert "not finished" in (tmp_path / "to" / "README.md").read_text()
     with np.load(tmp_path / "to" / "hard-poses-train.npz") as rows:
         numbers = {int(Path(name).stem[-8:]) for name in rows["imgname"]}
