@@ -224,6 +224,7 @@ def main(argv: list[str] | None = None) -> None:
         folder = args.start / "depth-to-image"
         painter.text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).to(device)
         painter.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32).to(device)
+        painter.unet.register_to_config(_name_or_path="")
         painter.unet.set_attn_processor(AttnProcessor())
         painter.train()
     millions = sum(p.numel() for p in painter.parameters()) / 1e6
