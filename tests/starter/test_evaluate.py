@@ -122,7 +122,7 @@ def test_figures_on_renders_are_the_same_twice(tmp_path):
     first, again = (evaluate(tmp_path, DEMO, ("renders",), quick=True) for _ in range(2))
     assert first.as_json() == again.as_json()
     parts = {row.part for row in first.rows}
-    assert parts == {"HMR", "VPoser", "segmenter", "yardstick"}
+    assert parts == {"HMR", "VPoser", "adapter", "segmenter", "yardstick"}
     found = {row.measure: row for row in first.rows}
     assert found["person IoU on renders"].n == 6 and 0.5 < found["person IoU on renders"].value < 1
     assert 10 < found["PA-MPJPE on held-out renders"].value < 250
