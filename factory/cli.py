@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -291,6 +292,7 @@ def schema(
 
 def main() -> None:
     """Entry point: 0 for success, 2 for what the user can mend, 1 for anything else."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its import advises to install torchvision: not needed
     try:
         app()
     except UserError as error:
