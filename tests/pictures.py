@@ -32,7 +32,7 @@ def draw(job: Path, to: Path, columns: Sequence[str], samples: int, side: int, p
         paint = painter(BodyModel(resolve(spec.body.model)), columns, side)
         drawn = [[paint(read_sample(spec.output, row))[name] for name in columns] for row in rows]
     Image.fromarray(contact_sheet(drawn, per_row, side, gap=4)).save(to, quality=90)
-    print(to.relative_to(ROOT))
+    print(to.relative_to(ROOT), flush=True)
 
 
 if __name__ == "__main__":
