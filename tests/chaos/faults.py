@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -11,7 +12,9 @@ import pytest
 
 from factory.engine.run import run
 from factory.errors import UserError
-from tests.chaos.arena import Arena
+from factory.store import lock
+from factory.store.verify import repair
+from tests.chaos.arena import UNITS, Arena
 from tests.chaos.drive import REFUSED, STOPPED
 from tests.chaos.stages import LINES
 
@@ -121,7 +124,42 @@ def job_changed(arena: Arena) -> None:
     arena.finish("inline")
 
 
-INLINE: list[Callable[[Arena], None]] = [driver_killed_inline, sigterm_inline, job_changed]
+def file_damaged(arena: Arena) -> None:
+    """A bit flips or the end is lost, of a shard, an index or a part, half way."""
+    out = Path(arena.job.output)
+    arena.disturb(arena.on("inline"), lambda process: process.kill())
+    if files := sorted(path for path in out.rglob("*") if path.is_file() and path.name not in ("job.json", lock.NAME)):
+        one = arena.random.choice(files)
+        data = bytearray(one.read_bytes())
+        if arena.random.random() < 0.5:
+            del data[arena.random.randrange(len(data)) :]
+        else:
+            data[arena.random.randrange(len(data))] ^= 1 << arena.random.randrange(8)
+        one.write_bytes(data)
+        repair(out)
+    arena.finish("inline")
+
+
+def disk_refuses(arena: Arena) -> None:
+    """Full, over its quota, or made read-only after an error; then somebody mends it."""
+    number = arena.random.choice([errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+    left, sync = iter(range(arena.random.randrange(3 * UNITS))), os.fsync
+
+    def refuse(descriptor: int) -> None:
+        if next(left, None) is None:
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="space|quota|read-only"):
+        patch.setattr(os, "fsync", refuse)
+        run(arena.on("inline"), LINES[arena.line])
+    assert not list(Path(arena.job.output).rglob("*.tmp"))
+    run(arena.on("inline"), LINES[arena.line])
+
+
+INLINE: list[Callable[[Arena], None]] = [
+    driver_killed_inline, sigterm_inline, job_changed, file_damaged, disk_refuses,
+]  # fmt: skip
 OWN_RAY: list[Callable[[Arena], None]] = [driver_killed_own_ray, sigterm_own_ray, ctrl_c_own_ray]
 CLUSTER: list[Callable[[Arena], None]] = [
     actor_killed, actors_killed_again_and_again, node_lost, driver_killed_on_cluster, record_raises,
