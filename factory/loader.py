@@ -88,11 +88,11 @@ def load(out: str | Path, *, crop: int = 224, train: bool = True, where: str | N
 
 def _find(out: str, where: str | None) -> tuple[list[str], frozenset[str] | None]:
     """Paths of the shards that hold samples; keys of the samples that fit, None for all."""
-    from factory.export.where import Where, select
     from factory.plan import plan
     from factory.store import layout
     from factory.store.fs import LocalFiles, open_files
     from factory.store.part import SCHEMA, index_table
+    from factory.store.where import Where, select
 
     files, planned = open_files(out), plan(layout.read_job(out))
     if not isinstance(files, LocalFiles):

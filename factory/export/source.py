@@ -14,13 +14,13 @@ import pyarrow as pa
 from factory.errors import UserError
 from factory.export import archive
 from factory.export import split as splits
-from factory.export.where import Where, select
 from factory.plan import Plan, plan
 from factory.store import layout
 from factory.store.fs import open_files
 from factory.store.layout import shard_names
 from factory.store.part import index_table
 from factory.store.tar import members
+from factory.store.where import Where, select
 
 ARRAYS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox", "detection_score")  # that exports need
 KINDS = [("split", "i4"), ("order", "f8"), ("shard", "i8"), ("offset", "i8"), ("size", "i8")]

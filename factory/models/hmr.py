@@ -1,8 +1,7 @@
 """Human mesh recovery: one image crop -> pose, shape and weak-perspective camera of the person in it.
 
-The network has the layout of SPIN (Kolotouros et al. 2019: a ResNet and HMR's iterative regressor) under SPIN's own
-parameter names, with every width configurable: SPIN's published checkpoint and the small starter network are the
-same class.
+SPIN (Kolotouros et al. 2019: a ResNet and HMR's iterative regressor) under its own parameter names, so that its
+published checkpoint loads; the starter's network is `part_hmr`.
 """
 
 from __future__ import annotations
@@ -19,10 +18,12 @@ from torch import Tensor, nn
 from factory.errors import UserError
 from factory.models.crops import MEAN, STD, cut, keypoint_crop, normalise, square_crop
 from factory.models.locate import resolve
+from factory.models.part_hmr import PartHMR
 from factory.models.pickles import load_checkpoint, load_npz
+from factory.models.resnet import ResNet
 from factory.models.rotations import matrix_to_axis_angle, sixd_to_matrix
 
-__all__ = ["HMR", "MEAN", "STD", "CropHMR", "SpinHMR", "cut", "load_spin", "normalise", "square_crop"]
+__all__ = ["HMR", "MEAN", "STD", "CropHMR", "SpinHMR", "cut", "load_network", "normalise", "square_crop"]
 JOINTS, SHAPES = 24, 10
 MEAN_PARAMS = "smpl_mean_params.npz"
 GET = "SPIN's fetch_data.sh brings it"
@@ -30,31 +31,7 @@ Predict = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 SPIN = {"layers": [3, 4, 6, 3], "width": 64, "hidden": 1024, "crop": 224}
 
 
-class Bottleneck(nn.Module):
-    expansion = 4
-
-    def __init__(self, inner: int, planes: int, stride: int) -> None:
-        super().__init__()
-        outer = planes * self.expansion
-        self.conv1 = nn.Conv2d(inner, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, stride, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, outer, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(outer)
-        same = stride == 1 and inner == outer
-        self.downsample = (
-            None if same else nn.Sequential(nn.Conv2d(inner, outer, 1, stride, bias=False), nn.BatchNorm2d(outer))
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.bn1(self.conv1(x)).relu()
-        y = self.bn2(self.conv2(y)).relu()
-        y = self.bn3(self.conv3(y))
-        return (y + (x if self.downsample is None else self.downsample(x))).relu()
-
-
-class SpinHMR(nn.Module):
+class SpinHMR(ResNet):
     """layers: blocks per stage; width: channels of the first; hidden: of the regressor; crop: input side in px."""
 
     init_pose: Tensor
@@ -62,21 +39,10 @@ class SpinHMR(nn.Module):
     init_cam: Tensor
 
     def __init__(self, layers: list[int], width: int, hidden: int, crop: int) -> None:
-        super().__init__()
+        super().__init__(layers, width)
         self.config: dict[str, Any] = {"layers": list(layers), "width": width, "hidden": hidden, "crop": crop}
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.maxpool = nn.MaxPool2d(3, 2, 1)
-        channels = width
-        for i, blocks in enumerate(layers):
-            planes = width << i
-            stage = []
-            for j in range(blocks):
-                stage.append(Bottleneck(channels, planes, 2 if i and not j else 1))
-                channels = planes * Bottleneck.expansion
-            setattr(self, f"layer{i + 1}", nn.Sequential(*stage))
         self.avgpool = nn.AdaptiveAvgPool2d(1)  # SPIN's AvgPool2d(7) at 224 px, and free of the crop's size
-        self.fc1 = nn.Linear(channels + 6 * JOINTS + SHAPES + 3, hidden)
+        self.fc1 = nn.Linear(self.channels[-1] + 6 * JOINTS + SHAPES + 3, hidden)
         self.drop1 = nn.Dropout()
         self.fc2 = nn.Linear(hidden, hidden)
         self.drop2 = nn.Dropout()
@@ -92,10 +58,7 @@ class SpinHMR(nn.Module):
 
     def forward(self, x: Tensor, iterations: int = 3) -> tuple[Tensor, Tensor, Tensor]:
         """x (N, 3, crop, crop), ImageNet-normalised RGB -> rotations (N, 24, 3, 3), betas (N, 10), camera (N, 3)."""
-        x = self.maxpool(self.bn1(self.conv1(x)).relu())
-        for i in range(len(self.config["layers"])):
-            x = self.get_submodule(f"layer{i + 1}")(x)
-        features = self.avgpool(x).flatten(1)
+        features = self.avgpool(self.stages(x)[-1]).flatten(1)
         pose, shape, camera = (start.expand(len(x), -1) for start in (self.init_pose, self.init_shape, self.init_cam))
         for _ in range(iterations):
             state = torch.cat([features, pose, shape, camera], 1)
@@ -106,8 +69,9 @@ class SpinHMR(nn.Module):
         return sixd_to_matrix(pose.view(-1, JOINTS, 6)), shape, camera
 
 
-def load_spin(model: str) -> SpinHMR:
-    """A folder (config.json, model.safetensors) or a checkpoint file of SPIN (key 'model'); float32, eval mode.
+def load_network(model: str) -> SpinHMR | PartHMR:
+    """A folder (config.json, model.safetensors; `parts` in the first tells the starter's kind from SPIN's) or a
+    checkpoint file of SPIN (key 'model'); float32, eval mode.
 
     The mean pose it starts from is in the checkpoint, or in SPIN's smpl_mean_params.npz beside it.
     Raises UserError when it is missing, damaged, does not fit, or holds anything but plain tensors.
@@ -123,7 +87,7 @@ def load_spin(model: str) -> SpinHMR:
         )
     weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
     try:
-        network = SpinHMR(**config)
+        network = (PartHMR if "parts" in config else SpinHMR)(**config)
         # Not strict: old checkpoints lack num_batches_tracked, training ones carry more than the network.
         missing = network.load_state_dict(weights, strict=False).missing_keys
     except (RuntimeError, TypeError) as error:
@@ -199,10 +163,10 @@ class CropHMR:
 
 
 class HMR(CropHMR):
-    """SPIN, or a network of its layout."""
+    """SPIN, or the starter's network."""
 
     def __init__(self, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2) -> None:
-        self.network = load_spin(resolve(model)).to(device)
+        self.network = load_network(resolve(model)).to(device)
         super().__init__(
             lambda crops: self.network(crops), self.network.config["crop"], torch.device(device), crop_scale
         )

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from factory.export.where import Where
 from factory.job import JobSpec
 from factory.record import FIDELITY
 from factory.store.layout import read_job
 from factory.store.part import SCHEMA
 from factory.store.status import read_index
+from factory.store.where import Where
 
 BINS = 20
 # Column -> end of its histogram, which begins at 0: the same for every data set, so that two can be laid side by side.

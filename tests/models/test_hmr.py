@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from factory.errors import UserError
-from factory.models.hmr import HMR, cut, load_spin, normalise, square_crop
+from factory.models.hmr import HMR, cut, load_network, normalise, square_crop
 
 
 def spin_shapes() -> dict[str, tuple[int, ...]]:
@@ -56,7 +56,7 @@ def spin_checkpoint(tmp_path_factory) -> Path:
 
 
 def test_loads_spins_own_checkpoint(spin_checkpoint):
-    network = load_spin(str(spin_checkpoint))
+    network = load_network(str(spin_checkpoint))
     stored = torch.load(spin_checkpoint, weights_only=True)["model"]
     state = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     assert state.keys() == stored.keys()
@@ -80,28 +80,28 @@ def test_a_checkpoint_runs_no_code(tmp_path):
     path = tmp_path / "evil.pt"
     torch.save({"model": {}, "extra": Boom(tmp_path / "ran")}, path)
     with pytest.raises(UserError, match="more than tensors"):
-        load_spin(str(path))
+        load_network(str(path))
     assert not (tmp_path / "ran").exists()
 
 
 def test_bad_models_are_refused_in_one_line(tmp_path, tiny_hmr):
     with pytest.raises(UserError, match="not found"):
-        load_spin(str(tmp_path / "absent.pt"))
+        load_network(str(tmp_path / "absent.pt"))
     with pytest.raises(UserError, match="config.json is missing"):
-        load_spin(str(tmp_path))
+        load_network(str(tmp_path))
     torch.save({"model": {"conv1.weight": torch.zeros(64, 3, 7, 7)}}, tmp_path / "part.pt")
     with pytest.raises(UserError, match="lacks .* parameters"):
-        load_spin(str(tmp_path / "part.pt"))
+        load_network(str(tmp_path / "part.pt"))
     torch.save({"model": {"conv1.weight": torch.zeros(8, 3, 7, 7)}}, tmp_path / "small.pt")
     with pytest.raises(UserError, match="does not fit.*conv1.weight"):
-        load_spin(str(tmp_path / "small.pt"))
+        load_network(str(tmp_path / "small.pt"))
     folder = shutil.copytree(tiny_hmr, tmp_path / "cut")
     (folder / "model.safetensors").write_bytes((tiny_hmr / "model.safetensors").read_bytes()[:-100])
     with pytest.raises(UserError, match="cut: .*model.safetensors is damaged"):
-        load_spin(str(folder))
+        load_network(str(folder))
     (tmp_path / "plain.pt").write_bytes(pickle.dumps([1], 2))
     with pytest.raises(UserError):
-        load_spin(str(tmp_path / "plain.pt"))
+        load_network(str(tmp_path / "plain.pt"))
 
 
 def test_crop_is_square_on_the_longer_side():

@@ -11,7 +11,7 @@ from factory.errors import UserError
 from factory.models.body import BodyModel
 from factory.models.camera import project, weak_to_transl
 from factory.models.crops import keypoint_crop, square_crop
-from factory.models.hmr import HMR, load_spin
+from factory.models.hmr import HMR, load_network
 from factory.models.hmr_choice import kinds, load_hmr
 
 PLUGIN = """
@@ -80,16 +80,16 @@ def test_spins_mean_parameters_may_lie_beside_the_checkpoint(tmp_path):
     path = tmp_path / "model_checkpoint.pt"
     torch.save({"model": state}, path, _use_new_zipfile_serialization=False)  # as PyTorch 1.0 wrote it
     with pytest.raises(UserError, match="lacks 3 parameters, first init_pose.*fetch_data.sh"):
-        load_spin(str(path))
+        load_network(str(path))
     mean = {"pose": np.arange(144.0), "shape": np.ones(10), "cam": np.array([0.9, 0, 0])}
     np.savez(tmp_path / "smpl_mean_params.npz", **mean)
-    assert load_spin(str(path)).init_pose[0, 143] == 143
+    assert load_network(str(path)).init_pose[0, 143] == 143
     np.savez(tmp_path / "smpl_mean_params.npz", pose=mean["pose"])
     with pytest.raises(UserError, match="smpl_mean_params.npz lacks shape, cam"):
-        load_spin(str(path))
+        load_network(str(path))
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(UserError, match="damaged"):
-        load_spin(str(path))
+        load_network(str(path))
 
 
 @pytest.fixture(scope="module")

@@ -127,7 +127,7 @@ def train(a: Namespace) -> None:
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
         common.set_learning_rate(optimizer, common.learning_rate(8e-4, index, fraction))
-        terms = losses(model, head, *draw(cache, common.rng(a.seed, index), a.batch), bfloat=not a.full_precision)
+        terms = losses(model, head, *draw(cache, common.rng(a.seed, index), a.batch), bfloat=common.bfloat(a))
         values = common.descend(terms, optimizer, parameters, 5.0)
         average.update(model)
         return values

@@ -241,7 +241,7 @@ def main(argv: list[str] | None = None) -> None:
         words = tokens[np.where(rng.random(args.batch) < NO_PROMPT, len(data), rows)].to(device)
         noisy, time, target, weight = noised(clean, alphas, rng)
         common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction))
-        with torch.autocast(device.type, torch.bfloat16, enabled=not args.full_precision):
+        with torch.autocast(device.type, torch.bfloat16, enabled=common.bfloat(args)):
             drawn = painter(noisy, torch.from_numpy(depth.astype(np.float32)).to(device), time, words)
         error = (drawn.float() - target).square()
         people = torch.from_numpy(mirrored(person_weight(data.instances[rows]), side)).to(device)

@@ -3,8 +3,7 @@
     python -m factory.starter.train.hmr --cache DIR --out DIR --minutes 30
 
 The losses are SPIN's: rotation matrices, shape, root-relative 3D joints, and 2D joints seen by the weak-perspective
-camera. SPIN starts from a backbone trained on ImageNet; here a training-only head that marks where each joint is gives
-the backbone its first features.
+camera; and those of what the network says on the way: each joint's map, where that points, and how deep the joint lies.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,16 +18,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from factory.models.camera import CROP, FOCAL
-from factory.models.hmr import MEAN, STD, SpinHMR, load_spin
+from factory.models.hmr import MEAN, STD, load_network
 from factory.models.joints import FLIP24
+from factory.models.part_hmr import PartHMR
 from factory.models.rotations import matrix_to_sixd
 from factory.starter.cache import Cache, load
 from factory.starter.pack import resolve
 from factory.starter.people import People, Skeleton, people
 from factory.starter.train import common, pictures
 
-CONFIG = {"layers": [1, 2, 2, 2], "width": 24, "hidden": 512, "crop": 96}
-BACKBONE_RATE, REGRESSOR_RATE = 8e-4, 1.5e-4  # the iterated linear regressor overshoots at the backbone's rate
+CONFIG = {"layers": [1, 2, 2, 2], "width": 24, "hidden": 512, "crop": 96, "parts": 16}
+RATE = 1e-3
 
 
 def weak_project(joints: Tensor, camera: Tensor) -> Tensor:
@@ -93,47 +92,33 @@ def draw(cache: Cache, some: People, rng: np.random.Generator, batch: int, size:
     return {"image": cuts, "rotations": rotations, "betas": torch.from_numpy(some.betas[pick]), "joints2d": joints2d}
 
 
-class JointMaps(nn.Module):
-    """Where is each joint? Logits on the grid of the backbone's second stage, from that and the stages above."""
-
-    def __init__(self, network: SpinHMR) -> None:
-        super().__init__()
-        self.seen: list[Tensor] = []
-        stages: list[Any] = [network.layer2, network.layer3, network.layer4]
-        for stage in stages:
-            stage.register_forward_hook(lambda _, __, out: self.seen.append(out))
-        self.heads = nn.ModuleList(nn.Conv2d(stage[-1].conv3.out_channels, 24, 1) for stage in stages)
-
-    def loss(self, joints2d: Tensor, here: Tensor) -> Tensor:
-        """joints2d (N, 24, 2) in -1 ... 1, here (N, 24) bool: which to ask for. Mean cross-entropy over the cells.
-
-        Takes what the network's last forward left; call once after each.
-        """
-        features, self.seen = self.seen, []
-        size = features[0].shape[-1]
-        logits = [head(x.float()) for head, x in zip(self.heads, features, strict=True)]
-        maps = torch.stack([F.interpolate(x, size=(size, size), mode="bilinear") for x in logits]).sum(0)
-        cells = (2 * torch.arange(size, device=joints2d.device) + 1) / size - 1
-        near = [(-0.5 * ((cells - joints2d[..., i, None]) * size / 2) ** 2).softmax(-1) for i in (0, 1)]
-        target = (near[1][..., :, None] * near[0][..., None, :]).flatten(2)
-        return -(target * maps.flatten(2).log_softmax(-1)).sum(-1)[here].mean()
+def map_loss(maps: Tensor, joints2d: Tensor, here: Tensor) -> Tensor:
+    """maps (N, 24, S, S) logits, joints2d (N, 24, 2) in -1 ... 1, here (N, 24) bool: which to ask for. Mean
+    cross-entropy over the cells, against a Gaussian of one cell around each joint."""
+    size = maps.shape[-1]
+    cells = (2 * torch.arange(size, device=maps.device) + 1) / size - 1
+    near = [(-0.5 * ((cells - joints2d[..., i, None]) * size / 2) ** 2).softmax(-1) for i in (0, 1)]
+    target = (near[1][..., :, None] * near[0][..., None, :]).flatten(2)
+    return -(target * maps.flatten(2).log_softmax(-1)).sum(-1)[here].mean()
 
 
-def losses(
-    network: nn.Module, maps: JointMaps, skeleton: Skeleton, batch: dict[str, Tensor], bfloat: bool
-) -> dict[str, Tensor]:
+def losses(network: PartHMR, skeleton: Skeleton, batch: dict[str, Tensor], bfloat: bool) -> dict[str, Tensor]:
     """The weighted terms, to be summed."""
     x = (batch["image"] - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
     target = {key: value.to(skeleton.template.device) for key, value in batch.items()}
     x = x.to(skeleton.template.device).contiguous(memory_format=torch.channels_last)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat):
-        rotations, betas, camera = network(x)
+        seen = network.look(x)
+        rotations, betas, camera = network.body(seen.features)
     rotations, betas, camera = rotations.float(), betas.float(), camera.float()
     joints = skeleton.joints(rotations, betas)
     truth = skeleton.joints(target["rotations"], target["betas"])
     here = (target["joints2d"].abs() < 1.2).all(-1)  # no 2D demand far outside the crop
+    inside = (target["joints2d"].abs() < 1).all(-1)
     return {
-        "maps": 0.3 * maps.loss(target["joints2d"], here),
+        "maps": 0.3 * map_loss(seen.maps, target["joints2d"], inside),
+        "where": 2 * ((seen.where - target["joints2d"]).abs() * inside[..., None]).mean(),
+        "depth": 5 * F.l1_loss(seen.depth, truth[..., 2] - truth[:, :1, 2]),
         "pose": 8 * F.mse_loss(rotations, target["rotations"]),
         "betas": 0.02 * F.mse_loss(betas, target["betas"]),
         "joints3d": 12 * F.l1_loss(joints - joints[:, :1], truth - truth[:, :1]),
@@ -160,29 +145,23 @@ def train(a: Namespace) -> None:
     cache, skeleton = load(a.cache), Skeleton(resolve("starter:body"), common.device())
     some = people(cache, Skeleton(resolve("starter:body")))
     print(f"hmr: {len(some)} people in {len(cache.images)} images", flush=True)
-    network = SpinHMR(**CONFIG)
-    network.drop1.p = network.drop2.p = 0.0  # SPIN's 0.5 starves so small a network
+    network = PartHMR(**CONFIG)
     network.load_state_dict(network.state_dict() | mean_body(some))
     if a.start:
-        network.load_state_dict(load_spin(a.start).state_dict())
+        network.load_state_dict(load_network(a.start).state_dict(), strict=False)  # of a SPIN: its residual network
     network.to(common.device(), memory_format=torch.channels_last).train()
     average = common.EMA(network)
-    maps = JointMaps(network).to(common.device())  # after the copy above, which needs no hooks
-    regressor = [p for name, p in network.named_parameters() if name.startswith(("fc", "dec"))]
-    backbone = [p for name, p in network.named_parameters() if not name.startswith(("fc", "dec"))]
-    groups = [{"params": [*backbone, *maps.parameters()]}, {"params": regressor}]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
-        for group, peak in zip(optimizer.param_groups, (BACKBONE_RATE, REGRESSOR_RATE), strict=True):
-            group["lr"] = common.learning_rate(peak, index, fraction, warmup=60)
+        common.set_learning_rate(optimizer, common.learning_rate(RATE, index, fraction))
         batch = draw(cache, some, common.rng(a.seed, index), a.batch, CONFIG["crop"])
-        terms = losses(network, maps, skeleton, batch, bfloat=not a.full_precision)
+        terms = losses(network, skeleton, batch, bfloat=common.bfloat(a))
         values = common.descend(terms, optimizer, network.parameters(), 10.0)
         average.update(network)
         return values
 
-    parts = {"model": network, "maps": maps, "optimizer": optimizer, "average": average}
+    parts = {"model": network, "optimizer": optimizer, "average": average}
     common.fit(
         "hmr", a, step, parts, lambda: export(average.model, a.export), lambda: pictures.hmr(a.export, cache, some)
     )

@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
             image = image.flip(3)
         image = image.contiguous(memory_format=torch.channels_last)
         common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction))
-        with torch.autocast(device.type, torch.bfloat16, enabled=not args.full_precision):
+        with torch.autocast(device.type, torch.bfloat16, enabled=common.bfloat(args)):
             posterior = vae.encode(image).latent_dist
             drawn = vae.decode(posterior.sample()).sample
         loss = reconstruction_loss(drawn.float(), image) + KL_WEIGHT * posterior.kl().mean()

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from factory.errors import UserError
-from factory.export.where import Where
+from factory.store.where import Where
 
 ROWS = pa.table(
     {
