@@ -40,6 +40,9 @@ SCHEMA = pa.schema(
 )
 
 
+OWN, NO_HASH = "index_sha256", b"0" * 64
+
+
 class Part(NamedTuple):
     tar: bytes  # a segment
     rows: bytes  # parquet of SCHEMA; offsets count from the segment's start
@@ -69,20 +72,34 @@ def digest(data: bytes) -> dict[str, str]:
 
 
 def index_bytes(table: pa.Table, digest: dict[str, str]) -> bytes:
-    """The table as parquet that carries, for `index_head`, what it counts and the size and hash of its tar."""
+    """The table as parquet that carries, for `index_head`, what it counts, the size and hash of its tar, and its own
+    hash, taken while zeros stood there."""
     reasons = Counter(reason for reason in table["reason"].to_pylist() if reason)
     counts = {"states": Counter(table["state"].to_pylist()), "reasons": reasons}
-    head = {**digest, "counts": json.dumps(counts, sort_keys=True)}
+    head = {**digest, "counts": json.dumps(counts, sort_keys=True), OWN: NO_HASH.decode()}
     sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata(head), sink, compression="zstd", write_page_checksum=True)
-    return sink.getvalue().to_pybytes()
+    with pq.ParquetWriter(sink, SCHEMA, compression="zstd", store_schema=False) as file:
+        file.write_table(table)
+        file.add_key_value_metadata(head)
+    data = sink.getvalue().to_pybytes()
+    return _exchanged(data, NO_HASH, hashlib.sha256(data).hexdigest().encode())
 
 
 def index_table(data: bytes) -> tuple[pa.Table, dict[str, str]]:
     """The rows and the head. Raises pa.ArrowException or OSError where the file is damaged."""
-    file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    file = pq.ParquetFile(pa.BufferReader(data))
+    head = _head(file.metadata)
+    own = head.pop(OWN, "")
+    if not own or hashlib.sha256(_exchanged(data, own.encode(), NO_HASH)).hexdigest() != own:
+        raise OSError("its bytes are not those that were written")
     table = file.read(use_threads=False)  # they cost more than such a small file: a resume reads hundreds of them
-    return table.replace_schema_metadata(None), _head(file.metadata)
+    return table.replace_schema_metadata(None), head
+
+
+def _exchanged(data: bytes, old: bytes, new: bytes) -> bytes:
+    """With `new` where `old` stands last: in the head, which comes after all rows."""
+    before, _, after = data.rpartition(old)
+    return before + new + after
 
 
 def index_head(data: bytes) -> dict[str, str]:
@@ -92,7 +109,7 @@ def index_head(data: bytes) -> dict[str, str]:
 
 
 def _head(stored: pq.FileMetaData) -> dict[str, str]:
-    return {key.decode(): value.decode() for key, value in (stored.metadata or {}).items() if key != b"ARROW:schema"}
+    return {key.decode(): value.decode() for key, value in (stored.metadata or {}).items()}
 
 
 def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:

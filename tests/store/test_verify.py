@@ -49,12 +49,13 @@ def test_an_unfinished_one_is_sound_but_not_complete(job):
     assert report.ok and not report.complete and (report.shards, report.samples) == (1, 9)
 
 
-def test_every_flipped_byte_is_noticed(out):
-    path = out / "small-000001.tar"
+@pytest.mark.parametrize("name", ["small-000001.tar", "small-000001.parquet"])
+def test_every_flipped_byte_is_noticed(out, name):
+    path = out / name
     data = path.read_bytes()
-    for place in (0, 600, len(data) // 2, len(data) - 1):
+    for place in (0, *range(600, len(data), len(data) // 40), len(data) - 1):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
-        assert any("small-000001.tar" in problem for problem in verify(str(out)).problems)
+        assert any(name in problem for problem in verify(str(out)).problems)
     path.write_bytes(data)
     assert verify(str(out)).ok
 
