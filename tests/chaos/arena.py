@@ -65,8 +65,6 @@ class Arena:
 
     def __init__(self, seed: str, cluster: Any = None) -> None:
         self.random, self.cluster = random.Random(seed), cluster
-        if cluster:
-            cluster.mend()
         self.root = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
         (self.root / "t").mkdir()
         self.line, self.ended = "Depth", ""  # the guilty record's end, where there is one
@@ -148,8 +146,6 @@ class Arena:
 
     def judge(self) -> Verdict:
         """The data set against one that was made in peace."""
-        if self.cluster:
-            self.cluster.mend()
         peace = self.job.model_copy(update={"output": str(self.root / "peace"), "engine": "inline"})
         run(peace, LINES["Raises" if self.ended else "Depth"])
         rows = read_index(self.job.output).to_pylist()

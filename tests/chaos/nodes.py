@@ -6,12 +6,13 @@ import os
 import random
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
 NODE = {"num_cpus": 8, "object_store_memory": 80 * 2**20}
 PATIENCE = 300.0  # s
-QUICK = {"health_check_period_ms": 500, "health_check_timeout_ms": 20000, "health_check_failure_threshold": 3}
+QUICK = {"health_check_period_ms": 500, "health_check_timeout_ms": 5000, "health_check_failure_threshold": 3}
 
 
 def patient(ask: Callable) -> Callable:
@@ -43,7 +44,8 @@ class Nodes:
         utils.set_sigterm_handler = lambda _: None  # which only a main thread may, and faults add nodes from another
         head = {**NODE, "num_cpus": 0, "include_dashboard": False, "_system_config": QUICK}
         self.cluster: Any = Cluster(initialize_head=True, head_node_args=head)
-        self.nodes = [self.cluster.add_node(**NODE) for _ in range(2)]
+        self.thread = ThreadPoolExecutor(1)  # the kernel ends a node with the thread that started it
+        self.nodes = [self._add() for _ in range(2)]
         self.address: str = self.cluster.address
         ray.init(address=self.address, log_to_driver=False)
         return self
@@ -53,22 +55,13 @@ class Nodes:
 
         ray.shutdown()
         self.cluster.shutdown()
+        self.thread.shutdown()
 
     def lose_one(self, chance: random.Random) -> None:
         """One node dies at once with all that is on it; another comes."""
         lost = self.nodes.pop(chance.randrange(len(self.nodes)))
         self.cluster.remove_node(lost, allow_graceful=False)
-        self.nodes.append(self.cluster.add_node(**NODE))
+        self.nodes.append(self._add())
 
-    def mend(self) -> None:
-        """Replace nodes that are gone though nobody struck them: Ray gives up those that a busy machine starves.
-
-        Until such a raylet is buried by its parent, which is this process, its workers take it for alive and stay.
-        """
-        import ray
-
-        alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-        for node in [node for node in self.nodes if node.node_id not in alive]:
-            self.nodes.remove(node)
-            self.cluster.remove_node(node, allow_graceful=False)
-            self.nodes.append(self.cluster.add_node(**NODE))
+    def _add(self) -> Any:
+        return self.thread.submit(self.cluster.add_node, **NODE).result()
