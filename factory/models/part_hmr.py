@@ -71,7 +71,7 @@ class PartHMR(ResNet):
         share = maps.flatten(2).softmax(-1)  # (N, 24, S S)
         row, column = ((2 * torch.arange(side, device=x.device) + 1) / side - 1 for side in size)
         grid = torch.stack([column.expand(*size), row[:, None].expand(*size)], -1).flatten(0, 1)
-        where = share @ grid
+        where = (share[..., None] * grid).sum(2)  # no product of matrices, which autocast would round
         under = torch.einsum("njs,ncs->njc", share, merged.float().flatten(2))
         told = torch.einsum("njc,jcp->njp", under, self.describe)
         depth = (told * self.depth).sum(-1)
