@@ -26,7 +26,7 @@ def driver_killed_inline(arena: Arena) -> None:
 
 def driver_killed_own_ray(arena: Arena) -> None:
     arena.disturb(arena.on("ray"), lambda process: process.kill())
-    arena.finish("inline")  # who computes makes no difference
+    arena.finish("ray")
 
 
 def driver_killed_on_cluster(arena: Arena) -> None:
@@ -71,7 +71,7 @@ def _stopped(arena: Arena, engine: str, strike: Callable) -> None:
     code, wrong = arena.disturb(arena.on(engine), strike)
     assert code in (0, STOPPED) and "Traceback" not in wrong, (code, wrong)  # 0: it was done by then
     assert not list(Path(arena.job.output).rglob("*.tmp"))
-    arena.finish("inline")
+    arena.finish(engine)
 
 
 def record_raises(arena: Arena) -> None:
