@@ -55,8 +55,8 @@ class PartHMR(ResNet):
             nn.Sequential(nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, hidden)) for _ in range(2)
         )
         self.last = nn.Sequential(nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, 6 * JOINTS + SHAPES + 3))
-        nn.init.zeros_(self.last[-1].weight)  # start at the mean body
-        nn.init.zeros_(self.last[-1].bias)
+        for parameter in self.last[-1].parameters():
+            nn.init.zeros_(parameter)  # start at the mean body
         self.register_buffer("init_pose", torch.tensor([[1.0, 0, 0, 1, 0, 0]]).repeat(1, JOINTS))
         self.register_buffer("init_shape", torch.zeros(1, SHAPES))
         self.register_buffer("init_cam", torch.tensor([[0.9, 0, 0]]))
