@@ -87,8 +87,7 @@ def index_bytes(table: pa.Table, digest: dict[str, str]) -> bytes:
 
 def index_table(data: bytes) -> tuple[pa.Table, dict[str, str]]:
     """The rows and the head. Raises pa.ArrowException or OSError where the file is damaged."""
-    file = pq.ParquetFile(pa.BufferReader(data))
-    head = _head(file.metadata)
+    file, head = _opened(data)
     own = head.pop(OWN, "")
     if not own or hashlib.sha256(_exchanged(data, own.encode(), NO_HASH)).hexdigest() != own:
         raise OSError("its bytes are not those that were written")
@@ -105,11 +104,15 @@ def _exchanged(data: bytes, old: bytes, new: bytes) -> bytes:
 def index_head(data: bytes) -> dict[str, str]:
     """{"sha256", "bytes"} of the tar, "counts" of states and reasons, and of a shard "units": the size and hash of each
     unit in the tar. Its cost does not grow with the rows. Raises as `index_table`."""
-    return _head(pq.read_metadata(pa.BufferReader(data)))
+    return _opened(data)[1]
 
 
-def _head(stored: pq.FileMetaData) -> dict[str, str]:
-    return {key.decode(): value.decode() for key, value in (stored.metadata or {}).items()}
+def _opened(data: bytes) -> tuple[pq.ParquetFile, dict[str, str]]:
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        return file, {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
+    except UnicodeDecodeError as error:
+        raise OSError(f"its head is no text: {error.reason}") from error
 
 
 def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:

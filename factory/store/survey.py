@@ -56,6 +56,6 @@ def survey(files: Files, plan: Plan, parts: bool) -> Survey:
 def _head(data: bytes | None) -> dict[str, str] | None:
     try:
         head = index_head(data) if data is not None else {}
-    except (pa.ArrowException, OSError, UnicodeDecodeError):
+    except (pa.ArrowException, OSError):
         return None
     return head if {"bytes", "sha256", "counts"} <= head.keys() else None
