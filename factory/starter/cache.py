@@ -139,12 +139,16 @@ def _render(seed: int) -> Sample:
     return _world.sample(seed)
 
 
-def load(directory: str | Path) -> Cache:
-    """The rows that are there so far; `directory` may still be being built."""
-    directory = Path(directory)
-    prompts = [json.loads(line) for line in (directory / "prompts.jsonl").read_text().splitlines()]
-    arrays = {name: np.load(directory / f"{name}.npy", mmap_mode="r")[: len(prompts)] for name in ROWS}
-    return Cache(**arrays, prompts=prompts)
+def load(*directories: str | Path) -> Cache:
+    """The rows that are there so far, of one cache after the other; they may still be being built."""
+    prompts, arrays = list[str](), []
+    for directory in map(Path, directories):
+        lines = (directory / "prompts.jsonl").read_text().splitlines()
+        prompts += map(json.loads, lines)
+        arrays.append({name: np.load(directory / f"{name}.npy", mmap_mode="r")[: len(lines)] for name in ROWS})
+    if len(arrays) == 1:  # stays on the disk
+        return Cache(**arrays[0], prompts=prompts)
+    return Cache(**{name: np.concatenate([some[name] for some in arrays]) for name in ROWS}, prompts=prompts)
 
 
 def main() -> None:

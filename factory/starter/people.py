@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from factory.models.crops import square_crop
 from factory.models.rotations import axis_angle_to_matrix
@@ -67,18 +68,16 @@ def people(cache: Cache, skeleton: Skeleton) -> People:
     pixels = homogeneous[..., :2] / np.maximum(homogeneous[..., 2:], 0.05)
     crop, share = np.zeros((len(image), 3), np.float32), np.zeros(len(image), np.float32)
     size = cache.instances.shape[1]
-    for i, (number, person) in enumerate(zip(image, slot, strict=True)):
-        mask = np.asarray(cache.instances[number]) == person + 1
-        if mask.sum() < 16:
-            continue
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        crop[i] = square_crop(np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]), CROP_SCALE)
-        near = np.zeros((size + 4, size + 4), bool)  # the mask grown by 2 px: a joint may lie just beside thin limbs
-        for dy in range(5):
-            for dx in range(5):
-                near[dy : dy + size, dx : dx + size] |= mask
-        x, y = (np.floor(pixels[i]).astype(int) + 2).clip(0, size + 3).T
-        share[i] = near[y, x].mean()
+    for some in np.array_split(np.arange(len(image)), len(image) // 256 + 1):
+        mask = np.asarray(cache.instances)[image[some]] == slot[some, None, None] + 1
+        for i, one in zip(some, mask, strict=True):
+            if one.sum() >= 16:
+                rows, columns = np.flatnonzero(one.any(1)), np.flatnonzero(one.any(0))
+                crop[i] = square_crop(np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]), CROP_SCALE)
+        grown = F.pad(torch.from_numpy(mask).float(), (4, 4, 4, 4))  # a joint may lie just beside thin limbs
+        near = F.max_pool2d(grown, 5, 1).numpy()
+        x, y = np.moveaxis((np.floor(pixels[some]).astype(int) + 2).clip(0, size + 3), -1, 0)
+        share[some] = near[np.arange(len(some))[:, None], y, x].mean(1) * (crop[some, 2] > 0)
     keep = share >= MIN_SHARE
     return People(
         image[keep],

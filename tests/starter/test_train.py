@@ -163,7 +163,7 @@ def test_augmented_labels_stay_on_the_augmented_person(cache):
 
     skeleton = people.Skeleton(resolve("starter:body"))
     scenes = world_cache.load(cache)
-    batch = hmr.draw(scenes, people.people(scenes, skeleton), common.rng(0, 0), 32, 96)
+    batch = hmr.Crops(scenes.images, people.people(scenes, skeleton), 96).draw(common.rng(0, 0), 32)
     joints = skeleton.joints(batch["rotations"], batch["betas"])[..., :2]
     x, y = joints - joints.mean(1, keepdim=True), batch["joints2d"] - batch["joints2d"].mean(1, keepdim=True)
     scale = (x * y).sum((1, 2), keepdim=True) / x.square().sum((1, 2), keepdim=True)
@@ -191,7 +191,11 @@ def test_the_two_pipelines_share_their_files_and_load(autoencoder, tmp_path):
     assert painter.unet.dtype == network.dtype == torch.float32  # what learns is not rounded
     pack = (tmp_path / "pack").rename(tmp_path / "moved")
     links = [path for path in pack.rglob("*") if path.is_symlink()]
-    assert {path.parent.name for path in links} == {"vae", "text_encoder", "tokenizer", "scheduler"}
+    assert {path.parent.name for path in links} == {"vae", "text_encoder", "tokenizer", "scheduler", "unet"}
+    size = sum(path.stat().st_size for path in pack.rglob("unet/*") if not path.is_symlink())
+    assert size < 1.2 * sum(
+        2 * value.numel() for value in painter.unet.parameters()
+    )  # two networks, little more than one
     assert all(path.is_file() and not path.readlink().is_absolute() for path in links)
     assert not any(path.is_symlink() for path in (pack / "text-to-image").rglob("*"))
     image = TextToImage(str(pack / "text-to-image")).generate(["yoga"], [0], 64, 1, 2.0)
@@ -249,9 +253,9 @@ def test_progress_in_a_pipe_is_plain_lines(capsys):
 def test_errors_on_people_weigh_more(cache):
     """Everywhere else alike, and on average 1, so that the learning rate keeps its meaning."""
     scenes = world_cache.load(cache)
-    weight = diffusion.person_weight(scenes.instances[:])
-    cells = scenes.instances[:].reshape(SCENES, 32, 4, 32, 4)
-    people_here = ((cells > 0) & (cells < 10)).any((2, 4))
+    people_here = ((scenes.instances > 0) & (scenes.instances < 10)).reshape(SCENES, 32, 4, 32, 4).any((2, 4))
+    latents, words = np.zeros((SCENES, 2, 4, 32, 32), np.float16), torch.zeros(SCENES + 1, 1)
+    weight = diffusion.Scenes(latents, scenes.depth, scenes.instances, words).weight.numpy()
     np.testing.assert_allclose(weight.mean(), 1, rtol=1e-5)
     assert len(np.unique(weight)) == 2
     np.testing.assert_allclose(weight[people_here], diffusion.PERSON * weight[~people_here].max(), rtol=1e-5)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
@@ -25,17 +25,7 @@ from factory.models.device import quiet_diffusers
 from factory.prompts import read
 from factory.starter import cache
 from factory.starter.train import common, pictures
-from factory.starter.train.diffusion import (
-    NO_DEPTH,
-    NO_PROMPT,
-    SCHEDULER,
-    TOKENS,
-    encode,
-    mirrored,
-    noised,
-    person_weight,
-    stretch,
-)
+from factory.starter.train.diffusion import TOKENS, Scenes, encode
 from factory.starter.world.actions import ACTIONS
 
 DOMAIN = read("smart")["action"]
@@ -108,23 +98,18 @@ def main(argv: list[str] | None = None) -> None:
     count = sum(p.numel() for p in lora.parameters())
     print(f"{count / 1e3:.0f} k parameters, {len(rows)} scenes")
     optimizer = torch.optim.AdamW(lora.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
-    alphas = DDIMScheduler(**SCHEDULER).alphas_cumprod.to(device)
+    scenes = Scenes(latents, data.depth[rows], data.instances[rows], words[[*said, len(prompts)]])
+
+    def terms(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        with torch.autocast(device.type, torch.bfloat16, enabled=common.bfloat(args)):
+            drawn = unet(torch.cat([batch["noisy"], batch["depth"]], 1), batch["time"], batch["words"]).sample
+        return {"loss": (batch["weight"] * (drawn.float() - batch["target"]).square()).mean()}
+
+    descent = common.Descent(terms, optimizer, lora.parameters(), 1.0)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
-        rng = common.rng(args.seed, index)
-        some, side = rng.integers(len(rows), size=args.batch), rng.integers(2, size=args.batch)
-        clean = torch.from_numpy(latents[some, side].astype(np.float32)).to(device)
-        depth = mirrored(stretch(data.depth[rows[some]]), side)
-        depth = depth * (rng.random(args.batch) >= NO_DEPTH)[:, None, None, None]
-        told = words[np.where(rng.random(args.batch) < NO_PROMPT, len(prompts), said[some])]
-        noisy, time, target, weight = noised(clean, alphas, rng)
         common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction, warmup=20))
-        with torch.autocast(device.type, torch.bfloat16, enabled=common.bfloat(args)):
-            given = torch.cat([noisy, torch.from_numpy(depth.astype(np.float32)).to(device)], 1)
-            drawn = unet(given, time, told).sample
-        people = torch.from_numpy(mirrored(person_weight(data.instances[rows[some]]), side)).to(device)
-        loss = (weight * people * (drawn.float() - target).square()).mean()
-        return common.descend({"loss": loss}, optimizer, lora.parameters(), 1.0)
+        return descent(scenes.draw(common.rng(args.seed, index), args.batch))
 
     def export() -> None:
         layers = {name: value.detach().half().contiguous() for name, value in lora.state_dict().items()}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import io
 import math
 import os
 import sys
@@ -51,9 +50,35 @@ def rng(seed: int, step: int) -> np.random.Generator:
     return np.random.default_rng((seed, step))
 
 
+def generator(rng: np.random.Generator, where: torch.device) -> torch.Generator:
+    """Of a device, for what is too much to draw by NumPy: seeded by `rng`, so by the step."""
+    return torch.Generator(where).manual_seed(int(rng.integers(2**63)))
+
+
+def put(array: np.ndarray, where: torch.device | None = None) -> Tensor:
+    """On the device, without waiting for it. Doubles become floats."""
+    array = array.astype(np.float32) if array.dtype == np.float64 else array
+    return torch.from_numpy(array).to(where or device(), non_blocking=True)
+
+
 def to_tensor(images: np.ndarray) -> Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [-1, 1]."""
     return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+class Pictures:
+    """Images (N, H, W, 3) uint8 by row; on a CUDA device they all lie there."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = put(np.array(images)) if torch.cuda.is_available() else images
+
+    def __call__(self, rows: np.ndarray) -> Tensor:
+        """(B, 3, H, W) float32 in [0, 1]."""
+        if isinstance(self.images, Tensor):
+            some = self.images[put(rows)]
+        else:
+            some = torch.from_numpy(np.stack([self.images[row] for row in rows]))
+        return some.permute(0, 3, 1, 2) / 255
 
 
 def sample(images: Tensor, matrix: Tensor, size: int, mode: str = "bilinear", padding: str = "zeros") -> Tensor:
@@ -61,7 +86,7 @@ def sample(images: Tensor, matrix: Tensor, size: int, mode: str = "bilinear", pa
 
     The grid is made without `affine_grid`, whose batched product took half the time of drawing a batch on a CPU.
     """
-    line = (2 * torch.arange(size) + 1) / size - 1
+    line = (2 * torch.arange(size, device=images.device) + 1) / size - 1
     x, y = line[None, None, :, None], line[None, :, None, None]
     column = matrix[:, None, None]
     grid = column[..., 0] * x + column[..., 1] * y + column[..., 2]
@@ -70,29 +95,23 @@ def sample(images: Tensor, matrix: Tensor, size: int, mode: str = "bilinear", pa
 
 def degrade(images: Tensor, rng: np.random.Generator) -> Tensor:
     """images (N, 3, H, W) in [0, 1] -> the same, as a diffusion model might have drawn them: colours shifted in all,
-    softened to a lower resolution in half, noise in half, JPEG in a quarter."""
+    softened to a lower resolution in half, noise in half."""
     count, (height, width) = len(images), images.shape[2:]
 
     def some(share: float) -> Tensor:
-        return torch.from_numpy(np.flatnonzero(rng.random(count) < share))
+        return put(np.flatnonzero(rng.random(count) < share))
 
-    gain = torch.from_numpy(rng.uniform(0.7, 1.3, (count, 1, 1, 1)) * rng.uniform(0.9, 1.1, (count, 3, 1, 1))).float()
-    shift = torch.from_numpy(rng.uniform(-0.1, 0.1, (count, 1, 1, 1))).float()
+    gain = put(rng.uniform(0.7, 1.3, (count, 1, 1, 1)) * rng.uniform(0.9, 1.1, (count, 3, 1, 1)))
+    shift = put(rng.uniform(-0.1, 0.1, (count, 1, 1, 1)))
     images = ((images - 0.5) * gain + 0.5 + shift).clamp(0, 1)
-    soft = some(0.5)
-    for part, factor in zip(soft.chunk(4), rng.uniform(0.3, 0.9, 4), strict=False):
+    for part, factor in zip(some(0.5).chunk(4), rng.uniform(0.3, 0.9, 4), strict=False):
         size = (round(height * factor), round(width * factor))
         small = nn.functional.interpolate(images[part], size=size, mode="bilinear", antialias=True)
         images[part] = nn.functional.interpolate(small, size=(height, width), mode="bicubic").clamp(0, 1)
     noisy = some(0.5)
-    noise = torch.from_numpy(rng.standard_normal((len(noisy), *images.shape[1:]), np.float32))
-    noise *= torch.from_numpy(rng.uniform(0, 0.06, (len(noisy), 1, 1, 1))).float()
+    noise = torch.randn(len(noisy), *images.shape[1:], generator=generator(rng, images.device), device=images.device)
+    noise *= put(rng.uniform(0, 0.06, (len(noisy), 1, 1, 1)))
     images[noisy] = (images[noisy] + noise).clamp(0, 1)
-    for i in some(0.25).tolist():
-        buffer = io.BytesIO()
-        pixels = (images[i].permute(1, 2, 0).numpy() * 255).astype(np.uint8)
-        Image.fromarray(pixels).save(buffer, "JPEG", quality=int(rng.integers(25, 90)))
-        images[i] = torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1) / 255
     return images
 
 
@@ -180,17 +199,17 @@ class Progress(Live):
         )  # fmt: skip
         self.name, self.budget, self.minutes = name, steps, minutes
         self.interval = 1.0 if self.console.is_terminal else 20.0
-        self.since, self.steps, self.sums = time.monotonic(), 0, dict[str, float]()
+        self.since, self.steps, self.sums = time.monotonic(), 0, dict[str, float | Tensor]()
         self.task = self.bar.add_task(name, total=1.0, line="starting")
 
     def tick(self, step: int, fraction: float, values: dict[str, float | Tensor]) -> None:
         self.steps += 1
-        for key, value in values.items():
-            self.sums[key] = self.sums.get(key, 0.0) + float(value)
+        for key, value in values.items():  # no float() yet, which would wait for the device
+            self.sums[key] = self.sums.get(key, 0.0) + value
         elapsed = time.monotonic() - self.since
         if elapsed < self.interval and fraction < 1:
             return
-        means = "  ".join(f"{key} {total / self.steps:.4g}" for key, total in self.sums.items())
+        means = "  ".join(f"{key} {float(total) / self.steps:.4g}" for key, total in self.sums.items())
         left = (self.budget - step - 1) * elapsed / self.steps if self.budget else 60 * self.minutes * (1 - fraction)
         rate = f"{self.steps / max(elapsed, 1e-9):.2f} steps/s"
         line = f"step {step + 1}  {fraction:.0%}  {rate}  ETA {duration(left)}  {means}"
@@ -209,6 +228,57 @@ def descend(
     torch.nn.utils.clip_grad_norm_(parameters, limit)
     optimizer.step()
     return {key: value.detach() for key, value in terms.items()}
+
+
+class Descent:
+    """Steps down the sum of `terms(batch)`, with a gradient of norm `limit` at most.
+
+    On a CUDA device terms and gradients are recorded at the first step and replayed from then on, since a small network
+    spends its time there on the starting of kernels. `terms` must then do the same whatever the values: no branch, no
+    shape and no copy from the host may depend on them.
+    """
+
+    def __init__(
+        self,
+        terms: Callable[[dict[str, Tensor]], dict[str, Tensor]],
+        optimizer: torch.optim.Optimizer,
+        parameters: list[Tensor],
+        limit: float,
+    ) -> None:
+        self.terms, self.optimizer, self.parameters, self.limit = terms, optimizer, parameters, limit
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def __call__(self, batch: dict[str, Tensor]) -> dict[str, float | Tensor]:
+        """One step; returns the terms, detached."""
+        if not torch.cuda.is_available():
+            return descend(self.terms(batch), self.optimizer, self.parameters, self.limit)
+        if self.graph is None:
+            self._record(batch)
+        for name, value in batch.items():
+            self.batch[name].copy_(value)
+        self.graph.replay()
+        torch.nn.utils.clip_grad_norm_(self.parameters, self.limit)
+        self.optimizer.step()
+        return {key: value.clone() for key, value in self.values.items()}
+
+    def _gradients(self) -> dict[str, Tensor]:
+        values = self.terms(self.batch)
+        torch.stack([*values.values()]).sum().backward()
+        return {key: value.detach() for key, value in values.items()}
+
+    def _record(self, batch: dict[str, Tensor]) -> None:
+        self.batch = {name: value.clone() for name, value in batch.items()}
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(3):  # libraries choose their kernels and make their workspaces
+                self.optimizer.zero_grad(set_to_none=True)
+                self._gradients()
+        torch.cuda.current_stream().wait_stream(aside)
+        self.optimizer.zero_grad(set_to_none=True)  # the recorded gradients are written anew at each replay
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.values = self._gradients()
 
 
 def fit(

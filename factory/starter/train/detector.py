@@ -64,12 +64,12 @@ def build() -> nn.Module:
 def draw(cache: Cache, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
     """Images (N, 3, S, S) in [0, 1] and instance maps (N, S, S) uint8: flipped, turned, zoomed, shifted, degraded."""
     pick = np.sort(rng.integers(len(cache.images), size=batch))
-    images = torch.from_numpy(cache.images[pick]).permute(0, 3, 1, 2) / 255
-    maps = torch.from_numpy(cache.instances[pick])[:, None].float()
-    angle = torch.from_numpy(np.deg2rad(rng.normal(0, 8, batch))).float()
-    zoom = torch.from_numpy(np.exp(rng.normal(0, 0.15, batch)).clip(0.6, 1.4)).float()
-    mirror = torch.from_numpy(np.where(rng.random(batch) < 0.5, -1.0, 1.0)).float()
-    shift = torch.from_numpy(rng.normal(0, 0.08, (batch, 2))).float()
+    images = common.put(cache.images[pick]).permute(0, 3, 1, 2) / 255
+    maps = common.put(cache.instances[pick])[:, None].float()
+    angle = common.put(np.deg2rad(rng.normal(0, 8, batch)))
+    zoom = common.put(np.exp(rng.normal(0, 0.15, batch)).clip(0.6, 1.4))
+    mirror = common.put(np.where(rng.random(batch) < 0.5, -1.0, 1.0))
+    shift = common.put(rng.normal(0, 0.08, (batch, 2)))
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
     turn = torch.stack([cos * mirror, -sin, shift[:, 0], sin * mirror, cos, shift[:, 1]], -1).view(-1, 2, 3)
     images = common.sample(images, turn, INPUT, padding="border")
@@ -90,9 +90,9 @@ def targets(maps: Tensor) -> tuple[list[Tensor], list[Tensor]]:
 
 
 def losses(model: nn.Module, head: nn.Module, images: Tensor, maps: Tensor, bfloat: bool) -> dict[str, Tensor]:
-    x = (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-    x = x.to(head.weight.device).contiguous(memory_format=torch.channels_last)
-    masks, classes = targets(maps)
+    x = (images - images.new_tensor(MEAN).view(3, 1, 1)) / images.new_tensor(STD).view(3, 1, 1)
+    x = x.contiguous(memory_format=torch.channels_last)
+    masks, classes = targets(maps.cpu())
     with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat):
         out: Any = model(
             pixel_values=x, mask_labels=[m.to(x.device) for m in masks], class_labels=[c.to(x.device) for c in classes]

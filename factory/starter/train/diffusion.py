@@ -21,6 +21,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from diffusers import StableDiffusionDepth2ImgPipeline as DepthToImage
 from diffusers import StableDiffusionPipeline as TextToImage
 from diffusers.models.attention_processor import AttnProcessor
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -145,28 +146,55 @@ def stretch(depth: np.ndarray) -> np.ndarray:
 
 
 def person_weight(instances: np.ndarray) -> np.ndarray:
-    """(N, 128, 128) -> (N, 32, 32) float32, of mean 1: PERSON where any pixel is a person's, to 1 elsewhere."""
+    """(N, 128, 128) -> (N, 32, 32) float32: PERSON where any pixel is a person's, 1 elsewhere."""
     people = ((instances > 0) & (instances < FIRST_OBJECT)).reshape(len(instances), 32, 4, 32, 4).any((2, 4))
-    weight = np.where(people, PERSON, 1).astype(np.float32)
-    return weight / weight.mean()
-
-
-def mirrored(maps: np.ndarray, side: np.ndarray) -> np.ndarray:
-    """maps (N, 32, 32), side (N,) 0 or 1 -> (N, 1, 32, 32): mirrored where side is 1."""
-    return np.where(side[:, None, None] == 1, maps[:, :, ::-1], maps)[:, None]
+    return np.where(people, PERSON, 1).astype(np.float32)
 
 
 def noised(clean: Tensor, alphas: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """clean (N, 4, 32, 32) latents, alphas (1000,) of the scheduler -> the latents with noise, their times (N,), the v
     to be told from them, and the weight of its error (N, 1, 1, 1)."""
-    time = torch.from_numpy(rng.integers(1000, size=len(clean))).to(clean.device)
-    noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32)).to(clean.device)
+    time = common.put(rng.integers(1000, size=len(clean)), clean.device)
+    noise = torch.randn(clean.shape, generator=common.generator(rng, clean.device), device=clean.device)
     alpha = alphas[time][:, None, None, None]
     snr = alpha / (1 - alpha)
     weight = snr.clamp(max=GAMMA) / (snr + 1)  # min-SNR (Hang et al. 2023) for v-prediction
     weight = torch.where(snr < 1e-3, 1 / (1 + GAMMA), weight)  # keep pure noise in the loss
     noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
     return noisy, time, alpha.sqrt() * noise - (1 - alpha).sqrt() * clean, weight
+
+
+class Scenes:
+    """Batches of a cache's scenes as latents with noise; all they are made of lies on the device.
+
+    latents (N, 2, 4, 32, 32) from `encode`; depth and instances of the same N scenes; words (N + 1, ...): what is said
+    of each, and last what is said where the prompt is left out.
+    """
+
+    def __init__(self, latents: np.ndarray, depth: np.ndarray, instances: np.ndarray, words: Tensor) -> None:
+        self.latents, self.depth, self.words = common.put(np.array(latents)), common.put(stretch(depth)), words
+        parts = np.array_split(np.arange(len(instances)), len(instances) // 1024 + 1)
+        weight = np.concatenate([person_weight(instances[part]) for part in parts])
+        self.weight = common.put(weight / weight.mean())  # the learning rate keeps its meaning
+        self.alphas = DDIMScheduler(**SCHEDULER).alphas_cumprod.to(common.device())
+
+    def draw(self, rng: np.random.Generator, batch: int) -> dict[str, Tensor]:
+        """noisy (B, 4, 32, 32), time (B,), depth (B, 1, 32, 32), words (B, ...); target (B, 4, 32, 32): the v to be
+        told from them; weight (B, 1, 32, 32) of its error."""
+        count = len(self.latents)
+        rows, side = common.put(rng.integers(count, size=batch)), common.put(rng.integers(2, size=batch))
+        said = torch.where(common.put(rng.random(batch) < NO_PROMPT), count, rows)
+        given = common.put(rng.random(batch) >= NO_DEPTH).float()
+        depth, people = (
+            torch.where(side[:, None, None] == 1, maps[rows].flip(-1), maps[rows])[:, None]
+            for maps in (self.depth, self.weight)
+        )
+        noisy, time, target, weight = noised(self.latents[rows, side].float(), self.alphas, rng)
+        depth = depth * given[:, None, None, None]
+        return {
+            "noisy": noisy, "time": time, "depth": depth, "words": self.words[said],
+            "target": target, "weight": weight * people,
+        }  # fmt: skip
 
 
 def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, directory: Path) -> None:
@@ -182,7 +210,24 @@ def export(painter: Painter, vae: AutoencoderKL, tokenizer: CLIPTokenizer, direc
     depth = DepthToImage(**shared, unet=painter.unet, depth_estimator=None, feature_extractor=None)
     for name, pipeline in (("text-to-image", text), ("depth-to-image", depth)):
         pipeline.save_pretrained(directory / name)
+    for name in ("text-to-image", "depth-to-image"):
+        split(directory / name / "unet")
     share(directory / "text-to-image", directory / "depth-to-image")
+
+
+def split(unet: Path) -> None:
+    """Its weights in two shards: the first convolution, in which alone the two networks differ, and all else."""
+    whole = unet / "diffusion_pytorch_model.safetensors"
+    weights = load_file(whole)
+    shards = [whole.with_name(f"{whole.stem}-0000{i}-of-00002.safetensors") for i in (1, 2)]
+    held = {name: shards[not name.startswith("conv_in.")] for name in weights}
+    for shard in shards:
+        shard.unlink(missing_ok=True)  # may be a link
+        save_file({name: weights[name] for name in held if held[name] == shard}, shard, {"format": "pt"})
+    size = sum(value.numel() * value.element_size() for value in weights.values())
+    index = {"metadata": {"total_size": size}, "weight_map": {name: shard.name for name, shard in held.items()}}
+    (unet / f"{whole.name}.index.json").write_text(json.dumps(index, indent=1) + "\n")
+    whole.unlink()
 
 
 def share(owner: Path, other: Path) -> None:
@@ -198,7 +243,14 @@ def share(owner: Path, other: Path) -> None:
             shutil.rmtree(folder)
         folder.mkdir(parents=True)
         for file in sorted((owner / part).iterdir()):
-            (folder / file.name).symlink_to(Path("..", "..", owner.name, part, file.name))
+            _link(folder / file.name, file)
+    for file in (owner / "unet").glob("*-00002-of-00002.safetensors"):
+        _link(other / "unet" / file.name, file)
+
+
+def _link(link: Path, file: Path) -> None:
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("..", "..", *file.parts[-3:]))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -229,28 +281,25 @@ def main(argv: list[str] | None = None) -> None:
         painter.train()
     millions = sum(p.numel() for p in painter.parameters()) / 1e6
     print(f"{millions:.2f} M parameters, {len(tokenizer)} tokens, {len(data)} scenes")
-    optimizer = torch.optim.AdamW(painter.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
+    parameters = list(painter.parameters())
+    optimizer = torch.optim.AdamW(
+        parameters, lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98), fused=torch.cuda.is_available()
+    )
     ema = common.EMA(painter, 0.999)
-    alphas = DDIMScheduler(**SCHEDULER).alphas_cumprod.to(device)
+    scenes = Scenes(latents, data.depth, data.instances, tokens.to(device))
+
+    def terms(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        with torch.autocast(device.type, torch.bfloat16, enabled=common.bfloat(args)):
+            drawn = painter(batch["noisy"], batch["depth"], batch["time"], batch["words"])
+        return {"loss": (batch["weight"] * (drawn.float() - batch["target"]).square()).mean()}
+
+    descent = common.Descent(terms, optimizer, parameters, 1.0)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
-        rng = common.rng(args.seed, index)
-        rows, side = rng.integers(len(data), size=args.batch), rng.integers(2, size=args.batch)
-        clean = torch.from_numpy(latents[rows, side].astype(np.float32)).to(device)
-        depth = mirrored(stretch(data.depth[rows]), side) * (rng.random(args.batch) >= NO_DEPTH)[:, None, None, None]
-        words = tokens[np.where(rng.random(args.batch) < NO_PROMPT, len(data), rows)].to(device)
-        noisy, time, target, weight = noised(clean, alphas, rng)
         common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction))
-        with torch.autocast(device.type, torch.bfloat16, enabled=common.bfloat(args)):
-            drawn = painter(noisy, torch.from_numpy(depth.astype(np.float32)).to(device), time, words)
-        error = (drawn.float() - target).square()
-        people = torch.from_numpy(mirrored(person_weight(data.instances[rows]), side)).to(device)
-        loss = (weight * people * error).mean()
-        values = common.descend({"loss": loss}, optimizer, painter.parameters(), 1.0)
+        values = descent(scenes.draw(common.rng(args.seed, index), args.batch))
         ema.update(painter)
-        given = torch.from_numpy(np.abs(depth).sum((1, 2, 3)) > 0).to(device)
-        plain, guided = (error[part].mean().nan_to_num().detach() for part in (~given, given))
-        return {**values, "text": plain, "depth": guided}
+        return values
 
     parts = {"model": painter, "optimizer": optimizer, "ema": ema}
     common.fit(

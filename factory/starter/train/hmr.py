@@ -22,12 +22,12 @@ from factory.models.hmr import MEAN, STD, load_network
 from factory.models.joints import FLIP24
 from factory.models.part_hmr import PartHMR
 from factory.models.rotations import matrix_to_sixd
-from factory.starter.cache import Cache, load
+from factory.starter.cache import load
 from factory.starter.pack import resolve
 from factory.starter.people import People, Skeleton, people
 from factory.starter.train import common, pictures
 
-CONFIG = {"layers": [1, 2, 2, 2], "width": 24, "hidden": 512, "crop": 96, "parts": 16}
+CONFIG = {"layers": [2, 3, 4, 2], "width": 32, "hidden": 768, "crop": 96, "parts": 24}
 RATE = 1e-3
 
 
@@ -52,44 +52,61 @@ def cut_batch(images: Tensor, crop: Tensor, angle: Tensor, mirror: Tensor, size:
 
     Crop coordinates u in [-1, 1] map to the image as centre + side / 2 * R(angle) diag(mirror, 1) u.
     """
-    height, width = images.shape[2:]
-    scale = crop[:, 2:] / torch.tensor([width, height])  # half a side in units of half an image
+    half = common.put(np.array([images.shape[3], images.shape[2]], np.float32) / 2)
     cos, sin = angle.cos(), angle.sin()
     turn = torch.stack([torch.stack([cos * mirror, -sin], -1), torch.stack([sin * mirror, cos], -1)], 1)
-    shift = 2 * crop[:, :2] / torch.tensor([width, height]) - 1
+    scale, shift = crop[:, 2:] / 2 / half, crop[:, :2] / half - 1
     return common.sample(images, torch.cat([turn * scale[:, :, None], shift[:, :, None]], 2), size)
 
 
-def draw(cache: Cache, some: People, rng: np.random.Generator, batch: int, size: int) -> dict[str, Tensor]:
-    """An augmented batch: image (N, 3, size, size) in [0, 1]; rotations, betas; joints2d (N, 24, 2) in -1 ... 1."""
-    twice = np.concatenate([np.arange(len(some)), np.flatnonzero(some.hard)])  # hard poses are learnt last
-    pick = twice[rng.integers(len(twice), size=batch)]
-    images = torch.from_numpy(np.stack([cache.images[i] for i in some.image[pick]])).permute(0, 3, 1, 2) / 255
-    crop = torch.from_numpy(some.crop[pick])
-    jitter = torch.from_numpy(rng.uniform(-0.08, 0.08, (batch, 2))).float()
-    zoom = torch.from_numpy(np.exp(rng.normal(0, 0.1, batch)).clip(0.8, 1.3)).float()
-    crop = torch.cat([crop[:, :2] + jitter * crop[:, 2:], (crop[:, 2] * zoom)[:, None]], 1)
-    angle = torch.from_numpy(np.deg2rad(rng.normal(0, 12, batch).clip(-35, 35)) * (rng.random(batch) < 0.5)).float()
-    mirror = torch.from_numpy(np.where(rng.random(batch) < 0.5, -1.0, 1.0)).float()
-    cuts = cut_batch(images, crop, angle, mirror, size)
-    poor = torch.from_numpy(np.flatnonzero(rng.random(batch) < 0.5))
-    cuts[poor] = common.degrade(cuts[poor], rng)
-    for i in np.flatnonzero(rng.random(batch) < 0.15):  # erase a rectangle, as an unknown occluder
-        h, w = rng.integers(size // 8, size // 2, 2)
-        y, x = rng.integers(size - h), rng.integers(size - w)
-        cuts[i, :, y : y + h, x : x + w] = torch.from_numpy(rng.random(3)).float()[:, None, None]
+def erase(images: Tensor, rng: np.random.Generator, share: float = 0.15) -> Tensor:
+    """A rectangle of one colour over some of the square images (N, 3, S, S): an unknown occluder."""
+    count, size = len(images), images.shape[-1]
+    sides = rng.integers(size // 8, size // 2, (count, 2)) * (rng.random((count, 1)) < share)
+    low = np.floor(rng.random((count, 2)) * (size - sides))
+    low, high = common.put(low)[..., None], common.put(low + sides)[..., None]
+    line = torch.arange(size, device=images.device)
+    along = (line >= low) & (line < high)  # (N, 2, S)
+    colour = common.put(rng.random((count, 3, 1, 1)))
+    return torch.where((along[:, 0, :, None] & along[:, 1, None, :])[:, None], colour, images)
 
-    cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros(batch), torch.ones(batch)
-    turn = torch.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], -1).view(-1, 3, 3)  # by -angle about z
-    rotations = torch.from_numpy(some.rotations[pick]).clone()
-    rotations[:, 0] = turn @ rotations[:, 0]
-    relative = (torch.from_numpy(some.pixels[pick]) - crop[:, None, :2]) * 2 / crop[:, None, 2:]
-    joints2d = torch.einsum("nij,nkj->nki", turn[:, :2, :2], relative)
-    flip = mirror < 0
-    sign = torch.tensor([-1.0, 1.0, 1.0])
-    rotations[flip] = (sign[:, None] * sign * rotations[flip])[:, FLIP24]  # negates y and z of the axis-angle
-    joints2d[flip] = (joints2d[flip] * sign[:2])[:, FLIP24]
-    return {"image": cuts, "rotations": rotations, "betas": torch.from_numpy(some.betas[pick]), "joints2d": joints2d}
+
+class Crops:
+    """Augmented batches of the people of a cache; on a CUDA device everything they are made of lies there."""
+
+    def __init__(self, images: np.ndarray, some: People, size: int) -> None:
+        self.size, self.pictures = size, common.Pictures(images)
+        self.image, self.crop, self.pixels = some.image, some.crop, common.put(some.pixels)
+        self.rotations, self.betas = common.put(some.rotations), common.put(some.betas)
+        self.twice = np.concatenate([np.arange(len(some)), np.flatnonzero(some.hard)])  # hard poses are learnt last
+
+    def draw(self, rng: np.random.Generator, batch: int) -> dict[str, Tensor]:
+        """image (N, 3, size, size), ImageNet-normalised; rotations, betas; joints2d (N, 24, 2) in -1 ... 1."""
+        pick = self.twice[rng.integers(len(self.twice), size=batch)]
+        here = common.put(pick)
+        crop = self.crop[pick]
+        jitter, zoom = rng.uniform(-0.08, 0.08, (batch, 2)), np.exp(rng.normal(0, 0.1, (batch, 1))).clip(0.8, 1.3)
+        crop = common.put(np.concatenate([crop[:, :2] + jitter * crop[:, 2:], crop[:, 2:] * zoom], 1))
+        angle = common.put(np.deg2rad(rng.normal(0, 12, batch).clip(-35, 35)) * (rng.random(batch) < 0.5))
+        mirror = common.put(np.where(rng.random(batch) < 0.5, -1.0, 1.0))
+        cuts = cut_batch(self.pictures(self.image[pick]), crop, angle, mirror, self.size)
+        poor = common.put(np.flatnonzero(rng.random(batch) < 0.5))
+        cuts[poor] = common.degrade(cuts[poor], rng)
+        cuts = erase(cuts, rng)
+
+        cos, sin, zero, one = angle.cos(), angle.sin(), torch.zeros_like(angle), torch.ones_like(angle)
+        turn = torch.stack([cos, sin, zero, -sin, cos, zero, zero, zero, one], -1).view(-1, 3, 3)  # by -angle about z
+        rotations = self.rotations[here]
+        rotations[:, 0] = turn @ rotations[:, 0]
+        relative = (self.pixels[here] - crop[:, None, :2]) * 2 / crop[:, None, 2:]
+        joints2d = torch.einsum("nij,nkj->nki", turn[:, :2, :2], relative)
+        sign = common.put(np.array([-1.0, 1, 1]))
+        flip = mirror < 0  # negates y and z of the axis-angle
+        rotations = torch.where(flip[:, None, None, None], (sign[:, None] * sign * rotations)[:, FLIP24], rotations)
+        joints2d = torch.where(flip[:, None, None], (joints2d * sign[:2])[:, FLIP24], joints2d)
+        mean, std = (common.put(np.array(value)).view(3, 1, 1) for value in (MEAN, STD))
+        image = ((cuts - mean) / std).contiguous(memory_format=torch.channels_last)
+        return {"image": image, "rotations": rotations, "betas": self.betas[here], "joints2d": joints2d}
 
 
 def map_loss(maps: Tensor, joints2d: Tensor, here: Tensor) -> Tensor:
@@ -99,30 +116,28 @@ def map_loss(maps: Tensor, joints2d: Tensor, here: Tensor) -> Tensor:
     cells = (2 * torch.arange(size, device=maps.device) + 1) / size - 1
     near = [(-0.5 * ((cells - joints2d[..., i, None]) * size / 2) ** 2).softmax(-1) for i in (0, 1)]
     target = (near[1][..., :, None] * near[0][..., None, :]).flatten(2)
-    return -(target * maps.flatten(2).log_softmax(-1)).sum(-1)[here].mean()
+    error = -(target * maps.flatten(2).log_softmax(-1)).sum(-1)
+    return (error * here).sum() / here.sum().clamp(min=1)
 
 
 def losses(network: PartHMR, skeleton: Skeleton, batch: dict[str, Tensor], bfloat: bool) -> dict[str, Tensor]:
     """The weighted terms, to be summed."""
-    x = (batch["image"] - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-    target = {key: value.to(skeleton.template.device) for key, value in batch.items()}
-    x = x.to(skeleton.template.device).contiguous(memory_format=torch.channels_last)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat):
-        seen = network.look(x)
+    with torch.autocast(batch["image"].device.type, torch.bfloat16, enabled=bfloat):
+        seen = network.look(batch["image"])
         rotations, betas, camera = network.body(seen.features)
     rotations, betas, camera = rotations.float(), betas.float(), camera.float()
     joints = skeleton.joints(rotations, betas)
-    truth = skeleton.joints(target["rotations"], target["betas"])
-    here = (target["joints2d"].abs() < 1.2).all(-1)  # no 2D demand far outside the crop
-    inside = (target["joints2d"].abs() < 1).all(-1)
+    truth = skeleton.joints(batch["rotations"], batch["betas"])
+    here = (batch["joints2d"].abs() < 1.2).all(-1)  # no 2D demand far outside the crop
+    inside = (batch["joints2d"].abs() < 1).all(-1)
     return {
-        "maps": 0.3 * map_loss(seen.maps, target["joints2d"], inside),
-        "where": 2 * ((seen.where - target["joints2d"]).abs() * inside[..., None]).mean(),
+        "maps": 0.3 * map_loss(seen.maps, batch["joints2d"], inside),
+        "where": 2 * ((seen.where - batch["joints2d"]).abs() * inside[..., None]).mean(),
         "depth": 5 * F.l1_loss(seen.depth, truth[..., 2] - truth[:, :1, 2]),
-        "pose": 8 * F.mse_loss(rotations, target["rotations"]),
-        "betas": 0.02 * F.mse_loss(betas, target["betas"]),
+        "pose": 8 * F.mse_loss(rotations, batch["rotations"]),
+        "betas": 0.02 * F.mse_loss(betas, batch["betas"]),
         "joints3d": 12 * F.l1_loss(joints - joints[:, :1], truth - truth[:, :1]),
-        "joints2d": 5 * ((weak_project(joints, camera) - target["joints2d"]).abs() * here[..., None]).mean(),
+        "joints2d": 5 * ((weak_project(joints, camera) - batch["joints2d"]).abs() * here[..., None]).mean(),
         "camera": torch.exp(-10 * camera[:, 0]).clamp(max=100).mean(),  # SPIN's guard: the body stays in front
     }
 
@@ -142,22 +157,28 @@ def export(network: nn.Module, directory: str | Path) -> None:
 
 def train(a: Namespace) -> None:
     common.seed_everything(a.seed, a.threads)
-    cache, skeleton = load(a.cache), Skeleton(resolve("starter:body"), common.device())
+    cache, skeleton = (
+        load(a.cache, *([a.redrawn] if a.redrawn else [])),
+        Skeleton(resolve("starter:body"), common.device()),
+    )
     some = people(cache, Skeleton(resolve("starter:body")))
-    print(f"hmr: {len(some)} people in {len(cache.images)} images", flush=True)
+    print(f"hmr: {len(some)} people in {len(cache)} images", flush=True)
     network = PartHMR(**CONFIG)
     network.load_state_dict(network.state_dict() | mean_body(some))
     if a.start:
-        network.load_state_dict(load_network(a.start).state_dict(), strict=False)  # of a SPIN: its residual network
+        network.load_state_dict(load_network(a.start).state_dict())
     network.to(common.device(), memory_format=torch.channels_last).train()
     average = common.EMA(network)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
+    parameters = list(network.parameters())
+    optimizer = torch.optim.AdamW(parameters, weight_decay=0.01, fused=torch.cuda.is_available())
+    crops = Crops(cache.images, some, CONFIG["crop"])
+    descent = common.Descent(
+        lambda batch: losses(network, skeleton, batch, bfloat=common.bfloat(a)), optimizer, parameters, 10.0
+    )
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
         common.set_learning_rate(optimizer, common.learning_rate(RATE, index, fraction))
-        batch = draw(cache, some, common.rng(a.seed, index), a.batch, CONFIG["crop"])
-        terms = losses(network, skeleton, batch, bfloat=common.bfloat(a))
-        values = common.descend(terms, optimizer, network.parameters(), 10.0)
+        values = descent(crops.draw(common.rng(a.seed, index), a.batch))
         average.update(network)
         return values
 
@@ -168,7 +189,9 @@ def train(a: Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    train(common.parser(__doc__, batch=32).parse_args(argv))
+    parser = common.parser(__doc__, batch=32)
+    parser.add_argument("--redrawn", type=Path, help="another cache: scenes as diffusion redraws them")
+    train(parser.parse_args(argv))
 
 
 if __name__ == "__main__":

@@ -65,29 +65,32 @@ def main(argv: list[str] | None = None) -> None:
         vae.quant_conv.requires_grad_(False)
     vae.to(device).to(memory_format=torch.channels_last)
     learning = [p for p in vae.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
-    ema = common.EMA(vae, 0.998)
+    fused = torch.cuda.is_available()
+    optimizer = torch.optim.AdamW(learning, lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98), fused=fused)
+    ema, pictures_of = common.EMA(vae, 0.998), common.Pictures(data.images)
+
+    def terms(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        image = batch["image"]
+        with torch.autocast(device.type, torch.bfloat16, enabled=common.bfloat(args)):
+            posterior = vae.encode(image).latent_dist
+            drawn = vae.decode(posterior.sample()).sample
+        return {"picture": reconstruction_loss(drawn.float(), image), "kl": KL_WEIGHT * posterior.kl().mean()}
+
+    descents = [common.Descent(terms, optimizer, learning, 1.0) for _ in range(2)]  # one for each size of pictures
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
         rng = common.rng(args.seed, index)
         cropped = fraction < CROPPED
-        rows = rng.integers(len(data), size=args.batch * (4 if cropped else 1))
-        images = data.images[rows]
+        image = 2 * pictures_of(rng.integers(len(data), size=args.batch * (4 if cropped else 1))) - 1
         if cropped:
-            x, y = rng.integers(images.shape[1] - CROP + 1, size=2)
-            images = images[:, y : y + CROP, x : x + CROP]
-        image = common.to_tensor(images).to(device)
+            x, y = rng.integers(image.shape[3] - CROP + 1, size=2)
+            image = image[:, :, y : y + CROP, x : x + CROP]
         if rng.random() < 0.5:
             image = image.flip(3)
-        image = image.contiguous(memory_format=torch.channels_last)
         common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction))
-        with torch.autocast(device.type, torch.bfloat16, enabled=common.bfloat(args)):
-            posterior = vae.encode(image).latent_dist
-            drawn = vae.decode(posterior.sample()).sample
-        loss = reconstruction_loss(drawn.float(), image) + KL_WEIGHT * posterior.kl().mean()
-        values = common.descend({"loss": loss}, optimizer, learning, 1.0)
+        values = descents[cropped]({"image": image.contiguous(memory_format=torch.channels_last)})
         ema.update(vae)
-        return {**values, "L1": l1_loss(drawn.float(), image).detach()}
+        return values
 
     def export() -> None:
         if not args.start:
