@@ -66,6 +66,39 @@ class Cache:
         return len(self.prompts)
 
 
+class Filling:
+    """A cache being written, row by row, from where an earlier writing stopped: `done` rows are there.
+
+    seeds: what it is for, noted in the folder; UserError where that holds something else.
+    """
+
+    def __init__(self, directory: str | Path, seeds: dict[str, int]) -> None:
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        _claim(directory / "seeds.json", seeds)
+        self.file = directory / "prompts.jsonl"
+        self.done = len(self.file.read_text().splitlines()) if self.file.exists() else 0
+        mode = "r+" if self.done else "w+"
+        self.arrays = {
+            name: open_memmap(directory / f"{name}.npy", mode, dtype, (seeds["count"], *shape))
+            for name, (shape, dtype) in ROWS.items()
+        }
+
+    def __enter__(self) -> Filling:
+        self.prompts = self.file.open("a")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.prompts.close()
+
+    def add(self, prompt: str, **row: object) -> None:
+        for name, value in row.items():
+            self.arrays[name][self.done] = value
+        self.prompts.write(json.dumps(prompt) + "\n")  # last: a row counts once its prompt is there
+        self.prompts.flush()
+        self.done += 1
+
+
 def build(directory: str | Path, first_seed: int, count: int, workers: int = 1, console: Console | None = None) -> None:
     """Render `count` scenes, those of seeds first_seed, first_seed + 1, ...; the same rows with any number of workers.
 
@@ -77,28 +110,20 @@ def build(directory: str | Path, first_seed: int, count: int, workers: int = 1, 
 
     from factory.starter.world.actions import ACTIONS
 
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    _claim(directory / "seeds.json", {"first_seed": first_seed, "count": count})
-    done_file = directory / "prompts.jsonl"
-    done = len(done_file.read_text().splitlines()) if done_file.exists() else 0
-    mode = "r+" if done else "w+"
-    arrays = {
-        name: open_memmap(directory / f"{name}.npy", mode, dtype, (count, *shape))
-        for name, (shape, dtype) in ROWS.items()
-    }
     names = list(ACTIONS)
-    with done_file.open("a") as prompts, ProcessPoolExecutor(workers, initializer=_open_world) as pool:
-        seeds = range(first_seed + done, first_seed + count)
-        scenes = track(pool.map(_render, seeds, chunksize=16), "rendering", len(seeds), console=console)
-        for i, s in enumerate(scenes, done):
-            n = len(s.pose)
-            arrays["images"][i], arrays["instances"][i], arrays["count"][i] = s.image, s.instances, n
-            arrays["pose"][i, :n], arrays["betas"][i, :n], arrays["transl"][i, :n] = s.pose, s.betas, s.transl
-            arrays["K"][i], arrays["depth"][i] = s.K, s.latent_depth
-            arrays["action"][i], arrays["hard"][i] = names.index(s.action), ACTIONS[s.action].hard
-            prompts.write(json.dumps(s.prompt) + "\n")  # last: a row counts once its prompt is there
-            prompts.flush()
+    with (
+        Filling(directory, {"first_seed": first_seed, "count": count}) as rows,
+        ProcessPoolExecutor(workers, initializer=_open_world) as pool,
+    ):
+        seeds = range(first_seed + rows.done, first_seed + count)
+        for s in track(pool.map(_render, seeds, chunksize=16), "rendering", len(seeds), console=console):
+            bodies = {"pose": s.pose, "betas": s.betas, "transl": s.transl}
+            filled = {name: np.pad(value, ((0, PEOPLE - len(value)), (0, 0))) for name, value in bodies.items()}
+            action, hard = names.index(s.action), ACTIONS[s.action].hard
+            rows.add(
+                s.prompt, images=s.image, instances=s.instances, count=len(s.pose), **filled,
+                K=s.K, action=action, hard=hard, depth=s.latent_depth,
+            )  # fmt: skip
 
 
 def _claim(file: Path, seeds: dict[str, int]) -> None:
@@ -109,10 +134,15 @@ def _claim(file: Path, seeds: dict[str, int]) -> None:
     file.write_text(json.dumps(seeds) + "\n")
 
 
+def first_seed(directory: str | Path) -> int:
+    """Of a cache; 0 for one of before seeds were noted."""
+    file = Path(directory) / "seeds.json"
+    return json.loads(file.read_text())["first_seed"] if file.exists() else 0
+
+
 def held_out(directory: str | Path) -> bool:
     """Whether a cache is known to hold seeds from HELD_OUT on, which no training reads."""
-    file = Path(directory) / "seeds.json"
-    return file.exists() and json.loads(file.read_text())["first_seed"] >= HELD_OUT
+    return first_seed(directory) >= HELD_OUT
 
 
 def complete(directory: str | Path) -> bool:

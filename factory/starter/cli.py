@@ -27,6 +27,7 @@ def train(
     ] = None,
     cache: Annotated[Path, typer.Option(help="The rendered world; rendered where it is missing.")] = CACHE,
     scenes: Annotated[int, typer.Option(min=1, help="Scenes that a missing cache is rendered with.")] = 20_000,
+    redrawn: Annotated[float, typer.Option(min=0, max=1, help="Share of them that diffusion redraws for hmr.")] = 0.2,
     out: Annotated[Path, typer.Option(help="Checkpoints and samples.png, a folder for each model.")] = RUNS,
     export: Annotated[Path, typer.Option(help="The models, laid out as factory/starter/weights.")] = PACK,
     start: Annotated[bool, typer.Option("--start", help="Go on from the embedded pack, not from nothing.")] = False,
@@ -41,7 +42,7 @@ def train(
     """Train models on the rendered world, or go on where an earlier training stopped."""
     from factory.starter.train.run import Options, run
 
-    options = Options(cache, out, export, scenes, start, minutes, steps, every, batch, seed, threads, workers)
+    options = Options(cache, out, export, scenes, redrawn, start, minutes, steps, every, batch, seed, threads, workers)
     run(models or [], options)
 
 

@@ -20,12 +20,14 @@ FOLDER = {"vae": "text-to-image/vae", "diffusion": "."}  # in a pack; the others
 
 @dataclass(frozen=True)
 class Options:
-    """The flags of `factory starter train`; 0 stands for a model's own."""
+    """The flags of `factory starter train`; 0 stands for a model's own, but for redrawn: the share of the scenes that
+    diffusion redraws for hmr."""
 
     cache: Path
     out: Path
     export: Path
     scenes: int = 20_000
+    redrawn: float = 0.2
     start: bool = False
     minutes: float = 0
     steps: int = 0
@@ -47,6 +49,8 @@ def run(models: list[str], options: Options) -> None:
         if not cache.complete(options.cache):
             cache.build(options.cache, 0, options.scenes, options.workers or os.cpu_count() or 1, Console(stderr=True))
     for name in chosen:
+        if name == "hmr" and options.redrawn:
+            _redraw(options)
         import_module(f"factory.starter.train.{name}").main(arguments(name, options))
 
 
@@ -62,11 +66,26 @@ def arguments(name: str, o: Options) -> list[str]:
         trained = _export("vae", o)
         pairs["vae"] = trained if trained.exists() else WEIGHTS / FOLDER["vae"]
     if name == "adapter":
-        trained = _export("diffusion", o)
-        pairs["base"] = trained if (trained / "depth-to-image").exists() else WEIGHTS
+        pairs["base"] = _base(o)
+    if name == "hmr" and o.redrawn:
+        pairs["redrawn"] = o.out / "redrawn"
     if o.start:
         pairs["start"] = WEIGHTS / FOLDER.get(name, name)
     return [text for key, value in pairs.items() for text in (f"--{key}", str(value))]
+
+
+def _redraw(o: Options) -> None:
+    """An estimator meets what diffusion draws: some of its scenes are."""
+    from factory.starter.redraw import redraw
+
+    count = max(1, int(o.redrawn * len(cache.load(o.cache))))
+    redraw(o.cache, _base(o), o.out / "redrawn", count, console=Console(stderr=True))
+
+
+def _base(o: Options) -> Path:
+    """The diffusion models trained beside, or the pack's."""
+    trained = _export("diffusion", o)
+    return trained if (trained / "depth-to-image").exists() else WEIGHTS
 
 
 def _export(name: str, o: Options) -> Path:
