@@ -16,9 +16,9 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from factory.models.device import pick
 from factory.models.diffusion import DepthToImage
 from factory.starter import cache as world
-from factory.starter.train.common import device
 
 STEPS, STRENGTH, GUIDANCE = 12, (0.7, 1.0), 4.0
 
@@ -32,7 +32,7 @@ def redraw(
     """
     data = world.load(cache)
     rows = np.flatnonzero(np.asarray(data.depth).max((1, 2)) > -1)[:count]
-    model = DepthToImage(str(Path(base) / "depth-to-image"), device=device()).pipe
+    model = DepthToImage(str(Path(base) / "depth-to-image"), device=pick("auto")).pipe
     model.set_progress_bar_config(disable=True)
     with world.Filling(out, {"first_seed": world.first_seed(cache), "count": len(rows), "redrawn": 1}) as filling:
         for start in track(range(filling.done // batch * batch, len(rows), batch), "redrawing", console=console):

@@ -193,9 +193,8 @@ def test_the_two_pipelines_share_their_files_and_load(autoencoder, tmp_path):
     links = [path for path in pack.rglob("*") if path.is_symlink()]
     assert {path.parent.name for path in links} == {"vae", "text_encoder", "tokenizer", "scheduler", "unet"}
     size = sum(path.stat().st_size for path in pack.rglob("unet/*") if not path.is_symlink())
-    assert size < 1.2 * sum(
-        2 * value.numel() for value in painter.unet.parameters()
-    )  # two networks, little more than one
+    one = sum(2 * value.numel() for value in painter.unet.parameters())
+    assert size < 1.2 * one
     assert all(path.is_file() and not path.readlink().is_absolute() for path in links)
     assert not any(path.is_symlink() for path in (pack / "text-to-image").rglob("*"))
     image = TextToImage(str(pack / "text-to-image")).generate(["yoga"], [0], 64, 1, 2.0)
@@ -213,6 +212,14 @@ def test_going_on_with_other_latents_is_refused(autoencoder, tmp_path):
         next(network.encoder.parameters()).add_(1)
     with pytest.raises(UserError, match="latents"):
         diffusion.require_encoder_of(tmp_path, network)
+
+
+def test_going_on_from_another_network_is_refused(cache, tmp_path):
+    other = hmr.PartHMR(**{**hmr.CONFIG, "width": 8})
+    hmr.export(other, tmp_path / "other")
+    options = ["--cache", cache, "--start", tmp_path / "other", "--out", tmp_path, "--export", tmp_path, "--steps", 1]
+    with pytest.raises(UserError, match="'width': 8"):
+        hmr.main([str(option) for option in options])
 
 
 def test_looking_does_not_change_what_is_learnt(tmp_path):

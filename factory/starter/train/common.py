@@ -1,6 +1,6 @@
 """What every training script shares: one resumable loop, atomic checkpoints, weight averaging, batches drawn by step.
 
-A batch depends on (seed, step) alone, so a resumed run repeats an uninterrupted one.
+A batch depends on (seed, step) alone, so on a CPU a resumed run repeats an uninterrupted one.
 """
 
 from __future__ import annotations

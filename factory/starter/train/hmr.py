@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from factory.errors import UserError
 from factory.models.camera import CROP, FOCAL
 from factory.models.hmr import MEAN, STD, load_network
 from factory.models.joints import FLIP24
@@ -157,16 +158,17 @@ def export(network: nn.Module, directory: str | Path) -> None:
 
 def train(a: Namespace) -> None:
     common.seed_everything(a.seed, a.threads)
-    cache, skeleton = (
-        load(a.cache, *([a.redrawn] if a.redrawn else [])),
-        Skeleton(resolve("starter:body"), common.device()),
-    )
+    cache = load(a.cache, *filter(None, [a.redrawn]))
+    skeleton = Skeleton(resolve("starter:body"), common.device())
     some = people(cache, Skeleton(resolve("starter:body")))
     print(f"hmr: {len(some)} people in {len(cache)} images", flush=True)
     network = PartHMR(**CONFIG)
     network.load_state_dict(network.state_dict() | mean_body(some))
     if a.start:
-        network.load_state_dict(load_network(a.start).state_dict())
+        start = load_network(a.start)
+        if start.config != CONFIG:
+            raise UserError(f"--start {a.start}: a network of {start.config}, not of {CONFIG}; give one of these")
+        network.load_state_dict(start.state_dict())
     network.to(common.device(), memory_format=torch.channels_last).train()
     average = common.EMA(network)
     parameters = list(network.parameters())
