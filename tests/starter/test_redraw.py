@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,8 +55,15 @@ def test_a_killed_redrawing_goes_on_to_the_same_pictures(scenes, redrawn, tmp_pa
     np.testing.assert_array_equal(cache.load(tmp_path).images, cache.load(redrawn).images)
 
 
-def test_the_estimator_is_trained_on_some(scenes, tmp_path, capfd):
-    run(["hmr"], Options(scenes, tmp_path / "runs", tmp_path / "pack", redrawn=0.5, steps=1, batch=2, threads=1))
-    assert len(cache.load(tmp_path / "runs" / "redrawn")) == 3
+def test_the_estimator_is_trained_on_some_of_the_diffusion_models_at_hand(scenes, tmp_path, capfd):
+    options = Options(scenes, tmp_path / "runs", tmp_path / "pack", redrawn=0.5, steps=1, batch=2, threads=1)
+    run(["hmr"], options)
+    [some] = (tmp_path / "runs").glob("redrawn-*")
+    assert len(cache.load(some)) == 3
     assert "in 9 images" in capfd.readouterr().out
     assert (tmp_path / "pack" / "hmr" / "model.safetensors").exists()
+    run(["hmr"], options)
+    assert [*(tmp_path / "runs").glob("redrawn-*")] == [some]
+    run(["diffusion"], options)  # another one: its pictures take the place
+    run(["hmr"], replace(options, steps=2))
+    assert len([*(tmp_path / "runs").glob("redrawn-*")]) == 2

@@ -12,6 +12,7 @@ from rich.console import Console
 from factory.errors import UserError
 from factory.starter import cache
 from factory.starter.pack import WEIGHTS
+from factory.store.contents import digest
 
 # On two cores; the order counts.
 MINUTES = {"vae": 30, "diffusion": 120, "adapter": 10, "hmr": 120, "detector": 60, "vposer": 10}
@@ -68,7 +69,7 @@ def arguments(name: str, o: Options) -> list[str]:
     if name == "adapter":
         pairs["base"] = _base(o)
     if name == "hmr" and o.redrawn:
-        pairs["redrawn"] = o.out / "redrawn"
+        pairs["redrawn"] = _redrawn(o)
     if o.start:
         pairs["start"] = WEIGHTS / FOLDER.get(name, name)
     return [text for key, value in pairs.items() for text in (f"--{key}", str(value))]
@@ -79,7 +80,12 @@ def _redraw(o: Options) -> None:
     from factory.starter.redraw import redraw
 
     count = max(1, int(o.redrawn * len(cache.load(o.cache))))
-    redraw(o.cache, _base(o), o.out / "redrawn", count, console=Console(stderr=True))
+    redraw(o.cache, _base(o), _redrawn(o), count, console=Console(stderr=True))
+
+
+def _redrawn(o: Options) -> Path:
+    """Of these very diffusion models: once they are trained anew, so are the scenes redrawn."""
+    return o.out / f"redrawn-{digest(_base(o) / 'depth-to-image')[:8]}"
 
 
 def _base(o: Options) -> Path:

@@ -167,10 +167,10 @@ def _guitar(s: Setting) -> trimesh.Trimesh:
 
 
 def _panel(s: Setting) -> trimesh.Trimesh:
-    x = s.rng.choice([-1, 1]) * s.rng.uniform(0.25, 0.7)
-    return _local(
-        s, _box((s.rng.uniform(0.4, 0.9), s.rng.uniform(1.0, 1.8), 0.08), np.array([x, 0.8, s.rng.uniform(0.45, 0.7)]))
-    )
+    """At the body's side: in front of it, it would hide who is at work on it."""
+    x, z = s.rng.choice([-1, 1]) * s.rng.uniform(0.5, 0.75), s.rng.uniform(0.3, 0.55)
+    height = s.rng.uniform(0.8, 1.3)
+    return _local(s, _box((s.rng.uniform(0.35, 0.55), height, 0.08), np.array([x, height / 2, z])))
 
 
 def _mirror(s: Setting) -> trimesh.Trimesh:
