@@ -119,7 +119,7 @@ class LocalFiles:
         folders = set()
         for name in names:
             path = self.root / name
-            with contextlib.suppress(FileNotFoundError):
+            with mendable(self.where), contextlib.suppress(FileNotFoundError):
                 os.remove(path)
             folders.add(path.parent)
         for folder in folders - {self.root}:
@@ -128,7 +128,8 @@ class LocalFiles:
     def sweep(self) -> None:
         for path in self._walk(hidden=True):
             if path.name.endswith(".tmp"):
-                os.remove(path)
+                with mendable(self.where):
+                    os.remove(path)
         for folder, _, names in os.walk(self.root, topdown=False):
             if not names and folder != str(self.root):
                 _prune(Path(folder))

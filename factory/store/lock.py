@@ -161,8 +161,8 @@ def in_use(where: str, by: Holder | None) -> UserError:
 class FileMark:
     """In a folder, on a file that this process has locked. A machine that does not see the lock may still write it."""
 
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor, self.mine = descriptor, ""
+    def __init__(self, descriptor: int, where: str) -> None:
+        self.descriptor, self.where, self.mine = descriptor, where, ""
 
     def read(self) -> Holder | None:
         return _parse(os.pread(self.descriptor, 4096, 0))
@@ -171,11 +171,12 @@ class FileMark:
         last = self.read()
         if self.mine and last and last.run != self.mine:
             return False
-        if holder is None:
-            os.ftruncate(self.descriptor, 0)
-        else:
-            self.mine = holder.run
-            os.pwrite(self.descriptor, _bytes(holder), 0)
+        with mendable(self.where):
+            if holder is None:
+                os.ftruncate(self.descriptor, 0)
+            else:
+                self.mine = holder.run
+                os.pwrite(self.descriptor, _bytes(holder), 0)
         return True
 
     def dead(self, holder: Holder) -> bool:
@@ -190,8 +191,7 @@ def _file(root: Path) -> Iterator[FileMark]:
     try:
         if not _lock(descriptor, fcntl.LOCK_EX, tries=5):
             raise in_use(str(root), _parse(os.pread(descriptor, 4096, 0)))
-        with mendable(str(root)):
-            yield FileMark(descriptor)
+        yield FileMark(descriptor, str(root))
     finally:
         os.close(descriptor)
 

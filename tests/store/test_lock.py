@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -57,6 +58,11 @@ def test_a_live_run_is_refused_and_named(files, other):
     assert lock.holder(files) is None
     with lock.hold(files):
         assert lock.holder(files).pid == os.getpid()
+
+
+def test_what_another_place_refuses_is_not_said_of_the_output(files):
+    with pytest.raises(PermissionError, match="weights"), lock.hold(files):
+        raise PermissionError(errno.EACCES, "Permission denied", "weights")
 
 
 def test_a_killed_run_is_gone_at_once(files, other):
