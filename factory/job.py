@@ -140,6 +140,11 @@ class Hmr(Spec):
     )
     model: Model = Field(description="SPIN's model_checkpoint.pt, BEV.pth, a folder of SPIN's layout, or starter:hmr.")
     crop_scale: float = Field(1.2, gt=0, description="Side of the square crop over the longer side of the person box.")
+    align: bool = Field(
+        False,
+        description="Move and scale each body in the image until it covers the detector's mask of its person best. Not "
+        "a step of the paper's.",
+    )
 
 
 class PosePrior(Spec):
@@ -331,6 +336,9 @@ class JobSpec(Spec):
         if self.images and self.images.keypoints and (self.poses or (estimate.hmr and estimate.hmr.kind == "bev")):
             other = "poses are given" if self.poses else "bev looks at whole images"
             raise _fault(f"images.keypoints: nothing is cropped where {other}; leave one of them out")
+        unseen = (estimate.hmr and estimate.hmr.kind == "bev") or (self.images and self.images.keypoints)
+        if estimate.hmr and estimate.hmr.align and unseen:
+            raise _fault("stages.estimate.hmr.align: takes people whom the detector has found; leave it out")
         refine = self.stages.refine
         if (refine.kind == "controlnet") != (refine.controlnet is not None):
             raise _fault("stages.refine: kind controlnet and the field controlnet (its folder or hub id) go together")

@@ -47,6 +47,8 @@ class Estimate(Stage):
         self.known = keypoints.load(known) if known else None
         if self.known and self.hmr and self.hmr.finds:
             raise UserError("images.keypoints: this estimator looks at whole images and crops none; leave them out")
+        if hmr and hmr.align and self.hmr and self.hmr.finds:
+            raise UserError("stages.estimate.hmr.align: this estimator finds people itself; leave it out")
         self.prior = VPoserPrior(spec.prior.model, self.device, spec.prior.kind)
         self.body = BodyModel(body, self.device)
 
@@ -69,6 +71,8 @@ class Estimate(Stage):
             places = [self._places(record, seen) for record, seen in zip(records, people, strict=True)]
             bodies = self.hmr.estimate(images, None if self.hmr.finds else [place for place, _ in places])
             bodies = [some[: spec.max_people] for some in bodies]
+            if spec.hmr and spec.hmr.align:
+                bodies = [self._align(*each) for each in zip(bodies, people, records, strict=True)]
             scores = [score for _, score in places]
             if self.hmr.finds:
                 scores = [[float(body.pop("score", 1.0)) for body in some] for some in bodies]
@@ -87,6 +91,12 @@ class Estimate(Stage):
         shown = (people[..., 2] > 0) & ((people[..., :2] >= 0) & (people[..., :2] < size)).all(-1)
         people = people[shown.any(1)][:most]
         return people, [1.0] * len(people)
+
+    def _align(self, bodies: list[Body], seen: list[Instance], record: Record) -> list[Body]:
+        from factory.models.align import align
+
+        masks = np.array([instance.mask for instance in seen[: len(bodies)]])
+        return align(bodies, masks, record.array("object_mask"), self.body, self.device)
 
     def _label(self, record: Record, bodies: list[Body], scores: list[float]) -> None:
         """Fill `people`, or reject the record. Whether a pose is easy is asked of the first image and its own pose."""

@@ -44,6 +44,14 @@ def test_a_label_is_one_geometry(job):
         np.testing.assert_allclose(origin, centre, atol=0.02)
 
 
+def test_bodies_are_moved_onto_their_people_on_request(job):
+    for before, after in zip(run(job()), run(job(estimate={"hmr": {"align": True}})), strict=True):
+        assert len(before.people) == len(after.people)
+        for old, new in zip(before.people, after.people, strict=True):
+            np.testing.assert_array_equal(old.body_pose, new.body_pose)
+    assert any((a.camera != b.camera).any() for a, b in zip(before.people, after.people, strict=True))
+
+
 def test_no_more_people_than_asked_for_the_best_first(job, monkeypatch):
     monkeypatch.setattr("factory.models.instances.DUPLICATE", 1.0)  # random masks overlap
     everybody, best = run(job())[0].people, run(job(estimate={"max_people": 1}))[0].people

@@ -144,6 +144,13 @@ def test_an_estimator_of_whole_images_takes_no_keypoints(job, pictures, known, m
         Estimate(spec).setup()
 
 
+def test_an_estimator_of_whole_images_aligns_none(job, monkeypatch):
+    spec = job(estimate={"hmr": {"align": True}})
+    monkeypatch.setattr("factory.models.hmr.CropHMR.finds", True)
+    with pytest.raises(UserError, match="hmr.align: this estimator finds people itself"):
+        Estimate(spec).setup()
+
+
 def test_variants_share_the_image_and_differ_in_pose(job):
     augment = {"variants": 3, "keep_first": True}
     spec = job_with(job, {"unit_size": 2, "samples_per_shard": 6, "records": 6}, estimate={"augment": augment})
@@ -261,6 +268,12 @@ def test_inline_makes_the_same_bytes_twice(job, pictures):
             {"images": {"path": "x", "keypoints": "y"}},
             {"estimate": {"hmr": {"kind": "bev", "model": "z"}}},
             "bev looks at whole images",
+        ),
+        ({}, {"estimate": {"hmr": {"kind": "bev", "model": "z", "align": True}}}, "hmr.align: takes people whom"),
+        (
+            {"images": {"path": "x", "keypoints": "y"}},
+            {"estimate": {"hmr": {"model": "z", "align": True}}},
+            "hmr.align: takes people whom",
         ),
         ({"images": {"path": "x", "keypoints": "y"}, "poses": {"path": "z"}}, {}, "where poses are given"),
     ],
