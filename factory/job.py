@@ -143,7 +143,7 @@ class Hmr(Spec):
     align: bool = Field(
         False,
         description="Move and scale each body in the image until it covers the detector's mask of its person best. Not "
-        "a step of the paper's.",
+        "a step of the paper's. silhouette_iou_initial then measures with the mask that was fitted to.",
     )
 
 
@@ -333,12 +333,14 @@ class JobSpec(Spec):
             raise _fault("records is missing: only real images or given poses tell how many there are")
         if self.poses is None and estimate.hmr is None:
             raise _fault("stages.estimate.hmr is missing: name an estimator, or give poses")
-        if self.images and self.images.keypoints and (self.poses or (estimate.hmr and estimate.hmr.kind == "bev")):
-            other = "poses are given" if self.poses else "bev looks at whole images"
+        whole = bool(estimate.hmr and estimate.hmr.kind == "bev")
+        other = "poses are given" if self.poses else "bev looks at whole images" if whole else ""
+        known = bool(self.images and self.images.keypoints)
+        if known and other:
             raise _fault(f"images.keypoints: nothing is cropped where {other}; leave one of them out")
-        unseen = (estimate.hmr and estimate.hmr.kind == "bev") or (self.images and self.images.keypoints)
-        if estimate.hmr and estimate.hmr.align and unseen:
-            raise _fault("stages.estimate.hmr.align: takes people whom the detector has found; leave it out")
+        if estimate.hmr and estimate.hmr.align and (other or known):
+            other = other or "images.keypoints says who is there"
+            raise _fault(f"stages.estimate.hmr.align: no mask tells where to move a body where {other}; leave it out")
         refine = self.stages.refine
         if (refine.kind == "controlnet") != (refine.controlnet is not None):
             raise _fault("stages.refine: kind controlnet and the field controlnet (its folder or hub id) go together")

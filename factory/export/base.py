@@ -83,14 +83,16 @@ class Table(Format):
         whole = self.target / self.images() / folder
         temporary = whole.with_name(f".{whole.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        make_folder(temporary)
+        with mendable(str(self.target)):
+            make_folder(temporary)
         kept = []
         for sample in samples:
             with mendable(str(self.target)), open(temporary / f"{sample.key}.jpg", "wb") as file:
                 file.write(sample.jpg)
             kept.append(Sample(sample.key, b"", sample.width, sample.height, sample.people))
         shutil.rmtree(whole, ignore_errors=True)
-        os.replace(temporary, whole)
+        with mendable(str(self.target)):
+            os.replace(temporary, whole)
         people = people_of(kept)
         images = np.array([f"{folder}/{key}.jpg" for key in people.keys])
         self.files.put(self._part(split, number), [npz(self.columns(people, images))])

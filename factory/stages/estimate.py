@@ -45,10 +45,11 @@ class Estimate(Stage):
         self.pose_rows = self.poses.rows() if self.poses else {}
         known = self.job.images.keypoints if self.job.images else None
         self.known = keypoints.load(known) if known else None
-        if self.known and self.hmr and self.hmr.finds:
-            raise UserError("images.keypoints: this estimator looks at whole images and crops none; leave them out")
-        if hmr and hmr.align and self.hmr and self.hmr.finds:
-            raise UserError("stages.estimate.hmr.align: this estimator finds people itself; leave it out")
+        if hmr and self.hmr and self.hmr.finds:
+            if self.known:
+                raise UserError("images.keypoints: this estimator looks at whole images and crops none; leave them out")
+            if hmr.align:
+                raise UserError("stages.estimate.hmr.align: this estimator finds people itself; leave it out")
         self.prior = VPoserPrior(spec.prior.model, self.device, spec.prior.kind)
         self.body = BodyModel(body, self.device)
 
@@ -95,8 +96,9 @@ class Estimate(Stage):
     def _align(self, bodies: list[Body], seen: list[Instance], record: Record) -> list[Body]:
         from factory.models.align import align
 
-        masks = np.array([instance.mask for instance in seen[: len(bodies)]])
-        return align(bodies, masks, record.array("object_mask"), self.body, self.device)
+        masks, others = np.array([instance.mask for instance in seen[: len(bodies)]]), seen[len(bodies) :]
+        objects = record.array("object_mask")
+        return align(bodies, masks, objects | _union(others, objects.shape), self.body, self.device)
 
     def _label(self, record: Record, bodies: list[Body], scores: list[float]) -> None:
         """Fill `people`, or reject the record. Whether a pose is easy is asked of the first image and its own pose."""

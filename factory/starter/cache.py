@@ -8,8 +8,10 @@ A build continues where an earlier one stopped. Training uses seeds below HELD_O
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +74,7 @@ class Filling:
     seeds: what it is for, noted in the folder; UserError where that holds something else.
     """
 
-    def __init__(self, directory: str | Path, seeds: dict[str, int]) -> None:
+    def __init__(self, directory: str | Path, seeds: Mapping[str, int | str]) -> None:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         _claim(directory / "seeds.json", seeds)
@@ -102,7 +104,7 @@ class Filling:
 def build(directory: str | Path, first_seed: int, count: int, workers: int = 1, console: Console | None = None) -> None:
     """Render `count` scenes, those of seeds first_seed, first_seed + 1, ...; the same rows with any number of workers.
 
-    UserError: the folder holds other seeds.
+    UserError: the folder holds other seeds, or scenes of another world.
     """
     from concurrent.futures import ProcessPoolExecutor
 
@@ -112,7 +114,7 @@ def build(directory: str | Path, first_seed: int, count: int, workers: int = 1, 
 
     names = list(ACTIONS)
     with (
-        Filling(directory, {"first_seed": first_seed, "count": count}) as rows,
+        Filling(directory, {"first_seed": first_seed, "count": count, "world": world()}) as rows,
         ProcessPoolExecutor(workers, initializer=_open_world) as pool,
     ):
         seeds = range(first_seed + rows.done, first_seed + count)
@@ -126,12 +128,21 @@ def build(directory: str | Path, first_seed: int, count: int, workers: int = 1, 
             )  # fmt: skip
 
 
-def _claim(file: Path, seeds: dict[str, int]) -> None:
+def _claim(file: Path, seeds: Mapping[str, int | str]) -> None:
     """Write which seeds the folder is for, or check that it is for these."""
-    if file.exists() and json.loads(file.read_text()) != seeds:
-        held = file.read_text().strip()
-        raise UserError(f"cache {file.parent}: holds {held}, not {json.dumps(seeds)}; take another folder")
-    file.write_text(json.dumps(seeds) + "\n")
+    held = file.read_text().strip() if file.exists() else ""
+    if not held and file.with_name("prompts.jsonl").exists():
+        held = "scenes of seeds that nobody noted"
+    wanted = json.dumps(seeds)
+    if held and held != wanted:
+        raise UserError(f"cache {file.parent}: holds {held}, not {wanted}; take another folder")
+    file.write_text(wanted + "\n")
+
+
+def world() -> str:
+    """Which world the scenes are drawn of: a hash of its code."""
+    code = b"".join(path.read_bytes() for path in sorted((Path(__file__).parent / "world").glob("*.py")))
+    return hashlib.blake2b(code, digest_size=8).hexdigest()
 
 
 def first_seed(directory: str | Path) -> int:

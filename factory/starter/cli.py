@@ -35,6 +35,7 @@ def train(
     steps: Annotated[int, typer.Option(min=0, help="Budget of each model in steps, in place of minutes.")] = 0,
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     batch: Annotated[int, typer.Option(min=0, help="0 = the model's own.")] = 0,
+    rate: Annotated[float, typer.Option(min=0, help="Highest learning rate; 0 = the model's own.")] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, batches and noise.")] = 0,
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 = as many as PyTorch takes.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that render; 0 = one a core.")] = 0,
@@ -42,18 +43,23 @@ def train(
     """Train models on the rendered world, or go on where an earlier training stopped."""
     from factory.starter.train.run import Options, run
 
-    options = Options(cache, out, export, scenes, redrawn, start, minutes, steps, every, batch, seed, threads, workers)
+    options = Options(
+        cache, out, export, scenes, redrawn, start, minutes, steps, every, batch, rate, seed, threads, workers
+    )
     run(models or [], options)
 
 
 @app.command()
 def evaluate(
-    cache: Annotated[Path, typer.Option(help="Held-out scenes; rendered where they are missing.")] = EVAL,
+    cache: Annotated[
+        Path | None, typer.Option(help=f"Held-out scenes; rendered where they are missing. Default: {EVAL}, or beside.")
+    ] = None,
     job: Annotated[Path, typer.Option(help="The job whose stages draw the images.")] = Path("jobs/demo.yaml"),
-    part: Annotated[list[str] | None, typer.Option(help="renders, images, speed or size. Repeatable.")] = None,
-    speed: Annotated[bool, typer.Option("--speed", help="Also race the authors' loop.")] = False,
+    part: Annotated[
+        list[str] | None, typer.Option(help="renders, images, speed (against the authors' loop) or size. Repeatable.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few images: does it run, not how good is it.")] = False,
-    seed: Annotated[int, typer.Option(min=1, help="Of the drawn images; 0 is the demo's own.")] = 1,
+    seed: Annotated[int, typer.Option(min=1, help="Of the drawn images; 0 is the demo's own.")] = 3,
     out: Annotated[Path, typer.Option(help="Where the figures are stored.")] = FIGURES,
     as_json: AsJson = False,
 ) -> None:
@@ -64,9 +70,10 @@ def evaluate(
     from factory.starter.evaluate import PARTS, show, store
     from factory.starter.evaluate import evaluate as measure
 
-    parts = list(part or ("renders", "images", "size")) + ["speed"] * speed
+    parts = part or PARTS
     if strange := set(parts) - set(PARTS):
         raise UserError(f"part {', '.join(sorted(strange))}: there are {', '.join(PARTS)}")
+    cache = cache or (EVAL.with_name("eval-quick") if quick else EVAL)
     figures = measure(cache, job, tuple(dict.fromkeys(parts)), quick, seed)
     store(figures, out)
     if as_json:

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import track
 
 from factory.config import load as load_job
-from factory.errors import UserError
 from factory.starter import cache as world_cache
 from factory.starter import evaluate_adapter, evaluate_images, evaluate_renders, speed
 from factory.starter.figures import Row, as_json, as_table, percent
@@ -27,6 +26,7 @@ from factory.starter.world.actions import ACTIONS
 PARTS = ("renders", "images", "speed", "size")
 SCENES, EACH, SPEED = 400, 20, 96  # renders; images of each action; images of a speed run
 QUICK = (48, 1, 16)
+SEED = 3  # of the drawn images; the demo's is 0, and the job and the pack were chosen by looking at 1 and 2
 PACK_MB = 32
 
 
@@ -38,8 +38,25 @@ class Figures:
     actions: dict[str, dict[str, float]]
     settings: dict[str, Any]
 
+    @property
+    def missed(self) -> int:
+        return sum(row.reached is False for row in self.rows)
+
+    @property
+    def lacking(self) -> str:
+        """What a verdict on the whole table lacks, in words; empty: nothing."""
+        absent = [part for part in PARTS if part not in self.settings["parts"]]
+        few = ["few images, --quick"] * self.settings["quick"]
+        return "; ".join(few + [f"not measured: {', '.join(absent)}"] * bool(absent))
+
+    @property
+    def all_reached(self) -> bool | None:
+        """None: no goal is missed, but not all were measured in full."""
+        return False if self.missed else None if self.lacking else True
+
     def as_json(self) -> dict[str, Any]:
-        return {**as_json(self.rows), "hmr_by_action": self.actions, "settings": self.settings}
+        rows = {"rows": as_json(self.rows), "all_reached": self.all_reached, "lacking": self.lacking}
+        return {**rows, "hmr_by_action": self.actions, "settings": self.settings}
 
 
 def evaluate(
@@ -47,18 +64,19 @@ def evaluate(
     job: str | Path,
     parts: tuple[str, ...] = PARTS,
     quick: bool = False,
-    seed: int = 1,
+    seed: int = SEED,
     console: Console | None = None,
 ) -> Figures:
     """Measure `parts`; the cache of held-out scenes is rendered where it is missing. seed: of the drawn images, not 0,
-    which is the demo's own. UserError: the cache's seeds are not known to be held out."""
+    which is the demo's own. UserError: the cache holds other scenes."""
     scenes, each, records = QUICK if quick else (SCENES, EACH, SPEED)
     console = console or Console(stderr=True)
     rows: list[Row] = []
     actions: dict[str, dict[str, float]] = {}
     if "images" in parts:
-        drawn = evaluate_images.draw(load_job(job), each, seed, partial(track, description="drawing", console=console))
-        rows += evaluate_images.rows(drawn)
+        spec = load_job(job)
+        drawn = evaluate_images.draw(spec, each, seed, partial(track, description="drawing", console=console))
+        rows += evaluate_images.rows(drawn, spec)
     if "renders" in parts:
         found, actions = _renders(Path(cache), scenes, console)
         rows += found
@@ -71,10 +89,7 @@ def evaluate(
 
 
 def _renders(cache: Path, scenes: int, console: Console) -> tuple[list[Row], dict[str, dict[str, float]]]:
-    if not world_cache.complete(cache):
-        world_cache.build(cache, world_cache.HELD_OUT, scenes, os.cpu_count() or 1, console)
-    if not world_cache.held_out(cache):
-        raise UserError(f"cache {cache}: not known to hold seeds from {world_cache.HELD_OUT} on; give an empty folder")
+    world_cache.build(cache, world_cache.HELD_OUT, scenes, os.cpu_count() or 1, console)  # checks one that is there
     data = world_cache.load(cache)
     seen = evaluate_renders.detect(data, scenes)
     rows, table = evaluate_renders.hmr(data, seen)
@@ -118,6 +133,7 @@ def show(figures: Figures, console: Console) -> None:
             numbers = [f"{values[key]:.0f}" for key in ("pa_mpjpe", "mpjpe", "vertices", "people")]
             table.add_row(name, *numbers)
         console.print(table, highlight=False)
-    missed = [row for row in figures.rows if row.reached is False]
-    verdict = "Every goal is reached." if not missed else f"{len(missed)} goals are missed."
-    console.print(verdict, highlight=False)
+    verdict = "Every goal measured is reached" if figures.lacking else "Every goal is reached"
+    if figures.missed:
+        verdict = "1 goal is missed" if figures.missed == 1 else f"{figures.missed} goals are missed"
+    console.print(f"{verdict}{f' ({figures.lacking})' if figures.lacking else ''}.", highlight=False)

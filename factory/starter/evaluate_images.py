@@ -14,8 +14,10 @@ from factory.engine.run import default_stages
 from factory.job import JobSpec
 from factory.models.agreement import iou
 from factory.plan import plan
-from factory.record import Record, State
+from factory.record import Record, State, Unit
+from factory.stages.estimate import Estimate
 from factory.stages.refine import human_region
+from factory.stages.render import Render
 from factory.starter.context import kept
 from factory.starter.figures import Row, mean, percent
 from factory.starter.follow import Actions
@@ -43,15 +45,34 @@ def draw(job: JobSpec, each: int, seed: int, track=lambda actions: actions) -> D
     return out
 
 
-def rows(drawn: Drawn) -> list[Row]:
-    """The pictures' lines of the table."""
-    records = [record for _, record in drawn]
+def rows(drawn: Drawn, job: JobSpec) -> list[Row]:
+    """The pictures' lines of the table, of what `draw` has made of the job."""
+    records, images = [record for _, record in drawn], "images with a person"
+    fits, hmr = "initial images with silhouette IoU >= 0.5", job.stages.estimate.hmr
+    alone = []
+    if hmr and hmr.align:
+        fits += ", bodies moved to that mask (align)"
+        alone = [percent("HMR", "the same without align", _fits(unaligned(records, job)), images)]
     return [
         percent("text-to-image", "a person is found", [bool(r.people) for r in records], "images", 90),
         *followed(drawn),
         *_refined([record for record in records if record.refined]),
-        percent("HMR", "initial images with silhouette IoU >= 0.5", _fits(records), "images with a person", 70),
+        percent("HMR", fits, _fits(records), images, 70),
+        *alone,
     ]
+
+
+def unaligned(records: list[Record], job: JobSpec) -> list[Record]:
+    """The records' first images estimated and rendered anew, each body where the estimator has put it."""
+    estimate = job.stages.estimate
+    hmr = estimate.hmr and estimate.hmr.model_copy(update={"align": False})
+    stages = job.stages.model_copy(update={"estimate": estimate.model_copy(update={"hmr": hmr})})
+    plain = job.model_copy(update={"stages": stages})
+    anew = [Record(r.key, r.seed, r.prompt, initial=r.initial) for r in records]
+    look, render = Estimate(plain), Render(plain)
+    for start in range(0, len(anew), job.unit_size):
+        render(look(Unit(0, start, anew[start : start + job.unit_size])))
+    return anew
 
 
 def followed(drawn: Drawn) -> list[Row]:

@@ -71,8 +71,15 @@ def hmr(cache: Cache, seen: Detections) -> tuple[list[Row], dict[str, dict[str, 
         Row("HMR", "MPJPE on held-out renders", mean(errors["mpjpe"]), n, "people", "mm", 90, True),
         Row("HMR", "mean vertex error on held-out renders", mean(errors["vertices"]), n, "people", "mm"),
         percent("HMR", "people found by the segmenter, others are left out", list(found), "people"),
-        Row("HMR", "PA-MPJPE, everybody, boxes from the truth", mean(best["pa_mpjpe"]), len(index), "people", "mm"),
-        Row("HMR", "MPJPE, everybody, boxes from the truth", mean(best["mpjpe"]), len(index), "people", "mm"),
+        Row(
+            "HMR",
+            "PA-MPJPE, whom the segmenter misses too, true boxes",
+            mean(best["pa_mpjpe"]),
+            len(index),
+            "people",
+            "mm",
+        ),
+        Row("HMR", "MPJPE, whom the segmenter misses too, true boxes", mean(best["mpjpe"]), len(index), "people", "mm"),
     ]
     action, names = np.asarray(cache.action)[image], list(ACTIONS)
     table: dict[str, dict[str, float]] = {}

@@ -50,23 +50,16 @@ def mean(values: Sequence[float] | Sequence[bool] | np.ndarray) -> float:
     return float(sum(values) / len(values)) if len(values) else float("nan")
 
 
-def all_reached(rows: Sequence[Row]) -> bool:
-    return all(row.reached is not False for row in rows)
-
-
-def as_json(rows: Sequence[Row]) -> dict[str, Any]:
+def as_json(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Plain values; NaN as null."""
-    return {
-        "rows": [
-            {
-                "part": row.part, "measure": row.measure, "value": _plain(row.value), "unit": row.unit,
-                "goal": row.goal, "better": "lower" if row.at_most else "higher", "n": row.n, "of": row.of,
-                "reached": row.reached,
-            }
-            for row in rows
-        ],
-        "all_reached": all_reached(rows),
-    }  # fmt: skip
+    return [
+        {
+            "part": row.part, "measure": row.measure, "value": _plain(row.value), "unit": row.unit,
+            "goal": row.goal, "better": "lower" if row.at_most else "higher", "n": row.n, "of": row.of,
+            "reached": row.reached,
+        }
+        for row in rows
+    ]  # fmt: skip
 
 
 def as_table(rows: Sequence[Row]) -> Table:

@@ -97,7 +97,7 @@ class LocalFiles:
             sync_folder(path.parent)  # before the next put, so that what lies there is always a prefix of what was put
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
-        with open(self.root / name, "rb") as file:
+        with mendable(self.where), open(self.root / name, "rb") as file:
             file.seek(start)
             return file.read(size)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -162,6 +163,17 @@ def test_bad_input_is_one_line_and_touches_nothing(dataset: Path, tmp_path: Path
         export(**{"out": str(dataset), "to": str(to), "name": "hmr2", **change})
     assert words in str(error.value) and "\n" not in str(error.value)
     assert not to.exists()
+
+
+@pytest.mark.parametrize("step", ["factory.export.base.make_folder", "os.replace"])
+def test_a_full_disk_is_told_of_in_one_line(dataset: Path, tmp_path: Path, monkeypatch, step: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="no space is left"):
+        patched.setattr(step, full)
+        export(str(dataset), str(tmp_path / "to"), "spin", workers=1)
+    assert export(str(dataset), str(tmp_path / "to"), "spin", workers=1).done
 
 
 def test_a_folder_with_something_else_is_left_alone(dataset: Path, tmp_path: Path) -> None:

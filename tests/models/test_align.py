@@ -29,7 +29,7 @@ def person(camera: tuple[float, float, float], centre: float = 64) -> dict[str, 
 
 def silhouette(body: BodyModel, one: dict[str, np.ndarray]) -> np.ndarray:
     rows = {name: torch.from_numpy(value)[None] for name, value in one.items()}
-    K = torch.from_numpy(full_image_K(SIZE, SIZE))
+    K = torch.from_numpy(one.get("K", full_image_K(SIZE, SIZE)))
     transl = weak_to_transl(rows["camera"], rows["crop"], K)
     vertices, _ = body(rows["global_orient"], rows["body_pose"], rows["betas"], transl)
     return (rasterise(vertices, body.faces, K, SIZE, SIZE).face[0] >= 0).numpy()
@@ -76,6 +76,24 @@ def test_people_of_an_image_each_by_their_own_mask(body):
     assert iou(silhouette(body, behind), silhouette(body, back)) > 0.85
     [alone] = align([front], masks[:1], NOTHING, body, CPU)
     np.testing.assert_array_equal(alone["camera"], ahead["camera"])  # whoever else is there
+
+
+def test_an_estimators_own_camera_is_its_camera(body):
+    near = np.array([[110, 0, 64], [0, 110, 64], [0, 0, 1]], np.float32)
+    right, wrong = {**person((0.8, 0, 0.2)), "K": near}, {**person((0.8, 0.05, 0.16)), "K": near}
+    mask = silhouette(body, right)
+    stays, [found] = align([right], mask[None], NOTHING, body, CPU), align([wrong], mask[None], NOTHING, body, CPU)
+    np.testing.assert_array_equal(stays[0]["camera"], right["camera"])
+    assert iou(silhouette(body, found), mask) > 0.9 > 0.8 > iou(silhouette(body, wrong), mask)
+
+
+def test_no_further_than_what_is_seen_asks_for(body):
+    """Of the person a strip is seen, which tells where it is sideways, and nothing of up and down."""
+    right, wrong = person((0.8, 0.0, 0.2)), person((0.8, 0.1, 0.2))  # by four pixels
+    whole, hidden = silhouette(body, right), ~NOTHING
+    hidden[50:56] = False
+    [found] = align([wrong], (whole & ~hidden)[None], hidden, body, CPU)
+    assert found["camera"][2] == wrong["camera"][2] and iou(silhouette(body, found), whole) > 0.9
 
 
 def test_nobody():

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy.spatial.transform import Rotation
 
+from factory.config import load
 from factory.errors import UserError
 from factory.models.agreement import iou, mean_distance, procrustes
 from factory.starter import cache as world_cache
+from factory.starter import evaluate as evaluation
+from factory.starter import evaluate_images
 from factory.starter.context import kept
-from factory.starter.evaluate import Figures, evaluate, store
+from factory.starter.evaluate import PARTS, Figures, evaluate, show, store
 from factory.starter.evaluate_renders import auc
-from factory.starter.figures import Row, all_reached, as_json, mean, percent
+from factory.starter.figures import Row, as_json, mean, percent
 from factory.starter.follow import Actions
 from factory.starter.pack import megabytes
 from factory.starter.world.actions import ACTIONS, sample_pose
@@ -23,6 +28,7 @@ from factory.starter.world.pose import to_smpl
 from tests.conftest import ROOT
 
 DEMO = ROOT / "jobs" / "demo.yaml"
+ALL = {"parts": list(PARTS), "quick": False}
 
 
 def test_procrustes_undoes_a_similarity_and_refuses_a_reflection():
@@ -52,18 +58,33 @@ def test_a_goal_is_reached_from_its_own_side_and_never_by_nothing():
     assert not Row("a", "b", 56.0, 3, "people", "mm", 55, at_most=True).reached
     assert Row("a", "b", 1.0, 3, "images").reached is None
     nothing = percent("a", "b", [], "images", 50)
-    assert nothing.reached is False and not all_reached([nothing])
+    assert nothing.reached is False
     assert percent("a", "b", [True, True, False, False], "images").value == 50
     assert mean([1.0, 2.0]) == 1.5
 
 
 def test_the_json_holds_every_row_and_the_verdict(tmp_path):
     rows = [Row("a", "b", 1.0, 3, "images", goal=2), Row("a", "c", float("nan"), 0, "images")]
-    store(Figures(rows, {}, {}), tmp_path / "new" / "figures.json")
+    store(Figures(rows, {}, ALL), tmp_path / "new" / "figures.json")
     stored = json.loads((tmp_path / "new" / "figures.json").read_text())
-    assert stored["all_reached"] is False and stored["rows"] == as_json(rows)["rows"]
+    assert stored["all_reached"] is False and stored["rows"] == as_json(rows)
     assert {"value", "goal", "n", "reached"} <= stored["rows"][0].keys()
     assert stored["rows"][0]["reached"] is False and stored["rows"][1]["value"] is None
+
+
+def test_the_verdict_claims_no_more_than_was_measured():
+    good, bad = Row("a", "b", 2.0, 3, "images", goal=1), Row("a", "b", 0.0, 3, "images", goal=1)
+    some, few = {**ALL, "parts": ["size"]}, {**ALL, "quick": True}
+    for rows, settings, reached, words in [
+        ([good], ALL, True, "Every goal is reached."),
+        ([good], some, None, "Every goal measured is reached (not measured: renders, images, speed)."),
+        ([good], few, None, "Every goal measured is reached (few images, --quick)."),
+        ([good, bad], ALL, False, "1 goal is missed."),
+        ([bad, bad], few, False, "2 goals are missed (few images, --quick)."),
+    ]:
+        figures, console = Figures(rows, {}, settings), Console(file=StringIO(), width=140)
+        show(figures, console)
+        assert figures.all_reached is reached and console.file.getvalue().endswith(words + "\n")
 
 
 def test_poses_are_recognised_whichever_way_they_face():
@@ -107,18 +128,28 @@ def test_a_linked_file_counts_once(tmp_path):
     assert megabytes(tmp_path) == pytest.approx(0.5)
 
 
-def test_scenes_that_may_have_been_trained_on_are_refused(tmp_path):
+def test_other_scenes_than_the_held_out_ones_are_refused(tmp_path, monkeypatch):
+    """Trained on, perhaps, or too few, or of a world that has changed since."""
+    monkeypatch.setattr(evaluation, "SCENES", 2)
     world_cache.build(tmp_path, first_seed=3, count=2)
     assert world_cache.complete(tmp_path) and not world_cache.held_out(tmp_path)
-    with pytest.raises(UserError, match="not known to hold seeds"):
-        evaluate(tmp_path, DEMO, ("renders",))
     with pytest.raises(UserError, match="another folder"):
-        world_cache.build(tmp_path, first_seed=world_cache.HELD_OUT, count=2)
+        evaluate(tmp_path, DEMO, ("renders",))
+    (tmp_path / "seeds.json").unlink()
+    with pytest.raises(UserError, match="seeds that nobody noted"):
+        evaluate(tmp_path, DEMO, ("renders",))
+    world_cache.build(tmp_path / "few", first_seed=world_cache.HELD_OUT, count=1)
+    with pytest.raises(UserError, match='"count": 1.*not.*"count": 2'):
+        evaluate(tmp_path / "few", DEMO, ("renders",))
+    world_cache.build(tmp_path / "old", first_seed=world_cache.HELD_OUT, count=2)
+    monkeypatch.setattr(world_cache, "world", lambda: "another")
+    with pytest.raises(UserError, match='not.*"world": "another"'):
+        evaluate(tmp_path / "old", DEMO, ("renders",))
 
 
-def test_figures_on_renders_are_the_same_twice(tmp_path):
+def test_figures_on_renders_are_the_same_twice(tmp_path, monkeypatch):
     """Of real models and held-out scenes, on one CPU."""
-    world_cache.build(tmp_path, first_seed=world_cache.HELD_OUT, count=6)
+    monkeypatch.setattr(evaluation, "QUICK", (6, 1, 1))
     first, again = (evaluate(tmp_path, DEMO, ("renders",), quick=True) for _ in range(2))
     assert first.as_json() == again.as_json()
     parts = {row.part for row in first.rows}
@@ -126,3 +157,21 @@ def test_figures_on_renders_are_the_same_twice(tmp_path):
     found = {row.measure: row for row in first.rows}
     assert found["person IoU on renders"].n == 6 and 0.5 < found["person IoU on renders"].value < 1
     assert 10 < found["PA-MPJPE on held-out renders"].value < 250
+
+
+def test_pictures_of_a_job_that_aligns_are_measured_without_it_too():
+    job = load(DEMO, ["prompts.action=[yoga, walking]", "stages.generate.steps=4", "stages.refine.steps=4"])
+    drawn = evaluate_images.draw(job, 2, seed=3)
+    rows = evaluate_images.rows(drawn, job)
+    assert [action for action, _ in drawn] == ["yoga", "yoga", "walking", "walking"]
+    fits, alone = rows[-2:]
+    assert "align" in fits.measure and fits.goal == 70 and "without align" in alone.measure and alone.goal is None
+    aligned = [record for _, record in drawn]
+    moved = [
+        (before.camera != after.camera).any()
+        for one, other in zip(evaluate_images.unaligned(aligned, job), aligned, strict=True)
+        for before, after in zip(one.people, other.people, strict=True)
+    ]
+    assert len(moved) >= 2 and any(moved)
+    plain = evaluate_images.rows(drawn, load(DEMO, ["stages.estimate.hmr.align=false"]))
+    assert "align" not in plain[-1].measure and len(plain) == len(rows) - 1

@@ -31,7 +31,6 @@ from factory.starter.world.actions import ACTIONS
 DOMAIN = read("smart")["action"]
 RANK = 4
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2"]  # attention, and the residual blocks' convolutions
-PEAK = 4e-3
 FILE = "pytorch_lora_weights.safetensors"
 
 
@@ -77,7 +76,7 @@ def embed(prompts: list[str], tokenizer: CLIPTokenizer, text: CLIPTextModel) -> 
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = common.parser(__doc__, batch=32)
+    parser = common.parser(__doc__, batch=32, rate=4e-3)
     parser.add_argument("--base", type=Path, required=True, help="pack of the diffusion models")
     args = parser.parse_args(argv)
     quiet_diffusers()
@@ -97,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
         lora.load_state_dict({name.removeprefix("unet."): value.float() for name, value in start.items()})
     count = sum(p.numel() for p in lora.parameters())
     print(f"{count / 1e3:.0f} k parameters, {len(rows)} scenes")
-    optimizer = torch.optim.AdamW(lora.parameters(), lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(lora.parameters(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
     scenes = Scenes(latents, data.depth[rows], data.instances[rows], words[[*said, len(prompts)]])
 
     def terms(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -108,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     descent = common.Descent(terms, optimizer, lora.parameters(), 1.0)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
-        common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction, warmup=20))
+        common.set_learning_rate(optimizer, common.learning_rate(args.rate, index, fraction, warmup=20))
         return descent(scenes.draw(common.rng(args.seed, index), args.batch))
 
     def export() -> None:

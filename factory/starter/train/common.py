@@ -333,7 +333,7 @@ def draw_samples(picture: Callable[[], np.ndarray], path: Path) -> None:
         print(f"{path.name} was not drawn: {type(error).__name__}: {error}", flush=True)
 
 
-def parser(description: str | None, batch: int, cache: bool = True) -> argparse.ArgumentParser:
+def parser(description: str | None, batch: int, rate: float, cache: bool = True) -> argparse.ArgumentParser:
     """The command line that the training scripts share."""
     out = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if cache:
@@ -345,6 +345,7 @@ def parser(description: str | None, batch: int, cache: bool = True) -> argparse.
     out.add_argument("--minutes", type=float, default=0.0, help="budget in minutes, where no steps are given")
     out.add_argument("--every", type=int, default=500, help="steps between checkpoints")
     out.add_argument("--batch", type=int, default=batch)
+    out.add_argument("--rate", type=float, default=rate, help="highest learning rate")
     out.add_argument("--seed", type=int, default=0)
     out.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's default")
     out.add_argument(

@@ -123,10 +123,10 @@ def train(a: Namespace) -> None:
     model.to(memory_format=torch.channels_last).train()
     average = common.EMA(model)
     parameters = [*model.parameters(), *head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.02)
+    optimizer = torch.optim.AdamW(parameters, lr=a.rate, weight_decay=0.02)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
-        common.set_learning_rate(optimizer, common.learning_rate(8e-4, index, fraction))
+        common.set_learning_rate(optimizer, common.learning_rate(a.rate, index, fraction))
         terms = losses(model, head, *draw(cache, common.rng(a.seed, index), a.batch), bfloat=common.bfloat(a))
         values = common.descend(terms, optimizer, parameters, 5.0)
         average.update(model)
@@ -140,7 +140,7 @@ def train(a: Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    train(common.parser(__doc__, batch=16).parse_args(argv))
+    train(common.parser(__doc__, batch=16, rate=8e-4).parse_args(argv))
 
 
 if __name__ == "__main__":

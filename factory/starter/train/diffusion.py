@@ -57,7 +57,7 @@ SCHEDULER = dict(
     clip_sample=False,
     set_alpha_to_one=True,
 )
-PEAK, GAMMA, NO_PROMPT, NO_DEPTH = 1e-3, 5.0, 0.1, 0.5
+GAMMA, NO_PROMPT, NO_DEPTH = 5.0, 0.1, 0.5
 PERSON = 3.0  # how much more an error on a person weighs: they are what the pictures are for, and a sixth of their area
 
 
@@ -254,7 +254,7 @@ def _link(link: Path, file: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = common.parser(__doc__, batch=32)
+    parser = common.parser(__doc__, batch=32, rate=1e-3)
     parser.add_argument("--vae", required=True, help="folder of the trained autoencoder")
     args = parser.parse_args(argv)
     quiet_diffusers()
@@ -283,7 +283,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{millions:.2f} M parameters, {len(tokenizer)} tokens, {len(data)} scenes")
     parameters = list(painter.parameters())
     optimizer = torch.optim.AdamW(
-        parameters, lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98), fused=torch.cuda.is_available()
+        parameters, lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98), fused=torch.cuda.is_available()
     )
     ema = common.EMA(painter, 0.999)
     scenes = Scenes(latents, data.depth, data.instances, tokens.to(device))
@@ -296,7 +296,7 @@ def main(argv: list[str] | None = None) -> None:
     descent = common.Descent(terms, optimizer, parameters, 1.0)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
-        common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction))
+        common.set_learning_rate(optimizer, common.learning_rate(args.rate, index, fraction))
         values = descent(scenes.draw(common.rng(args.seed, index), args.batch))
         ema.update(painter)
         return values

@@ -29,7 +29,6 @@ from factory.starter.people import People, Skeleton, people
 from factory.starter.train import common, pictures
 
 CONFIG = {"layers": [2, 3, 4, 2], "width": 32, "hidden": 768, "crop": 96, "parts": 24}
-RATE = 1e-3
 
 
 def weak_project(joints: Tensor, camera: Tensor) -> Tensor:
@@ -172,14 +171,14 @@ def train(a: Namespace) -> None:
     network.to(common.device(), memory_format=torch.channels_last).train()
     average = common.EMA(network)
     parameters = list(network.parameters())
-    optimizer = torch.optim.AdamW(parameters, weight_decay=0.01, fused=torch.cuda.is_available())
+    optimizer = torch.optim.AdamW(parameters, lr=a.rate, weight_decay=0.01, fused=torch.cuda.is_available())
     crops = Crops(cache.images, some, CONFIG["crop"])
     descent = common.Descent(
         lambda batch: losses(network, skeleton, batch, bfloat=common.bfloat(a)), optimizer, parameters, 10.0
     )
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
-        common.set_learning_rate(optimizer, common.learning_rate(RATE, index, fraction))
+        common.set_learning_rate(optimizer, common.learning_rate(a.rate, index, fraction))
         values = descent(crops.draw(common.rng(a.seed, index), a.batch))
         average.update(network)
         return values
@@ -191,7 +190,7 @@ def train(a: Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = common.parser(__doc__, batch=32)
+    parser = common.parser(__doc__, batch=32, rate=1e-3)
     parser.add_argument("--redrawn", type=Path, help="another cache: scenes as diffusion redraws them")
     train(parser.parse_args(argv))
 

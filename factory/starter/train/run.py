@@ -34,6 +34,7 @@ class Options:
     steps: int = 0
     every: int = 500
     batch: int = 0
+    rate: float = 0
     seed: int = 0
     threads: int = 0
     workers: int = 0
@@ -59,7 +60,7 @@ def arguments(name: str, o: Options) -> list[str]:
     """The training script's own command line."""
     out = o.out / name
     pairs: dict[str, object] = {"out": out, "export": _export(name, o), "every": o.every, "seed": o.seed}
-    pairs |= {"threads": o.threads} | ({"batch": o.batch} if o.batch else {})
+    pairs |= {"threads": o.threads} | ({"batch": o.batch} if o.batch else {}) | ({"rate": o.rate} if o.rate else {})
     pairs |= {"steps": o.steps} if o.steps else {"minutes": o.minutes or MINUTES[name]}
     if name != "vposer":
         pairs["cache"] = o.cache
@@ -84,7 +85,7 @@ def _redraw(o: Options) -> None:
 
 
 def _redrawn(o: Options) -> Path:
-    """Of these very diffusion models: once they are trained anew, so are the scenes redrawn."""
+    """Named after the diffusion models: when those are trained anew, scenes are redrawn anew."""
     return o.out / f"redrawn-{digest(_base(o) / 'depth-to-image')[:8]}"
 
 

@@ -32,7 +32,6 @@ CONFIG = dict(
     sample_size=128,
 )
 KL_WEIGHT = 5e-7
-PEAK = 2e-3
 CROP, CROPPED = 64, 0.7  # for the first share of the training, four quarter crops stand in for one image: more variety
 
 
@@ -53,7 +52,7 @@ def evaluate(vae: AutoencoderKL, images: np.ndarray) -> float:
 
 
 def main(argv: list[str] | None = None) -> None:
-    args = common.parser(__doc__, batch=16).parse_args(argv)
+    args = common.parser(__doc__, batch=16, rate=2e-3).parse_args(argv)
     quiet_diffusers()
     common.seed_everything(args.seed, args.threads)
     device, data = common.device(), cache.load(args.cache)
@@ -66,7 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     vae.to(device).to(memory_format=torch.channels_last)
     learning = [p for p in vae.parameters() if p.requires_grad]
     fused = torch.cuda.is_available()
-    optimizer = torch.optim.AdamW(learning, lr=PEAK, weight_decay=0.01, betas=(0.9, 0.98), fused=fused)
+    optimizer = torch.optim.AdamW(learning, lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98), fused=fused)
     ema, pictures_of = common.EMA(vae, 0.998), common.Pictures(data.images)
 
     def terms(batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -87,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
             image = image[:, :, y : y + CROP, x : x + CROP]
         if rng.random() < 0.5:
             image = image.flip(3)
-        common.set_learning_rate(optimizer, common.learning_rate(PEAK, index, fraction))
+        common.set_learning_rate(optimizer, common.learning_rate(args.rate, index, fraction))
         values = descents[cropped]({"image": image.contiguous(memory_format=torch.channels_last)})
         ema.update(vae)
         return values

@@ -84,10 +84,10 @@ def train(a: Namespace) -> None:
         model.load_state_dict(VPoserPrior(str(a.start)).network.state_dict())
     model.to(common.device()).train()
     average = common.EMA(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=a.rate, weight_decay=1e-4)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
-        common.set_learning_rate(optimizer, common.learning_rate(1e-3, index, fraction))
+        common.set_learning_rate(optimizer, common.learning_rate(a.rate, index, fraction))
         rng = common.rng(a.seed, index)
         batch = pool[torch.from_numpy(rng.integers(len(pool), size=a.batch))]
         batch = batch + torch.from_numpy(rng.normal(0, 0.04, batch.shape)).float()  # an estimator's small errors
@@ -104,7 +104,7 @@ def train(a: Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = common.parser(__doc__, batch=128, cache=False)
+    parser = common.parser(__doc__, batch=128, rate=1e-3, cache=False)
     parser.add_argument("--poses", type=int, default=POSES, help="size of the pool of training poses")
     train(parser.parse_args(argv))
 
