@@ -50,15 +50,15 @@ def align(
         drawn = torch.stack([outlines(each) for each in scaled.unbind(1)], 1)
         overlap = shifted_iou(drawn, seen[:, None], visible[:, None], reach)  # (N, scales, shifts down, shifts right)
         far = torch.arange(-reach, reach + 1, device=device).square() / max(reach, 1) ** 2
-        other = ((torch.tensor(SCALES, device=device) - 1) / (max(SCALES) - 1)).square()
-        worth = overlap - WORTH * (other[:, None, None] + far[:, None] + far)
+        larger = ((torch.tensor(SCALES, device=device) - 1) / (max(SCALES) - 1)).square()
+        worth = overlap - WORTH * (larger[:, None, None] + far[:, None] + far)
         scale, down, right = torch.unravel_index(worth.flatten(1).argmax(1), overlap.shape[1:])
         moved = scaled[torch.arange(count, device=device), scale]
         moved[:, 1:] += 2 * (torch.stack([right, down], 1) - reach) / (crop[:, 2:] * moved[:, :1])
         # In perspective a moved body also turns a little, and what the frame had cut off comes in.
         better = shifted_iou(outlines(moved), seen, visible, 0)[:, 0, 0] > overlap[:, 0, reach, reach]
-    camera = torch.where(better[:, None], moved, camera).cpu().numpy()
-    return [{**one, "camera": new} for one, new in zip(bodies, camera, strict=True)]
+    chosen = torch.where(better[:, None], moved, camera).cpu().numpy()
+    return [{**one, "camera": new} for one, new in zip(bodies, chosen, strict=True)]
 
 
 def shifted_iou(drawn: Tensor, masks: Tensor, visible: Tensor, reach: int) -> Tensor:

@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,18 +70,18 @@ class Cache:
 class Filling:
     """A cache being written, row by row, from where an earlier writing stopped: `done` rows are there.
 
-    seeds: what it is for, noted in the folder; UserError where that holds something else.
+    count: how many rows it shall have; scenes: which, noted in the folder. UserError where that holds others.
     """
 
-    def __init__(self, directory: str | Path, seeds: Mapping[str, int | str]) -> None:
+    def __init__(self, directory: str | Path, count: int, **scenes: int | str) -> None:
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        _claim(directory / "seeds.json", seeds)
+        _claim(directory / "seeds.json", {"count": count, **scenes})
         self.file = directory / "prompts.jsonl"
         self.done = len(self.file.read_text().splitlines()) if self.file.exists() else 0
         mode = "r+" if self.done else "w+"
         self.arrays = {
-            name: open_memmap(directory / f"{name}.npy", mode, dtype, (seeds["count"], *shape))
+            name: open_memmap(directory / f"{name}.npy", mode, dtype, (count, *shape))
             for name, (shape, dtype) in ROWS.items()
         }
 
@@ -114,7 +113,7 @@ def build(directory: str | Path, first_seed: int, count: int, workers: int = 1, 
 
     names = list(ACTIONS)
     with (
-        Filling(directory, {"first_seed": first_seed, "count": count, "world": world()}) as rows,
+        Filling(directory, count, first_seed=first_seed, world=world()) as rows,
         ProcessPoolExecutor(workers, initializer=_open_world) as pool,
     ):
         seeds = range(first_seed + rows.done, first_seed + count)
@@ -128,12 +127,13 @@ def build(directory: str | Path, first_seed: int, count: int, workers: int = 1, 
             )  # fmt: skip
 
 
-def _claim(file: Path, seeds: Mapping[str, int | str]) -> None:
-    """Write which seeds the folder is for, or check that it is for these."""
-    held = file.read_text().strip() if file.exists() else ""
-    if not held and file.with_name("prompts.jsonl").exists():
+def _claim(file: Path, scenes: dict[str, int | str]) -> None:
+    """Write which scenes the folder is for, or check that it is for these."""
+    wanted, held = json.dumps(scenes, sort_keys=True), ""
+    if file.exists():
+        held = json.dumps(json.loads(file.read_text()), sort_keys=True)
+    elif file.with_name("prompts.jsonl").exists():
         held = "scenes of seeds that nobody noted"
-    wanted = json.dumps(seeds)
     if held and held != wanted:
         raise UserError(f"cache {file.parent}: holds {held}, not {wanted}; take another folder")
     file.write_text(wanted + "\n")

@@ -34,7 +34,7 @@ def redraw(
     rows = np.flatnonzero(np.asarray(data.depth).max((1, 2)) > -1)[:count]
     model = DepthToImage(str(Path(base) / "depth-to-image"), device=pick("auto")).pipe
     model.set_progress_bar_config(disable=True)
-    with world.Filling(out, {"first_seed": world.first_seed(cache), "count": len(rows), "redrawn": 1}) as filling:
+    with world.Filling(out, len(rows), first_seed=world.first_seed(cache), redrawn=1) as filling:
         for start in track(range(filling.done // batch * batch, len(rows), batch), "redrawing", console=console):
             some = rows[start : start + batch]
             drawn = model(
