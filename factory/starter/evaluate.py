@@ -45,9 +45,9 @@ class Figures:
     @property
     def lacking(self) -> str:
         """What a verdict on the whole table lacks, in words; empty: nothing."""
-        absent = [part for part in PARTS if part not in self.settings["parts"]]
-        few = ["few images, --quick"] * self.settings["quick"]
-        return "; ".join(few + [f"not measured: {', '.join(absent)}"] * bool(absent))
+        absent = ", ".join(part for part in PARTS if part not in self.settings["parts"])
+        few = "few images, --quick" if self.settings["quick"] else ""
+        return "; ".join(filter(None, [few, absent and f"not measured: {absent}"]))
 
     @property
     def all_reached(self) -> bool | None:
@@ -71,26 +71,27 @@ def evaluate(
     which is the demo's own. UserError: the cache holds other scenes."""
     scenes, each, records = QUICK if quick else (SCENES, EACH, SPEED)
     console = console or Console(stderr=True)
+    spec = load_job(job)
     rows: list[Row] = []
     actions: dict[str, dict[str, float]] = {}
+    if "renders" in parts:  # rendered first, since other scenes are refused; what is there is only checked
+        world_cache.build(cache, world_cache.HELD_OUT, scenes, os.cpu_count() or 1, console)
     if "images" in parts:
-        spec = load_job(job)
-        drawn = evaluate_images.draw(spec, each, seed, partial(track, description="drawing", console=console))
-        rows += evaluate_images.rows(drawn, spec)
+        bar = partial(track, console=console)
+        drawn = evaluate_images.draw(spec, each, seed, partial(bar, description="drawing"))
+        rows += evaluate_images.rows(drawn, spec, partial(bar, description="estimating"))
     if "renders" in parts:
-        found, actions = _renders(Path(cache), scenes, console)
+        found, actions = _renders(world_cache.load(cache), scenes)
         rows += found
     if "speed" in parts:
-        rows += speed.measure(load_job(job), records)
+        rows += speed.measure(spec, records)
     if "size" in parts:
         rows.append(Row("size", "pack in the repository", megabytes(), 1, "pack", "MB", PACK_MB, True))
     settings = {"cache": Path(cache).name, "job": Path(job).name, "quick": quick, "seed": seed, "parts": list(parts)}
     return Figures(rows, actions, settings)
 
 
-def _renders(cache: Path, scenes: int, console: Console) -> tuple[list[Row], dict[str, dict[str, float]]]:
-    world_cache.build(cache, world_cache.HELD_OUT, scenes, os.cpu_count() or 1, console)  # checks one that is there
-    data = world_cache.load(cache)
+def _renders(data: world_cache.Cache, scenes: int) -> tuple[list[Row], dict[str, dict[str, float]]]:
     seen = evaluate_renders.detect(data, scenes)
     rows, table = evaluate_renders.hmr(data, seen)
     rows += _yardstick(data, seen)

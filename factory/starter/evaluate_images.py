@@ -6,7 +6,8 @@ estimator, nearest action.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,14 +26,15 @@ from factory.starter.follow import Actions
 TOP = 3
 MPII = 18  # the first of the world's actions are MPII's categories, the goal's own ground
 Drawn = list[tuple[str, Record]]  # the action asked for, and what came of it
+Track = Callable[[Sequence[Any]], Iterable[Any]]  # shows how far a loop over these is
 
 
-def draw(job: JobSpec, each: int, seed: int, track=lambda actions: actions) -> Drawn:
+def draw(job: JobSpec, each: int, seed: int, track: Track = list) -> Drawn:
     """`each` records of every action of the job through its stages, one unit at a time. `track` wraps the loop."""
     stages = [stage(job) for stage in default_stages(job)]
     actions = list(job.prompts.action)
     out: Drawn = []
-    for i, action in track(list(enumerate(actions))):
+    for i, action in enumerate(track(actions)):
         prompts = job.prompts.model_copy(update={"action": [action]})
         part = job.model_copy(update={"records": each, "seed": seed * len(actions) + i, "prompts": prompts})
         for unit in plan(part).iter_units():
@@ -45,14 +47,14 @@ def draw(job: JobSpec, each: int, seed: int, track=lambda actions: actions) -> D
     return out
 
 
-def rows(drawn: Drawn, job: JobSpec) -> list[Row]:
-    """The pictures' lines of the table, of what `draw` has made of the job."""
+def rows(drawn: Drawn, job: JobSpec, track: Track = list) -> list[Row]:
+    """The pictures' lines of the table, of what `draw` has made of the job. `track` as for `draw`."""
     records, images = [record for _, record in drawn], "images with a person"
     fits, hmr = "initial images with silhouette IoU >= 0.5", job.stages.estimate.hmr
     alone = []
     if hmr and hmr.align:
         fits += ", bodies moved to that mask (align)"
-        alone = [percent("HMR", "the same without align", _fits(unaligned(records, job)), images)]
+        alone = [percent("HMR", "the same without align", _fits(unaligned(records, job, track)), images)]
     return [
         percent("text-to-image", "a person is found", [bool(r.people) for r in records], "images", 90),
         *followed(drawn),
@@ -62,7 +64,7 @@ def rows(drawn: Drawn, job: JobSpec) -> list[Row]:
     ]
 
 
-def unaligned(records: list[Record], job: JobSpec) -> list[Record]:
+def unaligned(records: list[Record], job: JobSpec, track: Track = list) -> list[Record]:
     """The records' first images estimated and rendered anew, each body where the estimator has put it."""
     estimate = job.stages.estimate
     hmr = estimate.hmr and estimate.hmr.model_copy(update={"align": False})
@@ -70,7 +72,7 @@ def unaligned(records: list[Record], job: JobSpec) -> list[Record]:
     plain = job.model_copy(update={"stages": stages})
     anew = [Record(r.key, r.seed, r.prompt, initial=r.initial) for r in records]
     look, render = Estimate(plain), Render(plain)
-    for start in range(0, len(anew), job.unit_size):
+    for start in track(range(0, len(anew), job.unit_size)):
         render(look(Unit(0, start, anew[start : start + job.unit_size])))
     return anew
 
