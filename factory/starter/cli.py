@@ -15,7 +15,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
-CACHE, EVAL, RUNS = Path("out/starter/cache"), Path("out/starter/eval"), Path("out/starter/train")
+CACHE, RUNS = Path("out/starter/cache"), Path("out/starter/train")
+EVAL, QUICK = Path("out/starter/eval"), Path("out/starter/eval-quick")
 PACK, FIGURES = Path("out/starter/weights"), Path("out/starter/figures.json")
 
 
@@ -52,7 +53,8 @@ def train(
 @app.command()
 def evaluate(
     cache: Annotated[
-        Path | None, typer.Option(help=f"Held-out scenes; rendered where they are missing. Default: {EVAL}, or beside.")
+        Path | None,
+        typer.Option(help=f"Held-out scenes; rendered where they are missing. Default: {EVAL}, with --quick {QUICK}."),
     ] = None,
     job: Annotated[Path, typer.Option(help="The job whose stages draw the images.")] = Path("jobs/demo.yaml"),
     part: Annotated[
@@ -73,7 +75,7 @@ def evaluate(
     parts = part or PARTS
     if strange := set(parts) - set(PARTS):
         raise UserError(f"part {', '.join(sorted(strange))}: there are {', '.join(PARTS)}")
-    cache = cache or (EVAL.with_name("eval-quick") if quick else EVAL)
+    cache = cache or (QUICK if quick else EVAL)
     figures = measure(cache, job, tuple(dict.fromkeys(parts)), quick, seed)
     store(figures, out)
     if as_json:

@@ -161,9 +161,9 @@ def test_figures_on_renders_are_the_same_twice(tmp_path, monkeypatch):
 
 def test_pictures_of_a_job_that_aligns_are_measured_without_it_too():
     job = load(DEMO, ["prompts.action=[yoga, walking]", "stages.generate.steps=4", "stages.refine.steps=4"])
-    drawn = evaluate_images.draw(job, 2, seed=3)
+    drawn = evaluate_images.draw(job, 1, seed=3)
     rows = evaluate_images.rows(drawn, job)
-    assert [action for action, _ in drawn] == ["yoga", "yoga", "walking", "walking"]
+    assert [action for action, _ in drawn] == ["yoga", "walking"]
     fits, alone = rows[-2:]
     assert "align" in fits.measure and fits.goal == 70 and "without align" in alone.measure and alone.goal is None
     aligned = [record for _, record in drawn]
@@ -172,6 +172,6 @@ def test_pictures_of_a_job_that_aligns_are_measured_without_it_too():
         for one, other in zip(evaluate_images.unaligned(aligned, job), aligned, strict=True)
         for before, after in zip(one.people, other.people, strict=True)
     ]
-    assert len(moved) >= 2 and any(moved)
+    assert any(moved)
     plain = evaluate_images.rows(drawn, load(DEMO, ["stages.estimate.hmr.align=false"]))
     assert "align" not in plain[-1].measure and len(plain) == len(rows) - 1
