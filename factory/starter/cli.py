@@ -17,6 +17,7 @@ app = typer.Typer(
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 CACHE, RUNS = Path("out/starter/cache"), Path("out/starter/train")
 EVAL, QUICK = Path("out/starter/eval"), Path("out/starter/eval-quick")
+SEED = 3  # the job and the pack were chosen by looking at 0, 1 and 2
 PACK, FIGURES = Path("out/starter/weights"), Path("out/starter/figures.json")
 
 
@@ -61,7 +62,7 @@ def evaluate(
         list[str] | None, typer.Option(help="renders, images, speed (against the authors' loop) or size. Repeatable.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Few images: does it run, not how good is it.")] = False,
-    seed: Annotated[int, typer.Option(min=1, help="Of the drawn images; 0 is the demo's own.")] = 3,
+    seed: Annotated[int, typer.Option(min=1, help="Of the drawn images; 0 is the demo's own.")] = SEED,
     out: Annotated[Path, typer.Option(help="Where the figures are stored.")] = FIGURES,
     as_json: AsJson = False,
 ) -> None:
@@ -76,7 +77,7 @@ def evaluate(
     if strange := set(parts) - set(PARTS):
         raise UserError(f"part {', '.join(sorted(strange))}: there are {', '.join(PARTS)}")
     cache = cache or (QUICK if quick else EVAL)
-    figures = measure(cache, job, tuple(dict.fromkeys(parts)), quick, seed)
+    figures = measure(cache, job, tuple(dict.fromkeys(parts)), seed, quick)
     store(figures, out)
     if as_json:
         print(json.dumps(figures.as_json(), indent=1))

@@ -48,10 +48,11 @@ def test_strangers_are_refused_in_one_line(tmp_path):
 
 def test_diffusion_takes_the_autoencoder_trained_before_it(tmp_path):
     """Else the pack's; and `--start` names the pack's part."""
-    options = Options(Path("c"), tmp_path, Path("e"), start=True, minutes=3)
+    options = Options(Path("c"), tmp_path, Path("e"), start=True, minutes=3, rate=3e-4)
     given = arguments("diffusion", options)
     assert given[given.index("--vae") + 1] == str(WEIGHTS / "text-to-image" / "vae")
     assert given[given.index("--start") + 1] == str(WEIGHTS) and given[given.index("--minutes") + 1] == "3"
+    assert given[given.index("--rate") + 1] == "0.0003"
     (tmp_path / "vae" / "model").mkdir(parents=True)
     given = arguments("diffusion", options)
     assert given[given.index("--vae") + 1] == str(tmp_path / "vae" / "model")

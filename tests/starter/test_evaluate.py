@@ -134,23 +134,23 @@ def test_other_scenes_than_the_held_out_ones_are_refused(tmp_path, monkeypatch):
     world_cache.build(tmp_path, first_seed=3, count=2)
     assert world_cache.complete(tmp_path) and not world_cache.held_out(tmp_path)
     with pytest.raises(UserError, match="another folder"):
-        evaluate(tmp_path, DEMO, ("renders",))
+        evaluate(tmp_path, DEMO, ("renders",), 1)
     (tmp_path / "seeds.json").unlink()
     with pytest.raises(UserError, match="seeds that nobody noted"):
-        evaluate(tmp_path, DEMO, ("renders",))
+        evaluate(tmp_path, DEMO, ("renders",), 1)
     world_cache.build(tmp_path / "few", first_seed=world_cache.HELD_OUT, count=1)
     with pytest.raises(UserError, match='"count": 1.*not.*"count": 2'):
-        evaluate(tmp_path / "few", DEMO, ("renders",))
+        evaluate(tmp_path / "few", DEMO, ("renders",), 1)
     world_cache.build(tmp_path / "old", first_seed=world_cache.HELD_OUT, count=2)
     monkeypatch.setattr(world_cache, "world", lambda: "another")
     with pytest.raises(UserError, match='not.*"world": "another"'):
-        evaluate(tmp_path / "old", DEMO, ("renders",))
+        evaluate(tmp_path / "old", DEMO, ("renders",), 1)
 
 
 def test_figures_on_renders_are_the_same_twice(tmp_path, monkeypatch):
     """Of real models and held-out scenes, on one CPU."""
     monkeypatch.setattr(evaluation, "QUICK", (6, 1, 1))
-    first, again = (evaluate(tmp_path, DEMO, ("renders",), quick=True) for _ in range(2))
+    first, again = (evaluate(tmp_path, DEMO, ("renders",), 1, quick=True) for _ in range(2))
     assert first.as_json() == again.as_json()
     parts = {row.part for row in first.rows}
     assert parts == {"HMR", "VPoser", "adapter", "segmenter", "yardstick"}
