@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,14 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from factory.errors import UserError
-from factory.export import archive
 from factory.export import split as splits
+from factory.job import JobSpec
 from factory.plan import Plan, plan
-from factory.store import layout
+from factory.store import layout, opened
 from factory.store.fs import open_files
 from factory.store.layout import shard_names
 from factory.store.part import index_table
-from factory.store.tar import members
 from factory.store.where import Where, select
 
 ARRAYS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox", "detection_score")  # that exports need
@@ -91,8 +87,8 @@ class Source:
         for shard, offset, size in places.tolist():
             name = shard_names(self.plan, shard)[0]
             try:
-                yield _sample(self.files.read(name, offset, size))
-            except (ValueError, KeyError, tarfile.TarError, zipfile.BadZipFile, FileNotFoundError) as error:
+                yield _sample(opened.segment(self.files, name, offset, size, self.job), self.job)
+            except (ValueError, KeyError, FileNotFoundError) as error:
                 why = " ".join(str(error).split())
                 raise UserError(f"{self.out}/{name}: damaged ({why}); factory verify tells how much of it") from None
 
@@ -107,9 +103,8 @@ def _groups(rows: pa.Table) -> Iterator[str]:
         yield source or f"{name}{number - variant:08d}"
 
 
-def _sample(segment: bytes) -> Sample:
-    files = {name.partition(".")[2]: content for name, content in members(segment)}
-    told = json.loads(files["json"])
-    people = archive.arrays(files["smpl.npz"], ARRAYS)
-    depth = archive.npy(files["depth.npy"]) if "depth.npy" in files else None
-    return Sample(told["key"], files["jpg"], told["width"], told["height"], people, depth)
+def _sample(files: dict[str, bytes], job: JobSpec) -> Sample:
+    told = opened.told(files["json"])
+    people = opened.people(files["smpl.npz"], ARRAYS)
+    depth = opened.depth(files["depth.npy"], job) if "depth.npy" in files else None
+    return Sample(told.key, files["jpg"], told.width, told.height, people, depth)

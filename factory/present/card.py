@@ -84,7 +84,7 @@ def _preview(out: str, job: JobSpec, rows: list[dict]) -> bytes | None:
         body = BodyModel(resolve(job.body.model))
     except UserError:
         body = None
-    paint = painter(body, ("final", "mesh"), SIDE)
+    paint = painter(job, body, ("final", "mesh"), SIDE)
     drawn = [[image for image in paint(read_sample(out, row)).values() if image is not None] for row in chosen]
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pictures.contact_sheet(drawn, 3, SIDE))).save(buffer, "JPEG", quality=88)

@@ -16,9 +16,10 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import pictures
 from factory.present.mesh import coarse, encode, text
-from factory.present.samples import COLUMNS, painter, spread
+from factory.present.samples import COLUMNS, POSED, damage, painter, spread
 from factory.present.stats import MEASURES, SAYS, Stats, action, figure, summarise
 from factory.present.words import size, state_counts
+from factory.store import opened
 from factory.store.fs import LocalFiles, open_files
 from factory.store.layout import REPORT, read_job
 from factory.store.status import Status, read_index, read_sample
@@ -77,16 +78,18 @@ def _samples(out: str, job: JobSpec, rows: list[dict]) -> tuple[np.ndarray | Non
         body = BodyModel(pack.resolve(job.body.model))
     except UserError:
         body = None
-    paint = painter(body)
+    paint = painter(job, body)
 
     def draw() -> Iterator[Sample]:
         for row in rows:
-            files = read_sample(out, row)
             bodies = None
-            if body is not None and row["people"]:
-                with np.load(io.BytesIO(files["smpl.npz"]), allow_pickle=False) as people:
-                    bodies = encode(dict(people), body)
-            yield Sample(row, paint(files), bodies)
+            with damage(out, row["key"]):
+                files = read_sample(out, row)
+                people = opened.people(files["smpl.npz"], POSED)
+                if body is not None and len(people["K"]):
+                    bodies = encode(people, body)
+                drawn = paint(files)
+            yield Sample(row, drawn, bodies)
 
     return None if body is None else coarse(body)[1], draw()
 

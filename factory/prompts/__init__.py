@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from factory.errors import UserError
+from factory.untrusted import Unreadable, text, yaml_text
 
 SHIPPED = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
 WORDS = ("template", "description", "person", "action")
@@ -31,11 +30,12 @@ def read(name: str) -> dict[str, Any]:
     """A shipped set by name, or a YAML file of the fields in WORDS."""
     path = SHIPPED.get(name) or Path(name)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml_text.load(text.decoded(text.read(path, yaml_text.BYTES)))
     except OSError:
         raise UserError(f"prompts.set: {name} is neither a file nor one of {', '.join(SHIPPED)}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"prompts.set: {name} is not valid YAML: {' '.join(str(error).split())}") from None
+    except Unreadable as error:
+        line = getattr(error, "line", None)
+        raise UserError(f"prompts.set: {name}{f':{line}' if line else ''}: {error}") from None
     if not isinstance(values, dict) or not set(values) <= set(WORDS):
         raise UserError(f"prompts.set: {name} must be a mapping with some of {', '.join(WORDS)}, and nothing else")
     return values

@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from factory.job import JobSpec
 from factory.record import FIDELITY, Record, State, Unit
 from factory.store import sample, tar
+from factory.untrusted import Unreadable
+from factory.untrusted.tables import Table
 
 # One row per planned record, whatever became of it.
 SCHEMA = pa.schema(
@@ -87,12 +89,14 @@ def index_bytes(table: pa.Table, digest: dict[str, str]) -> bytes:
 
 def index_table(data: bytes) -> tuple[pa.Table, dict[str, str]]:
     """The rows and the head. Raises pa.ArrowException or OSError where the file is damaged."""
-    file, head = _opened(data)
-    own = head.pop(OWN, "")
+    file = _opened(data)
+    own = file.head.pop(OWN, "")
     if not own or hashlib.sha256(_exchanged(data, own.encode(), NO_HASH)).hexdigest() != own:
         raise OSError("its bytes are not those that were written")
-    table = file.read(use_threads=False)  # they cost more than such a small file: a resume reads hundreds of them
-    return table.replace_schema_metadata(None), head
+    try:
+        return file.rows(), file.head
+    except Unreadable as error:
+        raise OSError(str(error)) from error
 
 
 def _exchanged(data: bytes, old: bytes, new: bytes) -> bytes:
@@ -104,15 +108,14 @@ def _exchanged(data: bytes, old: bytes, new: bytes) -> bytes:
 def index_head(data: bytes) -> dict[str, str]:
     """{"sha256", "bytes"} of the tar, "counts" of states and reasons, and of a shard "units": the size and hash of each
     unit in the tar. Its cost does not grow with the rows. Raises as `index_table`."""
-    return _opened(data)[1]
+    return _opened(data).head
 
 
-def _opened(data: bytes) -> tuple[pq.ParquetFile, dict[str, str]]:
+def _opened(data: bytes) -> Table:
     try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        return file, {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
-    except UnicodeDecodeError as error:
-        raise OSError(f"its head is no text: {error.reason}") from error
+        return Table(data, SCHEMA)
+    except Unreadable as error:
+        raise OSError(str(error)) from error
 
 
 def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory.plan import plan
-from factory.store import layout, lock, tar
+from factory.store import layout, lock, opened
 from factory.store.fs import open_files
 from factory.store.layout import part_names, read_job, shard_names
 from factory.store.lock import Holder
@@ -80,14 +80,14 @@ def read_index(out: str) -> pa.Table:
 
 
 def read_sample(out: str, row: dict) -> dict[str, bytes]:
-    """Extension -> bytes of the sample of an index row with size > 0. KeyError where there is none."""
-    files, shard = open_files(out), row["shard"]
-    sealed = shard_names(plan(read_job(out)), shard)
+    """Extension -> bytes of the sample of an index row with size > 0. KeyError where there is none, Unreadable where it
+    is damaged."""
+    files, job, shard = open_files(out), read_job(out), row["shard"]
+    sealed = shard_names(plan(job), shard)
     for tar_name, index_name in (sealed, part_names(shard, row["unit"]), sealed):  # it may be sealed at any moment
         with contextlib.suppress(FileNotFoundError):
             table = index_table(files.read(index_name))[0]
             place = table.filter(pc.equal(table["key"], row["key"])).to_pylist()
             if place and place[0]["size"]:
-                data = files.read(tar_name, place[0]["offset"], place[0]["size"])
-                return {name.partition(".")[2]: content for name, content in tar.members(data)}
+                return opened.segment(files, tar_name, place[0]["offset"], place[0]["size"], job)
     raise KeyError(row["key"])

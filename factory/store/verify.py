@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import math
 import re
 import tarfile
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from factory.plan import Plan, plan
 from factory.record import State
-from factory.store import layout, lock, sample, tar
+from factory.store import layout, lock, opened, sample, tar
 from factory.store.fs import Files, open_files
 from factory.store.layout import part_names, shard_names
 from factory.store.part import SCHEMA, digest, index_table
 from factory.store.reopen import reopen
-from factory.store.sample import SampleJson
+from factory.untrusted import Unreadable, arrays
 
 BESIDE = {layout.JOB, "report.html", "contact.png", "README.md", "preview.jpg", "wids.json"}  # what else belongs there
 
@@ -184,40 +179,23 @@ def _check_rows(rows: list[dict], planned: Plan, shard: int, units: range, fault
 
 def _faults(files: dict[str, bytes], row: dict, planned: Plan) -> list[str]:
     """What is wrong inside a sample: 'extension: what'."""
-    found, size = [], (planned.job.image_size,) * 2
+    found = []
     for ending, content in files.items():
         try:
-            if ending.endswith((".jpg", ".png")) or ending == "jpg":
-                with Image.open(io.BytesIO(content)) as image:
-                    if image.size != size:  # before it is unpacked
-                        found.append(f"{ending}: {image.size} px, not {size}")
-                    else:
-                        image.load()
+            if ending.endswith("jpg"):
+                opened.image(content, planned.job)
+            elif ending.endswith("png"):
+                opened.mask(content, planned.job)
             elif ending == "json":
-                told = SampleJson.model_validate(json.loads(content))
+                told = opened.told(content)
                 if any(getattr(told, name) != row[name] for name in ("key", "seed", "prompt", "refined", "people")):
                     found.append(f"{ending}: differs from its index row")
             elif ending == "depth.npy":
-                if (array := _array(content)) != (size, np.float32):
-                    found.append(f"{ending}: {array[1]} {array[0]}, not float32 {size}")
-            else:
-                with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                    if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-                        raise ValueError("compressed")  # ours never are, and it may unpack to anything
-                    shapes = {name.removesuffix(".npy"): _array(archive.read(name))[0] for name in archive.namelist()}
-                if shapes != {name: (row["people"], *shape) for name, shape in sample.PERSON.items()}:
-                    found.append(f"{ending}: shapes {shapes}")
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
-            found.append(f"{ending}: unreadable ({(str(error) or type(error).__name__).splitlines()[0]})")
+                opened.depth(content, planned.job)
+            elif len(opened.people(content)["pose"]) != row["people"]:
+                found.append(f"{ending}: not the {row['people']} people that the index tells of")
+            elif len(arrays.names(content)) != len(sample.PERSON):
+                found.append(f"{ending}: holds more than a sample's arrays")
+        except Unreadable as error:
+            found.append(f"{ending}: unreadable ({error})")
     return found
-
-
-def _array(content: bytes) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and kind of the .npy, whose length must be what they say. ValueError where it is not."""
-    stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    if dtype.hasobject or len(content) - stream.tell() != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{len(content)} bytes are no {dtype} {shape}")
-    return shape, dtype
