@@ -14,10 +14,8 @@ CHUNK = 1 << 20  # characters read at a time
 
 
 def read(path: Path, limit: int) -> bytes:
-    """A plain file's bytes. Unreadable: no plain file (a device has no end), or more than `limit` bytes. OSError where
-    it is not there or not to be read."""
-    if path.exists() and not path.is_file():
-        raise Unreadable("not a plain file")
+    """A file's bytes. Unreadable: more than `limit` of them (a device has no end). OSError where it is not there or not
+    to be read."""
     with open(path, "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:

@@ -13,7 +13,7 @@ import yaml
 from factory.untrusted import Unreadable, text
 
 BYTES = 1 << 24  # of a text, at most
-VALUES = 250_000  # at most in one text, aliases counted as often as they stand for something
+VALUES = 100_000  # at most in one text, aliases counted as often as they stand for something
 NUMBER = 100  # characters of a plain scalar that may be taken for a number, at most
 # What PyYAML lets through where a scalar is not what it looks like: month 99, an integer of 5000 digits.
 UNREAD = (ValueError, AttributeError, TypeError, OverflowError, RecursionError)
@@ -39,7 +39,7 @@ def compose(content: str) -> yaml.Node | None:
         raise Fault(f"not valid YAML: {error}", None) from None
     except RecursionError:
         raise Fault("nested too deeply", None) from None
-    except ValueError as error:  # such as "\\Uffffffff", which is no character
+    except UNREAD as error:  # such as "\\Uffffffff", which is no character
         if isinstance(error, Fault):
             raise
         raise Fault(f"not valid YAML: {error}", None) from None
