@@ -296,7 +296,7 @@ class JobSpec(Spec):
         lt=2**63,
         description="Records to plan; rejected ones count. 0: each real image or given pose once, times variants.",
     )
-    seed: int = Field(0, ge=0, lt=2**64, description="Everything random follows from it.")
+    seed: int = Field(0, ge=0, lt=2**128, description="Everything random follows from it.")
     image_size: int = Field(512, ge=64, le=4096, multiple_of=8, description="Side of the square images, px.")
     unit_size: int = Field(
         8, ge=1, le=10_000, description="Records per unit: the batch that travels and is committed at once."
