@@ -140,16 +140,8 @@ def test_nothing_in_a_prompt_or_a_name_becomes_markup(values):
     small.make(job, rejected=())
     assert card.write(job.output)
     page = MarkdownIt("commonmark", {"html": True}).enable("table").render(files(job)[card.CARD].decode())
-    assert not re.search(r"<script|<img src=x|javascript:[^<]*\"|<b>|onerror=[^<]*<td", page.replace("&lt;", "LT"))
-    assert re.findall(r"<img[^>]*>", page) == [
-        '<img src="preview.jpg" alt="Final images, and the labelled bodies over them" />'
-    ]
+    assert re.findall(r"<(script|b|em)>", page) == [] and re.findall(r'<img src="?([^ "]*)', page) == ["preview.jpg"]
     assert set(re.findall(r'href="([^"]*)"', page)) == {"https://arxiv.org/abs/2303.09541"}
     cells = re.findall(r"<td>([^<]*)</td>\n<td>\d+</td>", page.split("poses per action")[1])
-    for words in (
-        "LTscript&gt;alert(1)LT/script&gt;",
-        "![x](http://a/b.png)",
-        "[here](javascript:alert(2))",
-        "*a* _b_ 'c' | d \\",
-    ):
-        assert any(words.replace("LT", "&lt;") in cell for cell in cells)
+    for words in (*hostile[1:3], "&lt;script&gt;alert(1)&lt;/script&gt;", "*a* _b_ 'c' | d \\"):
+        assert any(words in cell for cell in cells)

@@ -79,12 +79,7 @@ def test_an_output_of_few_characters_gets_plain_bars(out, encoding):
 
 
 def test_a_plan_of_any_prompt_is_printed_in_ascii(job_file: Path):
-    text = (
-        job_file.read_text()
-        .replace("walking", "\u6b69\u304f \\e[31m")
-        .replace("- \u6b69", '- "\u6b69')
-        .replace("[31m", '[31m"')
-    )
+    text = job_file.read_text().replace("- walking", '- "\u6b69\u304f \\e[31m"')
     job_file.write_text(text, encoding="utf-8")
     result = run("plan", str(job_file), PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert result.returncode == 0, result.stderr
