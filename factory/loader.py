@@ -95,7 +95,7 @@ def load(out: str | Path, *, crop: int = 224, train: bool = True, where: str | N
 
 
 def _find(out: str, where: str | None) -> tuple[JobSpec, dict[str, int], frozenset[str] | None]:
-    """The job; path of each shard that holds samples that fit -> how many; keys of the samples that fit, None for all."""
+    """The job; path of each shard that holds samples that fit -> how many; keys of those samples, None for all."""
     from factory.plan import plan
     from factory.store import layout
     from factory.store.fs import LocalFiles, open_files

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -75,7 +76,7 @@ def export(
     form.check()
     files = LocalFiles(target)
     with lock.hold(files):
-        files.sweep()
+        files.sweep(re.compile(rf"parts(/[^/]+)?|{re.escape(form.dataset)}-[^/]+"))
         if not there:
             files.put(MARK, [_json(wanted)])
         images = {part: len(some) for part, some in places.items()}
