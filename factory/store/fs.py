@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -96,6 +96,26 @@ class LocalFiles:
                 raise
             sync_folder(path.parent)  # before the next put, so that what lies there is always a prefix of what was put
 
+    def put_all(self, folder: str, contents: Mapping[str, bytes]) -> None:
+        """Write several files of a folder, durably: much faster than one `put` after the other."""
+        place = self.root / folder
+        with mendable(self.where):
+            make_folder(place)
+            begun: list[tuple[Path, Path]] = []
+            try:
+                for name, data in contents.items():
+                    begun.append((place / f".{name}.tmp", place / name))
+                    begun[-1][0].write_bytes(data)
+                for temporary, path in begun:
+                    sync_file(temporary)
+                    os.replace(temporary, path)
+            except BaseException:
+                for temporary, _ in begun:
+                    with contextlib.suppress(OSError):
+                        os.remove(temporary)
+                raise
+            sync_folder(place)
+
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
         with mendable(self.where), open(self.root / name, "rb") as file:
             file.seek(start)
@@ -166,6 +186,14 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(path: Path) -> None:
