@@ -21,6 +21,7 @@ from factory.store.sample import npz
 PIECE = 1000  # images: one tar, or one folder of images; a power of ten, so that numbers of pieces read well
 STEP = 50  # images: what a worker that is killed has done in vain, at most; PIECE is a multiple of it
 PARTS = "parts/"
+SPLIT = "[a-z0-9]+"  # a split's name
 
 
 class Format(ABC):
@@ -31,7 +32,7 @@ class Format(ABC):
     turned: ClassVar[tuple[str, ...]] = ()  # words in a data set's name at which it turns images
 
     def __init__(self, source: Source, target: Path) -> None:
-        self.source, self.target, self.files = source, target, LocalFiles(target)
+        self.source, self.target, self.files = source, target, LocalFiles(target, "--to")
         self.dataset = source.job.name.replace("_", "-")  # BEDLAM and CameraHMR split their lists of names at "_"
 
     def check(self) -> None:
@@ -58,9 +59,13 @@ class Format(ABC):
     def outputs(self) -> re.Pattern[str]:
         """The names, below the target, of all files that this export may make beside `PARTS`; of no others."""
 
+    @abstractmethod
+    def folders(self) -> re.Pattern[str]:
+        """The names, below the target, of all folders that this export may make; of no others."""
+
     def clear(self) -> None:
         """Remove what an unfinished export of an older state of the data set has made, and nothing else."""
-        parts = re.compile(PARTS + r"[a-z0-9]+/\d{6,}\.(json|tar|npz)")
+        parts = re.compile(PARTS + SPLIT + r"/\d{6,}\.(json|tar|npz)")
         ours = self.outputs()
         self.files.delete([name for name in self.files.sizes() if parts.fullmatch(name)])  # the marks come first
         self.files.delete([name for name in self.files.sizes() if ours.fullmatch(name)])
@@ -105,8 +110,14 @@ class Table(Format):
 
     def outputs(self) -> re.Pattern[str]:
         name, images = re.escape(self.source.job.name), re.escape(self.images() + "/" * bool(self.images()))
-        table = re.escape(self.table("*")).replace(r"\*", "[a-z0-9]+")
-        return re.compile(rf"{images}images/[a-z0-9]+/\d{{6,}}/{name}-\d{{8}}\.jpg|{table}")
+        table = re.escape(self.table("*")).replace(r"\*", SPLIT)
+        return re.compile(rf"{images}images/{SPLIT}/\d{{6,}}/{name}-\d{{8}}\.jpg|{table}")
+
+    def folders(self) -> re.Pattern[str]:
+        above = [*Path(self.images(), "images").parents, *Path(self.table("*")).parents]
+        chain = "|".join(sorted({re.escape(path.as_posix()) for path in above} - {re.escape(".")}))
+        images = re.escape(Path(self.images(), "images").as_posix())
+        return re.compile(rf"parts(/{SPLIT})?|{images}(/{SPLIT}(/\d{{6,}})?)?" + f"|{chain}" * bool(chain))
 
     def step(self, split: str, piece: int, number: int, samples: Iterable[Sample]) -> int:
         folder = f"images/{split}/{piece:06d}"

@@ -17,7 +17,7 @@ from PIL import Image
 from factory.errors import UserError
 from factory.export import contract, pickles
 from factory.export.archive import Npz
-from factory.export.base import PIECE, Format
+from factory.export.base import PIECE, SPLIT, Format
 from factory.export.contract import Field
 from factory.export.humandata import numpy1
 from factory.export.masks import seen
@@ -78,7 +78,10 @@ class Hmr2(Format):
     def finish(self, split: str, steps: int) -> None: ...
 
     def outputs(self) -> re.Pattern[str]:
-        return re.compile(rf"{re.escape(self.dataset)}-[a-z0-9]+/\d{{6,}}\.tar|datasets_tar\.yaml|override\.yaml")
+        return re.compile(rf"{re.escape(self.dataset)}-{SPLIT}/\d{{6,}}\.tar|datasets_tar\.yaml|override\.yaml")
+
+    def folders(self) -> re.Pattern[str]:
+        return re.compile(rf"parts(/{SPLIT})?|{re.escape(self.dataset)}-{SPLIT}")
 
     def _tar(self, split: str, number: int) -> str:
         return f"{self.dataset}-{split}/{number:06d}.tar"

@@ -60,7 +60,7 @@ def export(
     """
     kind, source, target = formats.find(name), Source(out), Path(to)
     fractions = split.parse(shares)
-    wanted = {
+    wanted: dict = {
         "format": name, "data": source.job.name, "job": _digest(source), "split": fractions, "where": where,
         "layout": LAYOUT,
     }  # fmt: skip
@@ -88,7 +88,7 @@ def export(
     wanted["indexes"] = _indexes(source)
     files = form.files
     with lock.hold(files):
-        files.sweep()
+        files.sweep(form.folders())
         if stale:
             form.clear()
         if stale or not there:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from factory.export import archive, contract
-from factory.export.base import Table
+from factory.export.base import SPLIT, Table
 from factory.export.contract import Field
 from factory.export.people import J24, OPENPOSE, PX, People
 
@@ -68,8 +68,11 @@ class Spin(Table):
             )
 
     def outputs(self) -> re.Pattern[str]:
-        fits = rf"static_fits/{re.escape(self.dataset)}-[a-z0-9]+_fits\.npy"
+        fits = rf"static_fits/{re.escape(self.dataset)}-{SPLIT}_fits\.npy"
         return re.compile(f"{super().outputs().pattern}|{fits}")
+
+    def folders(self) -> re.Pattern[str]:
+        return re.compile(f"{super().folders().pattern}|static_fits")
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
         files = "\n".join(

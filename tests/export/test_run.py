@@ -168,7 +168,7 @@ def test_bad_input_is_one_line_and_touches_nothing(dataset: Path, tmp_path: Path
 
 @pytest.mark.parametrize("step", ["factory.store.fs.make_folder", "os.replace"])
 def test_a_full_disk_is_told_of_in_one_line(dataset: Path, tmp_path: Path, monkeypatch, step: str) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(UserError, match="no space is left"):
