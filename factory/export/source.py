@@ -151,7 +151,7 @@ class Source:
         if rows["key"].to_pylist() != planned:
             raise ValueError("its keys are not those that the plan has for this shard")
         offset, size = (rows[name].to_numpy() for name in ("offset", "size"))
-        if (offset < 0).any() or (size < 0).any() or (size > stored - offset).any():
+        if (size < 0).any() or ((size > 0) & ((offset < 0) | (size > stored - offset))).any():
             raise ValueError(f"it points outside {tar_name}")
         return rows
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from factory.errors import UserError
 from factory.plan import plan
-from factory.store import layout, lock, tar
+from factory.store import layout, lock
 from factory.store.fs import open_files
 from factory.store.layout import part_names, read_job, shard_names
 from factory.store.lock import Holder
 from factory.store.part import SCHEMA, index_table
+from factory.store.sample import files_of
 from factory.store.survey import survey
 
 
@@ -80,7 +83,8 @@ def read_index(out: str) -> pa.Table:
 
 
 def read_sample(out: str, row: dict) -> dict[str, bytes]:
-    """Extension -> bytes of the sample of an index row with size > 0. KeyError where there is none."""
+    """Extension -> bytes of the sample of an index row with size > 0. KeyError where there is none, UserError
+    where it is damaged."""
     files, shard = open_files(out), row["shard"]
     sealed = shard_names(plan(read_job(out)), shard)
     for tar_name, index_name in (sealed, part_names(shard, row["unit"]), sealed):  # it may be sealed at any moment
@@ -89,5 +93,11 @@ def read_sample(out: str, row: dict) -> dict[str, bytes]:
             place = table.filter(pc.equal(table["key"], row["key"])).to_pylist()
             if place and place[0]["size"]:
                 data = files.read(tar_name, place[0]["offset"], place[0]["size"])
-                return {name.partition(".")[2]: content for name, content in tar.members(data)}
+                try:
+                    return files_of(row["key"], data)
+                except (ValueError, tarfile.TarError) as error:
+                    why = " ".join(str(error).split())
+                    raise UserError(
+                        f"{out}/{tar_name}: {row['key']}: damaged ({why}); factory verify tells how much of it"
+                    ) from None
     raise KeyError(row["key"])
