@@ -40,6 +40,7 @@ from factory.models.joints import FLIP24, FLIP49
 CROP_SCALE = 1.2  # side of the crop over the longer side of the body's box
 # SPIN's augmentation: spread of the scale, spread of the turn (degrees; none in 60 % of the samples), colour noise.
 SCALE, TURN, UNTURNED, COLOUR = 0.25, 30.0, 0.6, 0.4
+LEAST = 1.0  # px: the side of the smallest box
 PELVIS = 8  # of SPIN-49: SMPL's root joint
 LABELS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox")  # of smpl.npz, that are read here
 
@@ -209,6 +210,8 @@ def _people(samples: Iterable[dict], size: int, train: bool, job: JobSpec) -> It
             raise _damaged(f"{sample['__url__']}: {sample['__key__']}", error) from None
         for i in range(len(people["pose"])):
             label = {name: rows[i] for name, rows in people.items()}
+            if (label["bbox"][2:] - label["bbox"][:2] < LEAST).any():  # out of the picture: no export holds it either
+                continue
             view = View(square_crop(label["bbox"], CROP_SCALE))
             yield look(sample["__key__"], i, image, label, _augmented(view, rng) if rng else view, size)
 

@@ -15,15 +15,18 @@ from factory.export.base import Table
 from factory.export.contract import Field
 from factory.export.people import J24, OPENPOSE, PX, People
 
+HANDS = slice(22, 24)  # of SMPL's joints
 KEPT = 0.8  # of the rows, the first: what BEDLAM trains on
 
 
 class Bedlam(Table):
     """gtkps are SMPL's own 24 joints, in its order, which a sample does not hold: they are posed anew from the job's
-    body model. `gender` is left out: the loader takes its absence for neutral, and any text but 'm' for female.
+    body model. The last two are SMPL's hands, where SMPL-X has its jaw and left eye: they have no confidence.
+
+    `gender` is left out: the loader takes its absence for neutral, and any text but 'm' for female.
     """
 
-    name, trainer = "bedlam", "BEDLAM-CLIFF"
+    name, trainer, turned = "bedlam", "BEDLAM-CLIFF", ("closeup",)
     fields = (
         Field("imgname", (), "image names below the image folder", "U"),
         Field("scale", (), "the box's side in px / 200", checks=(contract.box_over_200,)),
@@ -57,6 +60,7 @@ class Bedlam(Table):
     )
 
     def check(self) -> None:
+        super().check()
         try:
             self.skeleton  # noqa: B018
         except UserError as error:
@@ -69,31 +73,43 @@ class Bedlam(Table):
         return Skeleton(self.source.job.body.model)
 
     def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+        gtkps = self.skeleton.joints2d(people)
+        gtkps[:, HANDS, 2] = 0
         return {
             **shared(people, images),
             "betas": people.betas,
-            "gtkps": self.skeleton.joints2d(people),
+            "gtkps": gtkps,
             "openpose": people.joints2d[:, OPENPOSE],  # of these two the SMPL loader makes its 2D loss
             "part": people.joints2d[:, J24],
         }
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
-        names = [f"{self.dataset}-{split}" for split in splits]
-        return f"""In BEDLAM's `train/core/config.py`, for each of {", ".join(names)}:
+        return f"""At the end of BEDLAM's `train/core/config.py`:
 
-    DATASET_FOLDERS[name] = "{self.target.name}"            # this folder
-    DATASET_FILES[1][name] = "{self.target.name}/" + name + ".npz"
+    ROOT = "/where/this/folder/is"
+{registered(self, splits)}
 
-BEDLAM trains on the first {KEPT:.0%} of the rows (CROP_PERCENT) and leaves the rest alone; the rows are
-shuffled, so any share will do. A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:3, 3], its camera cam_int.
-`gtkps` are SMPL's own 24 joints: for CameraHMR, which reads another order under the same name, export anew.
+and append `_{first_of(self, splits)}` to DATASETS_AND_RATIOS of the config that you train with:
+`configs/bedlam_cliff.yaml` (`python train.py --cfg configs/bedlam_cliff.yaml`: SMPL-X, BEDLAM's main one) or
+`configs/orig_cliff.yaml` (`python train_smpl.py --cfg configs/orig_cliff.yaml`: SMPL; there the names come first and
+then as many ratios: add one of each).
+
+SMPL betas are no SMPL-X betas. `shape` and `betas` are those of the body model above; the SMPL-X trainer makes its
+joints and vertices with them, and gets another body. Convert the bodies first where shape matters there; the SMPL
+trainer takes them as they are.
+`gtkps` are SMPL's own 24 joints, and the SMPL-X trainer compares them with the first 24 of SMPL-X. The last two are
+hands in SMPL, jaw and left eye in SMPL-X: they have confidence 0. The SMPL trainer reads `openpose` and `part` instead.
+For CameraHMR, which reads another order under the name `gtkps`, export anew.
+
+BEDLAM trains on the first {KEPT:.0%} of the rows (CROP_PERCENT) and leaves the rest alone; the rows are shuffled, so
+any share will do. A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:3, 3], its camera cam_int.
 `camera` is the weak-perspective (s, tx, ty) on the square box of `center` and `scale`.
 """
 
     @classmethod
     def more(cls, folder: Path, path: Path, arrays: Mapping[str, Any], modules: set[str]) -> Iterator[str]:
         yield from super().more(folder, path, arrays, modules)
-        yield from underscore(path)
+        yield from misleading(path, cls)
 
 
 def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -115,6 +131,25 @@ def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def underscore(path: Path) -> Iterator[str]:
+def registered(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
+    """Lines of Python that tell BEDLAM's or CameraHMR's config of each split."""
+    names = (f"{form.dataset}-{split}" for split in splits)
+    return "\n".join(
+        f"""    DATASET_FOLDERS["{name}"] = ROOT
+    DATASET_FILES[1]["{name}"] = ROOT + "/{name}.npz\""""
+        for name in names
+    )
+
+
+def first_of(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
+    """The split to train on."""
+    return f"{form.dataset}-{'train' if 'train' in splits else next(iter(splits))}"
+
+
+def misleading(path: Path, form: type[Table]) -> Iterator[str]:
+    """What is wrong with a table's name, under which its trainer will know the data set."""
     if "_" in path.stem:
         yield "name: holds '_', at which the trainer splits its list of data sets; use '-'"
+    for word in form.turned:
+        if word in path.stem:
+            yield f"name: holds {word!r}: the trainer turns such images by 90 degrees, but not the labels; rename it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,11 +17,11 @@ from PIL import Image
 from factory.errors import UserError
 from factory.export import contract, pickles
 from factory.export.archive import Npz
-from factory.export.base import PIECE, Format
+from factory.export.base import PIECE, SPLIT, Format
 from factory.export.contract import Field
 from factory.export.humandata import numpy1
 from factory.export.masks import seen
-from factory.export.people import PX, people_of
+from factory.export.people import BOX, PX, people_of
 from factory.export.source import Sample
 from factory.store import tar
 from factory.store.sample import npz
@@ -46,51 +47,97 @@ FIELDS = (
 class Hmr2(Format):
     name, trainer = "hmr2", "4D-Humans (HMR2) or TokenHMR"
 
-    def piece(self, split: str, number: int, samples: Iterable[Sample]) -> int:
-        count = size = 0
+    def step(self, split: str, piece: int, number: int, samples: Iterable[Sample]) -> int:
+        count, chunks = 0, []
+        for sample in samples:
+            entries, masks = people(sample), seen(sample)
+            if entries:  # an image without a person has no row
+                files = {"jpg": sample.jpg, "data.pyd": b"".join(pickles.dump(entries))}
+                if masks is not None:
+                    files["detection.npz"] = npz({"masks": masks}, deflate=True)
+                chunks.append(tar.segment((f"{sample.key}.{name}", content) for name, content in files.items()))
+                count += len(entries)
+        self.files.put(self.part(split, number, "tar"), chunks)
+        return count
+
+    def join(self, split: str, piece: int, steps: Iterable[int]) -> None:
+        name, parts = self._tar(split, piece), [self.part(split, number, "tar") for number in steps]
 
         def chunks() -> Iterator[bytes]:
-            nonlocal count, size
-            for sample in samples:
-                entries, masks = people(sample), seen(sample)
-                if entries:  # an image without a person has no row
-                    files = {"jpg": sample.jpg, "data.pyd": b"".join(pickles.dump(entries))}
-                    if masks is not None:
-                        files["detection.npz"] = npz({"masks": masks}, deflate=True)
-                    chunk = tar.segment((f"{sample.key}.{name}", content) for name, content in files.items())
-                    count, size = count + len(entries), size + len(chunk)
-                    yield chunk
+            size = 0
+            for part in parts:
+                segment = self.files.read(part)
+                size += len(segment)
+                yield segment
             yield tar.trailer(size)
 
-        self.files.put(self._tar(split, number), chunks())
-        return count
+        if not (self.target / name).is_file():
+            self.files.put(name, chunks())
+        self.files.delete(parts)
+
+    def finish(self, split: str, steps: int) -> None: ...
+
+    def outputs(self) -> re.Pattern[str]:
+        return re.compile(rf"{re.escape(self.dataset)}-{SPLIT}/\d{{6,}}\.tar|datasets_tar\.yaml|override\.yaml")
+
+    def folders(self) -> re.Pattern[str]:
+        return re.compile(rf"parts(/{SPLIT})?|{re.escape(self.dataset)}-{SPLIT}")
 
     def _tar(self, split: str, number: int) -> str:
         return f"{self.dataset}-{split}/{number:06d}.tar"
 
-    def finish(self, split: str, pieces: int) -> None: ...
-
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
+        link = f"{self.dataset}-hmr2"  # what the trainer's folder calls this one: no package of its own has such a name
+        train, val = ("train" if "train" in splits else next(iter(splits))), ("val" if "val" in splits else None)
         entries = {}
         for split, (images, count) in splits.items():
             last = -(-images // PIECE) - 1
-            urls = f"{self.target.name}/{self.dataset}-{split}/{{000000..{last:06d}}}.tar"
-            entries[self._entry(split)] = {"TYPE": "ImageDataset", "URLS": urls, "epoch_size": count}
-        first = self._entry("train" if "train" in splits else next(iter(splits)))
-        override = {"DATASETS": {"SUPPRESS_BAD_POSES": False, "TRAIN": {first: {"WEIGHT": 1.0}}}}
+            urls = f"{link}/{self.dataset}-{split}/{{000000..{last:06d}}}.tar"
+            # As theirs: with an epoch_size tars come again and again, without one a validation set is seen once.
+            more = {"KEYPOINT_LIST": [0]} if split == val and split != train else {"epoch_size": count}
+            entries[self._entry(split)] = {"TYPE": "ImageDataset", "URLS": urls, **more}
+        override = {
+            "defaults": [{"/data_filtering": "low1"}],
+            "DATASETS": {
+                "SUPPRESS_BAD_POSES": False,
+                "TRAIN": {self._entry(train): {"WEIGHT": 1.0}},
+                "VAL": {self._entry(val) if val else "COCO-VAL": {"WEIGHT": 1.0}},
+                "MOCAP": "CMU-MOCAP",
+            },
+        }
         self.files.put("datasets_tar.yaml", [yaml.safe_dump(entries, sort_keys=False, width=1000).encode()])
         self.files.put("override.yaml", [f"# @package _global_\n{yaml.safe_dump(override, sort_keys=False)}".encode()])
-        return f"""Add the entries of `datasets_tar.yaml` to 4D-Humans' `hmr2/configs/datasets_tar.yaml`, and lay
-`override.yaml` over its data config: copy it to `hmr2/configs_hydra/data/{self.dataset}.yaml` and train with
-`data={self.dataset}`.
+        says = (
+            "VAL is the val split of this export" if val else "VAL is still COCO-VAL, for this export has no val split"
+        )
+        return f"""4D-Humans, in its own folder:
 
-The override matters. By default SUPPRESS_BAD_POSES takes the label from every pose that is improbable among AMASS's:
-those are the hard poses that this data set is for. It is off there. SUPPRESS_BETAS_THRESH (3.0) stays on: a body with a
-coefficient beyond it trains without its shape, and, with POSES_BETAS_SIMULTANEOUS, without its pose.
+    ln -s /where/this/folder/is {link}
+    cat {link}/datasets_tar.yaml >> hmr2/configs/datasets_tar.yaml
+    cp {link}/override.yaml hmr2/configs_hydra/data/{self.dataset}.yaml
+    python train.py exp_name={self.dataset} data={self.dataset} experiment=hmr_vit_transformer trainer=gpu \\
+        launcher=local
 
-`extra_info` of each person holds `K`, the camera of the whole image, `transl` in metres, and `camera`, the
-weak-perspective (s, tx, ty) on the square box of `center` and the longer side of `scale`. Where the data set holds the
-depth, `detection.npz` has a mask of each person: where the label's body is seen, not where a detector saw somebody.
+TokenHMR, in its own folder (it looks for tars below its DATASETS.DATASET_DIR, tokenhmr/dataset_dir):
+
+    ln -s /where/this/folder/is tokenhmr/dataset_dir/{link}
+    cat tokenhmr/dataset_dir/{link}/datasets_tar.yaml >> tokenhmr/lib/configs/datasets_tar.yaml
+    cp tokenhmr/dataset_dir/{link}/override.yaml tokenhmr/lib/configs_hydra/datasets/{self.dataset}.yaml
+    python tokenhmr/train.py datasets={self.dataset} experiment=tokenhmr_release
+
+`override.yaml` takes the place of their `mix_all.yaml`. It names all that they ask of one: the filters
+(`/data_filtering: low1`), TRAIN, VAL and MOCAP. TRAIN is this data set alone: to train on a mix, add lines of
+`mix_all.yaml`, with weights. {says}. MOCAP, the poses of their discriminator, is theirs (CMU-MOCAP).
+
+One filter differs. By default SUPPRESS_BAD_POSES takes the label from every pose that is improbable among AMASS's:
+those are the hard poses that this data set is for. It is off there. SUPPRESS_BETAS_THRESH stays as `low1` has it (3.0
+in 4D-Humans): a body with a coefficient beyond it trains without its shape, and, with POSES_BETAS_SIMULTANEOUS, without
+its pose.
+
+Boxes are {BOX} times the body's, as in their own tars. `extra_info` of each person holds `K`, the camera of the whole
+image, `transl` in metres, and `camera`, the weak-perspective (s, tx, ty) on the square box of `center` and the longer
+side of `scale`. Where the data set holds the depth, `detection.npz` has a mask of each person: where the label's body
+is seen, not where a detector saw somebody.
 """
 
     def _entry(self, split: str) -> str:
@@ -120,14 +167,15 @@ depth, `detection.npz` has a mask of each person: where the label's body is seen
 def people(sample: Sample) -> list[dict[str, Any]]:
     """The list that `<key>.data.pyd` holds. `scale` is (w, h) / 200, unlike in HMR2's evaluation files."""
     rows = people_of([sample])
-    camera = rows.camera(rows.sides.max(1))
+    sides = np.float32(BOX) * rows.sides  # as in HMR2's own tars: its ViT sees 3/4 of the square's width alone
+    camera = rows.camera(sides.max(1))
     flag = np.array(1, np.float32)
     return [
         {
             "keypoints_2d": rows.joints2d[i, :JOINTS],
             "keypoints_3d": rows.joints3d[i, :JOINTS],
             "center": rows.center[i],
-            "scale": rows.sides[i] / np.float32(PX),
+            "scale": sides[i] / np.float32(PX),
             "body_pose": rows.pose[i],
             "betas": rows.betas[i],
             "has_body_pose": flag,

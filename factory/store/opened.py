@@ -14,9 +14,8 @@ from pydantic import ValidationError
 
 from factory.job import JobSpec
 from factory.record import FIDELITY
-from factory.store import tar
 from factory.store.fs import Files
-from factory.store.sample import PERSON, SampleJson
+from factory.store.sample import PERSON, SampleJson, files_of
 from factory.untrusted import Unreadable, arrays, pictures, text
 
 JSON = 1 << 20  # bytes at most
@@ -28,15 +27,14 @@ def most_bytes(job: JobSpec) -> int:
     return 24 * job.image_size**2 + (1 << 23)
 
 
-def segment(files: Files, tar_name: str, offset: int, size: int, job: JobSpec) -> dict[str, bytes]:
-    """Extension -> bytes of the sample that lies there in a tar. FileNotFoundError: no such tar."""
+def segment(files: Files, tar_name: str, key: str, offset: int, size: int, job: JobSpec) -> dict[str, bytes]:
+    """Extension -> bytes of the sample called `key` that lies there in a tar. FileNotFoundError: no such tar."""
     if offset < 0 or not 0 < size <= most_bytes(job):
         raise Unreadable(f"no sample is {size:,} bytes long, from byte {offset:,} on")
     try:
-        members = list(tar.members(files.read(tar_name, offset, size)))
-    except tarfile.TarError as error:
+        return files_of(key, files.read(tar_name, offset, size))
+    except (tarfile.TarError, ValueError) as error:
         raise Unreadable(error) from None
-    return {name.partition(".")[2]: content for name, content in members}
 
 
 def image(data: bytes, job: JobSpec) -> np.ndarray:

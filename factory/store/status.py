@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from factory.errors import UserError
 from factory.plan import plan
 from factory.store import layout, lock, opened
 from factory.store.fs import open_files
@@ -16,6 +17,7 @@ from factory.store.layout import part_names, read_job, shard_names
 from factory.store.lock import Holder
 from factory.store.part import SCHEMA, index_table
 from factory.store.survey import survey
+from factory.untrusted import Unreadable
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def read_index(out: str) -> pa.Table:
 
 
 def read_sample(out: str, row: dict) -> dict[str, bytes]:
-    """Extension -> bytes of the sample of an index row with size > 0. KeyError where there is none, Unreadable where it
+    """Extension -> bytes of the sample of an index row with size > 0. KeyError where there is none, UserError where it
     is damaged."""
     files, job, shard = open_files(out), read_job(out), row["shard"]
     sealed = shard_names(plan(job), shard)
@@ -89,5 +91,10 @@ def read_sample(out: str, row: dict) -> dict[str, bytes]:
             table = index_table(files.read(index_name))[0]
             place = table.filter(pc.equal(table["key"], row["key"])).to_pylist()
             if place and place[0]["size"]:
-                return opened.segment(files, tar_name, place[0]["offset"], place[0]["size"], job)
+                try:
+                    return opened.segment(files, tar_name, row["key"], place[0]["offset"], place[0]["size"], job)
+                except Unreadable as error:
+                    raise UserError(
+                        f"{out}/{tar_name}: {row['key']}: damaged ({error}); factory verify tells how much of it"
+                    ) from None
     raise KeyError(row["key"])
