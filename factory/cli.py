@@ -170,8 +170,8 @@ def verify(
 
     console = _console()
     report = checks.repair(out, partial(_say, console)) if repair else checks.verify(out)
-    for problem in report.problems:
-        _say(console, problem)
+    for line in report.notes + report.problems:
+        _say(console, line)
     shards = f"{report.shards:,} shard{'s' * (report.shards != 1)}"
     words = f"{shards}, {report.samples:,} samples, {size(report.bytes)}"
     if report.problems:

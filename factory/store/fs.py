@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -27,13 +27,17 @@ MENDABLE = {  # what a user can mend about a disk
 }
 
 
+Fence = Callable[[], None]
+
+
 class Files(Protocol):
     """The few operations the store needs. UserError where the place itself fails: full, read-only, out of reach."""
 
     where: str  # for people
 
-    def put(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Write the object, durably, in place of an older one. Done when it returns."""
+    def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
+        """Write the object, durably, in place of an older one. Done when it returns. `fence` raises where the caller
+        may no longer write: it is called at the last moment, and again where somebody else has written since."""
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
         """Bytes from `start`, `size` of them or up to the end. Raises FileNotFoundError."""
@@ -78,7 +82,7 @@ class LocalFiles:
         self.root = Path(root)
         self.where = str(root)
 
-    def put(self, name: str, chunks: Iterable[bytes]) -> None:
+    def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
         path = self.root / name
         temporary = path.parent / f".{path.name}.tmp"
         with mendable(self.where):
@@ -89,6 +93,8 @@ class LocalFiles:
                         file.write(chunk)
                     file.flush()
                     os.fsync(file.fileno())
+                if fence:
+                    fence()
                 os.replace(temporary, path)
             except BaseException:
                 with contextlib.suppress(OSError):

@@ -86,7 +86,7 @@ def test_killed_half_way_through_every_upload(job, url):
     command = [sys.executable, "-m", "tests.store.kill_puts", small.model_dump_json(), url]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[0]) == 12
+    assert int(done.stdout.split()[0]) == 14
 
 
 def test_damage_is_found_taken_away_and_made_anew(url, remote, local):
