@@ -17,7 +17,7 @@ from factory.plan import Plan, plan
 from factory.store import layout, opened
 from factory.store.fs import open_files
 from factory.store.layout import shard_names
-from factory.store.part import SCHEMA, index_table
+from factory.store.part import SCHEMA, Head, index_table
 from factory.store.where import Where, select
 
 ARRAYS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox", "detection_score")  # that exports need
@@ -122,13 +122,13 @@ class Source:
             try:
                 if data is None:
                     raise ValueError("it was removed just now")
-                rows = self._checked(shard, *index_table(data))
+                rows = self._checked(shard, *index_table(data, f"{self.out}/{name}"))
             except (pa.ArrowException, OSError, *DAMAGED) as error:
                 raise UserError(f"{self.out}/{name}: {_damage(error)}") from None
             self.digests[shard] = _digest(data)
             yield shard, rows
 
-    def _checked(self, shard: int, rows: pa.Table, head: dict[str, str]) -> pa.Table:
+    def _checked(self, shard: int, rows: pa.Table, head: Head) -> pa.Table:
         """The rows. ValueError where they are not those of the plan, or point outside their shard."""
         if rows.schema != SCHEMA:
             raise ValueError("its columns are not those of an index")
@@ -136,8 +136,8 @@ class Source:
             raise ValueError("values are missing")
         tar_name = shard_names(self.plan, shard)[0]
         stored = self.sizes.get(tar_name, 0)
-        if head.get("bytes") != str(stored):
-            raise ValueError(f"it tells of {head.get('bytes')} bytes, {tar_name} has {stored}")
+        if head.bytes != stored:
+            raise ValueError(f"it tells of {head.bytes} bytes, {tar_name} has {stored}")
         start = shard * self.job.samples_per_shard
         planned = [self._key(start + i) for i in range(self.plan.records_in(shard))]
         if rows["key"].to_pylist() != planned:
