@@ -26,6 +26,7 @@ from factory.export.source import Sample
 from factory.store import tar
 from factory.store.sample import npz
 
+MEMBER = 1 << 28  # bytes of one file of a sample, at most
 JOINTS = 44  # OpenPose-25, then the first 19 of J24
 FIELDS = (
     Field("keypoints_2d", (JOINTS, 3), "2D joints in px and confidence", checks=contract.JOINTS2D),
@@ -155,7 +156,7 @@ is seen, not where a detector saw somebody.
                     count += 1
                     for problem in sample_problems(files):
                         told.setdefault(problem.partition(":")[0], (key, problem, []))[2].append(key)
-            except (tarfile.TarError, OSError) as error:
+            except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
                 yield f"{where}: not a readable tar ({error})"
             for key, problem, keys in told.values():
                 others = len(set(keys)) - 1
@@ -242,6 +243,8 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if files:
                     yield key, files
                 key, files = folder + slash + stem, {}
+            if info.issparse() or info.size > MEMBER:
+                raise tarfile.ReadError(f"{info.name[:100]!r} is sparse, or longer than any image or label")
             stream = archive.extractfile(info)
             files[extension.lower()] = stream.read() if stream else b""
     if files:

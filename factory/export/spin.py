@@ -13,6 +13,7 @@ from factory.export import archive, contract
 from factory.export.base import SPLIT, Table
 from factory.export.contract import Field
 from factory.export.people import J24, OPENPOSE, PX, People
+from factory.untrusted.arrays import header, start
 
 
 class Spin(Table):
@@ -116,12 +117,16 @@ Besides SPIN's own fields each row holds `camera`, the weak-perspective (s, tx, 
             yield "shape: missing, though there is a pose: the loader then drops both"
         name = f"static_fits/{path.stem}_fits.npy"
         try:
-            fits = np.load(folder / name, allow_pickle=False)
+            with open(folder / name, "rb") as file:
+                begin = start(file)
+                fits = header(begin)
+            if fits.bytes != (folder / name).stat().st_size - len(begin):
+                raise ValueError(f"not as long as {fits.dtype} {fits.shape} is")
         except FileNotFoundError:
             yield f"{name}: missing; SPIN does not start without it: pose ++ betas, (N, 82)"
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             yield f"{name}: unreadable ({error})"
         else:
-            count = len(arrays["scale"]) if np.ndim(arrays.get("scale", 0)) else len(fits)
+            count = len(arrays["scale"]) if np.ndim(arrays.get("scale", 0)) else fits.shape[0] if fits.shape else 0
             if fits.shape != (count, 82) or fits.dtype.kind != "f":
                 yield f"{name}: {fits.dtype} {fits.shape}, not float ({count}, 82)"

@@ -17,6 +17,7 @@ from factory.untrusted import Unreadable
 
 NUMBERS = "fiu"  # numpy's letters of kinds of dtype
 TEXTS = "US"
+ANY = "biufcmMUS"
 HEADER = 10_000  # bytes at most; numpy parses a header as Python
 TEXT = 16_384  # bytes at most of one entry of an array of texts
 DIRECTORY = 1 << 20  # bytes at most of an archive's directory, which zipfile holds as Python objects
@@ -52,10 +53,7 @@ def npz(source: bytes | Path, kinds: Mapping[str, str], limit: int) -> dict[str,
     with _opened(source) as archive:
         for name, allowed in kinds.items():
             if f"{name}.npy" in archive.NameToInfo:
-                try:
-                    found[name] = _member(archive, archive.NameToInfo[f"{name}.npy"], allowed, limit)
-                except Unreadable as error:
-                    raise Unreadable(f"{name}: {error}") from None
+                found[name] = member(archive, name, allowed, limit)
                 limit -= found[name].nbytes
     return found
 
@@ -127,7 +125,9 @@ def _check(head: Header, kinds: str) -> None:
         raise Unreadable(f"texts of {head.dtype.itemsize} bytes each")
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, kinds: str, limit: int) -> np.ndarray:
+def member(archive: zipfile.ZipFile, name: str, kinds: str, limit: int) -> np.ndarray:
+    """An array of an opened archive, not to be written to. KeyError where it has none; Unreadable as `npz`."""
+    info = archive.getinfo(f"{name}.npy")
     try:
         if info.compress_type not in PLAIN:
             raise Unreadable("packed in a way that numpy does not use")
@@ -141,10 +141,8 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, kinds: str, limit: 
             data = early + stream.read(head.bytes + 1 - len(early))
             if len(data) != head.bytes:
                 raise Unreadable(f"{len(data)} bytes are no {head.dtype} {head.shape}")
-    except Unreadable:
-        raise
     except Exception as error:  # zipfile raises errors of its own, of zlib and of others
-        raise Unreadable(error) from None
+        raise Unreadable(f"{name}: {str(error) or type(error).__name__}") from None
     return _array(data, head, 0)
 
 

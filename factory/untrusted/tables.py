@@ -31,9 +31,10 @@ class Table:
         try:
             if int.from_bytes(data[-8:-4], "little") > FOOTER:
                 raise Unreadable("its footer is longer than that of any index")
-            texts = [field.name for field in schema if pa.types.is_string(field.type)]
-            self.file = pq.ParquetFile(pa.BufferReader(data), read_dictionary=texts)
-            metadata = self.file.metadata.metadata or {}
+            plain = pq.ParquetFile(pa.BufferReader(data))
+            texts = [field.name for field in plain.schema_arrow if pa.types.is_string(field.type)]
+            self.file = pq.ParquetFile(pa.BufferReader(data), metadata=plain.metadata, read_dictionary=texts)
+            metadata = plain.metadata.metadata or {}
             self.head = {key.decode(): value.decode() for key, value in metadata.items()}
             columns = self.file.schema_arrow
         except Exception as error:  # Arrow raises errors of its own, OSError and ValueError
