@@ -9,7 +9,6 @@ import io
 import json
 import os
 import random
-import resource
 import shutil
 import struct
 import sys
@@ -27,6 +26,7 @@ import pyarrow as pa
 
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.present.mesh import coarse
 from factory.store import tar
 from factory.store.part import SCHEMA, digest, index_bytes, index_table
 from tests import small
@@ -72,7 +72,7 @@ def begin(folder: Path) -> None:
 
 @dataclass
 class Trial:
-    """problems: what was not civil, one line each. codes: verb -> exit code. peak: MB that this process ever had."""
+    """problems: what was not civil, one line each. codes: verb -> exit code. peak: MB that the process held at most."""
 
     problems: list[str] = field(default_factory=list)
     codes: dict[str, int] = field(default_factory=dict)
@@ -87,6 +87,7 @@ def trial(base: str, work: str, changes: list[tuple[str, int]], formats: list[st
     for name, seed in changes:
         CHANGES[name](root, random.Random(seed))
     before, done, out = _tree(root), Trial(), str(root / "out")
+    _reset_peak()
     verbs: list[list[str]] = [
         ["status"],
         ["status", "--json"],
@@ -106,8 +107,18 @@ def trial(base: str, work: str, changes: list[tuple[str, int]], formats: list[st
     _run(done, ["verify", out, "--repair"])
     changed = {path for path, content in before.items() if _tree(root).get(path) != content}
     done.problems += [f"touched {path}" for path in sorted(changed | (_tree(root).keys() - before.keys()))]
-    done.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    done.peak = _peak()
+    coarse.cache_clear()  # it keeps a body model for each `inspect`, of which a command has one
     return done
+
+
+def _reset_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) >> 10
 
 
 def _tree(root: Path) -> dict[str, bytes]:

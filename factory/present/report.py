@@ -16,7 +16,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import pictures
 from factory.present.mesh import coarse, encode, text
-from factory.present.samples import COLUMNS, POSED, damage, painter, spread
+from factory.present.samples import COLUMNS, POSED, damage, painter, spread, stored
 from factory.present.stats import MEASURES, SAYS, Stats, action, figure, summarise
 from factory.present.words import size, state_counts
 from factory.store import opened
@@ -82,7 +82,7 @@ def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterat
     paint = painter(data.job, body)
 
     def draw() -> Iterator[Sample]:
-        for row, files in zip(rows, data.samples(rows), strict=True):
+        for row, files in stored(data, rows):
             bodies = None
             with damage(data.out, row["key"]):
                 people = opened.people(files["smpl.npz"], POSED)

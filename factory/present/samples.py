@@ -12,6 +12,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import pictures
 from factory.store import opened
+from factory.store.dataset import DataSet
 from factory.untrusted import Unreadable
 
 if TYPE_CHECKING:
@@ -52,6 +53,15 @@ def spread(rows: list[dict], limit: int) -> list[dict]:
     if len(rows) <= limit:
         return rows
     return [rows[i * len(rows) // limit] for i in range(limit)]
+
+
+def stored(data: DataSet, rows: Sequence[dict]) -> Iterator[tuple[dict, dict[str, bytes]]]:
+    """Each row and the files of its sample. UserError where one is not there."""
+    stream = data.samples(rows)
+    for row in rows:
+        with damage(data.out, row["key"]):
+            files = next(stream)
+        yield row, files
 
 
 @contextmanager

@@ -54,6 +54,6 @@ def walk(file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
         if len(content) + len(padding) != info.size + -info.size % BLOCK:
             raise tarfile.ReadError(f"{info.name!r} ends before its {info.size:,} bytes")
         yield info.name, content
-    while rest := file.read(1 << 20):
-        if rest.strip(b"\0"):
-            raise tarfile.ReadError(f"damaged header before byte {file.tell()}")
+    rest = file.read(2 * tarfile.RECORDSIZE)
+    if rest.strip(b"\0") or file.read(1):
+        raise tarfile.ReadError(f"goes on after its end, at byte {file.tell() - len(rest)}")
