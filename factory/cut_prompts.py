@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import product
 from math import prod
-from pathlib import Path
 
 from factory.errors import UserError
-from factory.models.layout import Layout
+from factory.models.layout import Layout, in_cache
 from factory.models.locate import locate
 from factory.models.prompt_length import Reader
 from factory.plan import Plan, template_fields
@@ -40,15 +39,8 @@ def cut_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
 
 
 def _reader(model: str, revision: str | None) -> Reader | None:
-    folder = locate(model)
-    if folder is None:  # a hub id: what its cache holds
-        from huggingface_hub import try_to_load_from_cache
-
-        index = try_to_load_from_cache(model, "model_index.json", revision=revision)
-        if not isinstance(index, str):
-            return None
-        folder = Path(index).parent
-    return Reader(Layout(model, folder, revision))
+    folder = locate(model) or in_cache(model, revision)
+    return Reader(Layout(model, folder, revision)) if folder is not None else None
 
 
 def _texts(plan: Plan) -> tuple[list[str], bool]:

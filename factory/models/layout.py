@@ -14,9 +14,10 @@ from typing import Any
 from factory.errors import UserError
 from factory.models.locate import locate
 from factory.models.networks import first_line
-from factory.models.weights import check_pointers
+from factory.models.weights import check_pointers, choose
 
 LIBRARIES = ("diffusers", "transformers")  # that a model folder may name classes of
+UNUSED = ("safety_checker", "feature_extractor", "depth_estimator", "image_encoder")  # parts no stage needs
 CALL = {"prompt", "height", "width", "num_inference_steps", "generator", "output_type"}  # of text-to-image
 MORE = {"mask_image", "control_image", "num_frames", "controlnet_conditioning_scale"}  # needs more than a text
 WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}  # of text, by family
@@ -85,16 +86,35 @@ class Layout:
         import diffusers
         from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING, _get_task_class
 
-        beside = self._beside()
-        if beside:
-            what = BESIDE.get(beside, f"a model whose UNet takes {beside} channels beside the latents")
-            raise UserError(f"diffusion model {self.model} is {what} ({self.name}); a text-to-image model is wanted")
+        self.require_text()
         for name in (self.name, _get_task_class(AUTO_TEXT2IMAGE_PIPELINES_MAPPING, self.name, False)):
             kind = getattr(diffusers, name, None) if isinstance(name, str) else name  # of image-to-image its sibling
             parameters = inspect.signature(kind.__call__).parameters.keys() if isinstance(kind, type) else set()
             if parameters >= CALL and not parameters & MORE:
                 return kind
         raise UserError(f"diffusion model {self.model} is a {self.name}; a text-to-image model is wanted")
+
+    def check_networks(self, variant: str | None) -> None:
+        """UserError: a network's folder lacks weights that can be loaded, or one of them is damaged."""
+        assert self.folder is not None
+        found = set()
+        for name in self.index:
+            folder = self.folder / name
+            config = folder / "config.json"  # tokenizers and schedulers have none
+            if self.has(name) and name not in UNUSED and config.is_file():
+                found.add(choose(folder, f"diffusion model {self.model}, folder {name}", variant))
+            elif self.has(name) and name not in UNUSED and not folder.is_dir():
+                raise UserError(f"diffusion model {self.model} lacks the folder {name}; fetch it again")
+        if variant and found == {None}:
+            says = f"has only plain files, none of variant {variant}; leave variant out"
+            raise UserError(f"diffusion model {self.model} {says}")
+
+    def require_text(self) -> None:
+        """UserError: its UNet takes more than latents."""
+        beside = self._beside()
+        if beside:
+            what = BESIDE.get(beside, f"a model whose UNet takes {beside} channels beside the latents")
+            raise UserError(f"diffusion model {self.model} is {what} ({self.name}); a text-to-image model is wanted")
 
     def require_depth(self) -> None:
         """UserError: its UNet takes no depth map beside the latents."""
@@ -139,6 +159,16 @@ def _fetched(model: str, name: str, revision: str | None) -> Path:
         raise UserError(f"diffusion model {model}: neither here nor on the hub ({unreachable(error)})") from error
 
 
+def in_cache(model: str, revision: str | None = None) -> Path | None:
+    """The folder of the hub's cache that holds this id, or None. Asks nobody."""
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in ("model_index.json", "config.json", "pytorch_lora_weights.safetensors"):
+        if isinstance(found := try_to_load_from_cache(model, name, revision=revision), str):
+            return Path(found).parent
+    return None
+
+
 def unreachable(error: Exception) -> str:
     """Why the hub did not give a file, in some words."""
     from huggingface_hub.constants import HF_HUB_OFFLINE
@@ -151,9 +181,10 @@ def unreachable(error: Exception) -> str:
     return first_line(error)
 
 
-def controlnet_config(controlnet: str) -> tuple[Path | None, dict[str, Any]]:
-    """(its folder or None for a hub id, its config.json). UserError: not there, or a single file."""
-    folder, where = locate(controlnet), f"ControlNet {controlnet}"
+def controlnet_config(controlnet: str, path: Path | None = None) -> tuple[Path | None, dict[str, Any]]:
+    """(its folder or None for a hub id, its config.json). path: where it lies, if that is known. UserError: not there,
+    or a single file."""
+    folder, where = path or locate(controlnet), f"ControlNet {controlnet}"
     if folder is None:
         return None, read_json(_fetched(controlnet, "config.json", None), where)
     if folder.is_file():
@@ -167,13 +198,16 @@ def controlnet_config(controlnet: str) -> tuple[Path | None, dict[str, Any]]:
     return folder, read_json(folder / "config.json", where)
 
 
-def check_controlnet(config: dict[str, Any], controlnet: str, base: Layout) -> None:
-    """UserError: a config of another class than ControlNetModel, or of another family than the base's UNet."""
+def check_controlnet(config: dict[str, Any], controlnet: str, base: Layout | None) -> None:
+    """UserError: a config of another class than ControlNetModel, or of another family than the base's UNet (None: not
+    at hand)."""
     kind = config.get("_class_name")
     wanted = "a depth ControlNet of Stable Diffusion 1.x, 2.x or SDXL (ControlNetModel) is wanted"
     if kind != "ControlNetModel":
         what = f"is a {kind}" if kind else "has a config.json that names no class"
         raise UserError(f"ControlNet {controlnet} {what}; {wanted}")
+    if base is None:
+        return
     unet = base.config("unet")
     if not unet:
         raise UserError(f"diffusion model {base.model} is a {base.name}; ControlNets are for SD 1.x, 2.x and SDXL here")

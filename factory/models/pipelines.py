@@ -11,11 +11,10 @@ import torch
 
 from factory.errors import UserError
 from factory.models.device import quiet_diffusers
-from factory.models.layout import Layout
+from factory.models.layout import UNUSED, Layout
 from factory.models.networks import first_line, load_network
 from factory.models.weights import choose
 
-UNUSED = ("safety_checker", "feature_extractor", "depth_estimator", "image_encoder")  # parts no stage needs
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "dpm++": "DPMSolverMultistepScheduler",
@@ -66,16 +65,23 @@ def load_pipeline(pipeline: Any, layout: Layout, dtype: str, variant: str | None
 
 def set_scheduler(pipe: Any, name: str | None) -> None:
     """Another sampler with the model's own noise schedule; None: the model's own."""
+    if name is not None:
+        kind = check_scheduler(type(pipe.scheduler), name, type(pipe).__name__)
+        pipe.scheduler = kind.from_config(pipe.scheduler.config)
+
+
+def check_scheduler(own: Any, name: str, pipeline: str) -> Any:
+    """The class that SCHEDULERS names. own: the class of the model's scheduler. UserError: they do not go together."""
     import diffusers
 
-    if name is None:
-        return
     kind = getattr(diffusers, SCHEDULERS[name])
-    known = {compatible.__name__ for compatible in pipe.scheduler.compatibles}
+    known = (
+        {compatible.__name__ for compatible in own._get_compatibles()} if hasattr(own, "_get_compatibles") else set()
+    )
     if kind.__name__ not in known:
         fits = ", ".join(short for short, full in SCHEDULERS.items() if full in known) or "only its own: leave it out"
-        raise UserError(f"scheduler {name} does not fit this model, a {type(pipe).__name__}; there are: {fits}")
-    pipe.scheduler = kind.from_config(pipe.scheduler.config)
+        raise UserError(f"scheduler {name} does not fit this model, a {pipeline}; there are: {fits}")
+    return kind
 
 
 def place(pipe: Any, device: torch.device, save_memory: str) -> Any:

@@ -23,26 +23,31 @@ CONVERT = (
 
 def check_file(path: Path, where: str) -> None:
     """UserError, which begins with `where`, for a Git LFS pointer and for a .safetensors file that is cut short."""
-    size = path.stat().st_size
     with open(path, "rb") as file:
-        head = file.read(SMALL)
-        if head.startswith(POINTER):
+        if file.read(len(POINTER)) == POINTER:
             says = "is a Git LFS pointer, a text in place of the file"
             raise UserError(f"{where}: {path.name} {says}; run `git lfs pull` in its folder")
-        if path.suffix != ".safetensors":
-            return
-        length = int.from_bytes(head[:8], "little")
-        if len(head) < 8 or not 2 <= length <= min(HEADER, size - 8):
+    if path.suffix == ".safetensors":
+        shapes(path, where)
+
+
+def shapes(path: Path, where: str) -> dict[str, list[int]]:
+    """Name of each tensor in a .safetensors file -> its shape, from the header. UserError: damaged or cut short."""
+    size = path.stat().st_size
+    with open(path, "rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(HEADER, size - 8):
             raise UserError(f"{where}: {path.name} is damaged or cut short ({size:,} bytes); fetch it again")
-        file.seek(8)
         try:
-            header = json.loads(file.read(length))
-            end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+            header = {k: v for k, v in json.loads(file.read(length)).items() if k != "__metadata__"}
+            whole = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+            found = {name: [int(side) for side in entry["shape"]] for name, entry in header.items()}
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
             raise UserError(f"{where}: {path.name} is damaged (no header of safetensors); fetch it again") from None
-    if size != 8 + length + end:
-        says = f"cut short: {size:,} of {8 + length + end:,} bytes" if size < 8 + length + end else "damaged"
+    if size != whole:
+        says = f"cut short: {size:,} of {whole:,} bytes" if size < whole else "damaged"
         raise UserError(f"{where}: {path.name} is {says}; fetch it again")
+    return found
 
 
 def check_pointers(folder: Path, where: str) -> None:
