@@ -176,7 +176,8 @@ def unreachable(error: Exception) -> str:
 
     if HF_HUB_OFFLINE or isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set and the hub's cache does not hold it: unset it, or give a folder"
-    if isinstance(error, LocalEntryNotFoundError | ConnectionError | TimeoutError):
+    transport = type(error).__module__.startswith("http")  # httpx and those like it
+    if transport or isinstance(error, LocalEntryNotFoundError | ConnectionError | TimeoutError):
         return "the hub is out of reach and its cache does not hold it: go online once, or give a folder"
     return first_line(error)
 

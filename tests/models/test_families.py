@@ -290,6 +290,26 @@ def test_bad_adapters_are_refused_in_one_line(tiny_text_to_image, tmp_path):
         TextToImage(model, adapter=str(file))
 
 
+def test_a_lora_that_fits_in_part_is_refused(tiny_text_to_image, tmp_path):
+    """diffusers lays what fits and leaves out the rest in silence."""
+    pytest.importorskip("peft")
+    unet = TextToImage(str(tiny_text_to_image)).pipe.unet
+    file = _lora(tmp_path / "a.safetensors", unet, "unet.{}.processor.{}_lora")
+    state = load_file(file)
+    strange = {name.replace("_blocks.0", "_blocks.7"): value.clone() for name, value in state.items()}
+    save_file({**state, **strange}, file)
+    with pytest.raises(UserError, match=r"fits \d+ of its \d+ layers only; was it trained on another model"):
+        TextToImage(str(tiny_text_to_image), adapter=str(file))
+
+
+def test_a_lora_of_another_family_is_named(tiny_flux, tmp_path):
+    file = tmp_path / "a.safetensors"
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    save_file({f"{name}.lora_A.weight": torch.zeros(2, 768), f"{name}.lora_B.weight": torch.zeros(8, 2)}, file)
+    with pytest.raises(UserError, match="is of Stable Diffusion 1.x, the model of a transformer; take one"):
+        TextToImage(str(tiny_flux), adapter=str(file))
+
+
 def test_an_adapter_of_other_widths_is_refused(tiny_text_to_image, tmp_path):
     pytest.importorskip("peft")
     file = _lora(
