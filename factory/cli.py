@@ -44,7 +44,7 @@ def plan(job: Job, set_: Set = None) -> None:
     console, planned = open_console(), make_plan(load(job, set_ or ()))
     show_plan(console, planned.job, planned)
     for field, says in cut_prompts(planned):
-        _say(console, f"{field}: {says}")
+        say(console, f"{field}: {says}")
     if planned.job.engine == "ray" and planned.job.ray_address:
         from factory.engine.run import default_stages
         from factory.engine.session import session

@@ -5,8 +5,11 @@ from pathlib import Path
 import yaml
 
 from factory.cut_prompts import cut_prompts
+from factory.engine.run import run
 from factory.job import JobSpec
 from factory.plan import plan
+from factory.store.status import read_index
+from factory.store.verify import verify
 from tests.conftest import Run
 from tests.models.test_prompt_length import LONG
 from tests.stages.conftest import job, tiny_depth_to_image, tiny_detector, tiny_hmr, tiny_text_to_image, tiny_vposer  # noqa: F401  # noqa: F401
@@ -51,3 +54,12 @@ def test_factory_plan_says_it(job, factory: Run, tmp_path: Path) -> None:  # noq
     assert result.returncode == 0, result.stderr
     line = next(line for line in result.stdout.splitlines() if line.startswith("stages.generate.model"))
     assert "prompts longer than the 16 tokens that StableDiffusionPipeline reads: 1 of 1; it stops after" in line
+
+
+def test_a_run_with_prompts_that_are_cut_is_sound_and_stores_what_was_read(job) -> None:  # noqa: F811
+    spec = job().model_copy(update={"prompts": job().prompts.model_copy(update={"template": LONG})})
+    run(spec)
+    prompts = set(read_index(spec.output)["prompt"].to_pylist())
+    assert len(prompts) == 1 and LONG not in prompts and LONG.startswith(prompts.pop())
+    report = verify(spec.output)
+    assert report.complete and not report.problems
