@@ -12,8 +12,9 @@ from factory.models.catalogue import FILES, Need, source
 from factory.models.layout import Layout, check_controlnet, controlnet_config, in_cache, read_json
 from factory.models.locate import PREFIX, locate
 from factory.models.smpl_file import EXTRA_FILE
-from factory.models.weights import check_file, check_pointers, choose, shapes
+from factory.models.weights import TEXTS, check_file, check_pointers, choose, shapes
 
+SINGLE = {"detectron2": "model_final_f10217.pkl", "bev": "BEV.pth"}
 SMPL = ("SMPL_NEUTRAL", "SMPL_MALE", "SMPL_FEMALE")  # names, .pkl or .npz
 
 
@@ -23,7 +24,10 @@ def check_files(need: Need, job: JobSpec, path: Path) -> None:
     if need.model.startswith(PREFIX):
         return
     if path.is_dir():
-        check_pointers(path, need.model)
+        if need.part in SINGLE:
+            says = f"is a folder; a file is wanted, such as {SINGLE[need.part]}"
+            raise UserError(f"{need.model} {says}{source(need)}")
+        check_pointers(path, need.model, TEXTS if need.hub else ())
     else:
         check_file(path, need.model)
     stage = need.field.split(".")[1] if need.field.startswith("stages.") else ""

@@ -11,6 +11,7 @@ from factory.errors import UserError
 
 POINTER = b"version https://git-lfs"
 SMALL = 1024  # bytes; a Git LFS pointer takes some 130
+TEXTS = (".json", ".txt", ".model")  # of tokenizers and configs
 HEADER = 100 * 2**20  # bytes; what safetensors itself allows
 # NAME[.VARIANT][-00001-of-00002].safetensors, as diffusers and transformers write them
 _NAME = re.compile(r"(diffusion_pytorch_model|model)(?:\.([^.]+?))?(?:-(\d+)-of-(\d+))?\.safetensors")
@@ -50,10 +51,12 @@ def shapes(path: Path, where: str) -> dict[str, list[int]]:
     return found
 
 
-def check_pointers(folder: Path, where: str) -> None:
-    """UserError for the first file below the folder that is a Git LFS pointer: a checkout without its large files."""
+def check_pointers(folder: Path, where: str, endings: tuple[str, ...] = TEXTS) -> None:
+    """UserError for the first file below the folder that is a Git LFS pointer and has one of the endings (none given:
+    any). Weights are left to `choose`: those that a model does not need may well be pointers."""
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.stat().st_size <= SMALL and path.read_bytes().startswith(POINTER):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if not hidden and path.name.endswith(endings or ("",)) and path.is_file() and path.stat().st_size <= SMALL:
             check_file(path, where)
 
 

@@ -121,6 +121,17 @@ def test_smpl_as_a_checkpoint_or_as_a_folder(values: dict, tmp_path: Path) -> No
     assert "is a .npy file; SMPL's own file is wanted" in says(JobSpec(**values), "body.model")
 
 
+def test_a_folder_in_the_place_of_a_file_and_a_pointer_of_a_checkpoint(values: dict, tmp_path: Path) -> None:
+    estimate = values["stages"]["estimate"]
+    estimate["detector"] = {"kind": "detectron2", "model": str(tmp_path)}
+    pointer = tmp_path / "model_checkpoint.pt"
+    pointer.write_text(POINTER)
+    estimate["hmr"]["model"] = str(pointer)
+    spec = JobSpec(**values)
+    assert "is a folder; a file is wanted, such as model_final" in says(spec, "stages.estimate.detector.model")
+    assert "is a Git LFS pointer" in says(spec, "stages.estimate.hmr.model")
+
+
 def test_prompts_that_are_too_long(job) -> None:  # noqa: F811
     values = job().model_dump()
     values["prompts"] |= {"template": "{action}", "action": ["on and on " * 30]}

@@ -57,6 +57,13 @@ def test_a_git_lfs_pointer_is_told_to_be_pulled(folder: Path, name: str) -> None
         TextToImage(str(folder))
 
 
+def test_a_pointer_that_no_stage_needs_does_no_harm(folder: Path) -> None:
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_text(POINTER)
+    (folder / "safety_checker").mkdir()
+    (folder / "safety_checker" / "model.safetensors").write_text(POINTER)
+    TextToImage(str(folder))
+
+
 def test_a_folder_without_weights_is_to_be_fetched_again(folder: Path) -> None:
     (folder / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(UserError, match=r"folder unet: no weights in it \(.safetensors\); fetch it again$"):
