@@ -147,11 +147,9 @@ def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
 
 def translation(arrays: Mapping[str, Any]) -> tuple[str, np.ndarray]:
     """(its field, (M, 3) m) of the body in front of the camera."""
-    ext, trans = arrays.get("cam_ext"), arrays.get("trans_cam")
-    if ext is None and trans is None:
-        return "trans_cam", np.zeros((0, 3))
-    total = (0 if trans is None else trans) + (0 if ext is None else ext[:, :3, 3])
-    return "trans_cam + cam_ext", total
+    there = [arrays["trans_cam"]] if "trans_cam" in arrays else []
+    there += [arrays["cam_ext"][:, :3, 3]] if "cam_ext" in arrays else []
+    return "trans_cam + cam_ext", np.sum(there, axis=0) if there else np.zeros((0, 3))
 
 
 def registered(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:

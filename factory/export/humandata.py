@@ -118,7 +118,7 @@ Boxes are {BOX} times the body's. `misc` holds `K`, the camera of the whole imag
 
     @classmethod
     def more(cls, folder: Path, path: Path, arrays: Mapping[str, Any], modules: set[str]) -> Iterator[str]:
-        names = arrays.get("image_path")
+        names = arrays.get("image_path", np.empty(0))
         roots = [folder, *sorted((folder / "datasets").glob("*/"))]
         first = str(names[0]) if np.ndim(names) and len(names) else ""
         yield from images_there(max(roots, key=lambda root: (root / first).is_file()), names, "image_path")
@@ -134,7 +134,7 @@ Boxes are {BOX} times the body's. `misc` holds `K`, the camera of the whole imag
             yield "smpl: missing; it must be a dict of body_pose, global_orient and betas"
         else:
             yield from (f"smpl.{problem}" for problem in contract.problems(PARAMETERS, smpl))
-        if "keypoints3d" in arrays and np.shape(arrays.get("keypoints3d_mask")) == (JOINTS,):
+        if "keypoints3d" in arrays and np.shape(arrays.get("keypoints3d_mask", ())) == (JOINTS,):
             known = arrays["keypoints3d"][:, arrays["keypoints3d_mask"] > 0]
             if known.ndim == 3 and known.size and (problem := contract.metres(known)):
                 yield f"keypoints3d: {problem}"

@@ -129,7 +129,7 @@ Besides SPIN's own fields each row holds `camera`, the weak-perspective (s, tx, 
             count = len(arrays["scale"]) if np.ndim(arrays.get("scale", 0)) else len(fits)
             if fits.shape != (count, 82) or fits.dtype.kind != "f":
                 yield f"{name}: {fits.dtype} {fits.shape}, not float ({count}, 82)"
-            elif np.shape(arrays.get("pose")) == (count, 72) and np.shape(arrays.get("shape")) == (count, 10):
+            elif [np.shape(arrays.get(name, ())) for name in ("pose", "shape")] == [(count, 72), (count, 10)]:
                 yield from agree.rows("pose", arrays["pose"], name, fits[:, :72], OTHER)
                 yield from agree.rows("shape", arrays["shape"], name, fits[:, 72:], OTHER)
 
