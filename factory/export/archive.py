@@ -15,6 +15,8 @@ import numpy as np
 from factory.export import pickles
 
 CHUNK = 1 << 20
+# What a member of anybody's archive may unpack to. Real tables hold many zeros, and deflate makes 1,000 of one.
+FREE, RATIO = 1 << 28, 200  # bytes in any case; and so many times what it takes in the archive
 
 
 def column(shape: tuple[int, ...], dtype: np.dtype, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -91,8 +93,13 @@ class Npz(Mapping[str, Any]):
         return f"{name}.npy" in self.archive.NameToInfo
 
     def __getitem__(self, name: str) -> Any:
-        with self.archive.open(f"{name}.npy") as file:
+        info = self.archive.getinfo(f"{name}.npy")
+        if info.file_size > max(FREE, RATIO * info.compress_size):
+            raise ValueError(f"{name}: unpacks to {info.file_size:,} bytes, from {info.compress_size:,}")
+        with self.archive.open(info) as file:
             shape, dtype = _read_header(file)
+            if not dtype.hasobject and info.file_size - file.tell() != math.prod(shape) * dtype.itemsize:
+                raise ValueError(f"{name}: {info.file_size:,} bytes are no {dtype} {shape}")
             if not dtype.hasobject:
                 with self.archive.open(f"{name}.npy") as whole:
                     return np.lib.format.read_array(whole, allow_pickle=False)

@@ -26,6 +26,7 @@ from factory.models.joints import FLIP49
 from factory.store import tar
 from factory.store.sample import npz
 
+LARGEST = 1 << 28  # bytes of a member that are read
 JOINTS = 44  # OpenPose-25, then the first 19 of J24
 FIELDS = (
     Field("keypoints_2d", (JOINTS, 3), "2D joints in px and confidence", checks=contract.JOINTS2D),
@@ -212,6 +213,8 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if files:
                     yield key, files
                 key, files = folder + slash + stem, {}
+            if info.size > LARGEST:
+                raise tarfile.ReadError(f"{info.name[:100]}: {info.size:,} bytes")
             stream = archive.extractfile(info)
             files[extension.lower()] = stream.read() if stream else b""
     if files:

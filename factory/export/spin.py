@@ -120,10 +120,10 @@ Besides SPIN's own fields each row holds `camera`, the weak-perspective (s, tx, 
             yield "shape: missing, though there is a pose: the loader then drops both"
         name = f"static_fits/{path.stem}_fits.npy"
         try:
-            fits = np.load(folder / name, allow_pickle=False)
+            fits = np.load(folder / name, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError:
             yield f"{name}: missing; SPIN does not start without it: pose ++ betas, (N, 82)"
-        except ValueError as error:
+        except (ValueError, OSError, EOFError, OverflowError) as error:
             yield f"{name}: unreadable ({error})"
         else:
             count = len(arrays["scale"]) if np.ndim(arrays.get("scale", 0)) else len(fits)
