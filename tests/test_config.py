@@ -90,7 +90,7 @@ def test_counts_further_faults(values: dict, tmp_path: Path) -> None:
         ("- a\n", "a job is a mapping"),
         ("", "a job is a mapping"),
         ("a: !!python/object/apply:os.getcwd []\n", "bad.yaml:1: could not determine a constructor"),
-        ("a: &x\n  b: *x\n", "unknown key 'a'"),
+        ("a: &x\n  b: *x\n", "bad.yaml:2: *x stands inside of what it names"),
         ("\x01", "not valid YAML"),
     ],
 )

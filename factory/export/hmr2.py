@@ -26,7 +26,7 @@ from factory.models.joints import FLIP49
 from factory.store import tar
 from factory.store.sample import npz
 
-LARGEST = 1 << 28  # bytes of a member that are read
+MEMBER = 1 << 28  # bytes of one file of a sample, at most
 JOINTS = 44  # OpenPose-25, then the first 19 of J24
 FIELDS = (
     Field("keypoints_2d", (JOINTS, 3), "2D joints in px and confidence", checks=contract.JOINTS2D),
@@ -106,7 +106,7 @@ class Hmr2(Format):
                     count += 1
                     for problem in sample_problems(files, sound):
                         told.setdefault(problem.partition(":")[0], (key, problem, []))[2].append(key)
-            except (tarfile.TarError, OSError) as error:
+            except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
                 yield f"{where}: not a readable tar ({error})"
             for key, problem, keys in told.values():
                 others = len(set(keys)) - 1
@@ -213,8 +213,8 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if files:
                     yield key, files
                 key, files = folder + slash + stem, {}
-            if info.size > LARGEST:
-                raise tarfile.ReadError(f"{info.name[:100]}: {info.size:,} bytes")
+            if info.issparse() or info.size > MEMBER:
+                raise tarfile.ReadError(f"{info.name[:100]!r} is sparse, or longer than any image or label")
             stream = archive.extractfile(info)
             files[extension.lower()] = stream.read() if stream else b""
     if files:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import struct
-import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,24 +11,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory.errors import UserError
-from factory.export import archive
 from factory.export import split as splits
+from factory.job import JobSpec
 from factory.plan import Plan, plan
-from factory.store import layout
+from factory.store import layout, opened
 from factory.store.fs import open_files
 from factory.store.layout import shard_names
-from factory.store.part import SCHEMA, index_table
-from factory.store.sample import PERSON, files_of
+from factory.store.part import SCHEMA, Head, index_table
 from factory.store.where import Where, select
 
 ARRAYS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox", "detection_score")  # that exports need
 PLACE = ("shard", "offset", "size", "number")  # where a sample lies, and which record it is
 KINDS = [("split", "i4"), ("order", "f8"), *((name, "i8") for name in PLACE)]
 NEVER_NULL = ("key", "source", "variant", "people", "offset", "size")
-DAMAGED = (  # what reading raises whose bytes are not those that were written
-    ValueError, KeyError, TypeError, RecursionError, OverflowError, NotImplementedError, EOFError, struct.error,
-    tarfile.TarError, zipfile.BadZipFile, FileNotFoundError,
-)  # fmt: skip
+DAMAGED = (ValueError, KeyError, FileNotFoundError)  # what reading raises whose bytes are not those written
 
 
 @dataclass(frozen=True)
@@ -118,7 +110,7 @@ class Source:
         for shard, offset, size, number in places.tolist():
             name, key = shard_names(self.plan, shard)[0], self._key(number)
             try:
-                yield _sample(key, self.files.read(name, offset, size), self.job.image_size)
+                yield _sample(key, opened.segment(self.files, name, key, offset, size, self.job), self.job)
             except DAMAGED as error:
                 raise UserError(f"{self.out}/{name}: {key}: {_damage(error)}") from None
 
@@ -130,13 +122,13 @@ class Source:
             try:
                 if data is None:
                     raise ValueError("it was removed just now")
-                rows = self._checked(shard, *index_table(data))
+                rows = self._checked(shard, *index_table(data, f"{self.out}/{name}"))
             except (pa.ArrowException, OSError, *DAMAGED) as error:
                 raise UserError(f"{self.out}/{name}: {_damage(error)}") from None
             self.digests[shard] = _digest(data)
             yield shard, rows
 
-    def _checked(self, shard: int, rows: pa.Table, head: dict[str, str]) -> pa.Table:
+    def _checked(self, shard: int, rows: pa.Table, head: Head) -> pa.Table:
         """The rows. ValueError where they are not those of the plan, or point outside their shard."""
         if rows.schema != SCHEMA:
             raise ValueError("its columns are not those of an index")
@@ -144,8 +136,8 @@ class Source:
             raise ValueError("values are missing")
         tar_name = shard_names(self.plan, shard)[0]
         stored = self.sizes.get(tar_name, 0)
-        if head.get("bytes") != str(stored):
-            raise ValueError(f"it tells of {head.get('bytes')} bytes, {tar_name} has {stored}")
+        if head.bytes != stored:
+            raise ValueError(f"it tells of {head.bytes} bytes, {tar_name} has {stored}")
         start = shard * self.job.samples_per_shard
         planned = [self._key(start + i) for i in range(self.plan.records_in(shard))]
         if rows["key"].to_pylist() != planned:
@@ -169,26 +161,20 @@ def _groups(rows: pa.Table) -> Iterator[str]:
         yield source or f"{name}{number - variant:08d}"
 
 
-def _sample(key: str, segment: bytes, side: int) -> Sample:
-    """The sample of an image of `side` px. One of DAMAGED where it is not what a sample must be."""
-    files = files_of(key, segment)
-    told = json.loads(files["json"])
-    if told["key"] != key:
-        raise ValueError(f"its json says that it is {str(told['key'])[:100]!r}")
-    if (told["width"], told["height"]) != (side, side):
-        raise ValueError(f"its json says {told['width']} x {told['height']} px, the job {side} x {side}")
+def _sample(key: str, files: dict[str, bytes], job: JobSpec) -> Sample:
+    """One of DAMAGED where it is not what a sample must be."""
+    told, side = opened.told(files["json"]), job.image_size
+    if told.key != key:
+        raise ValueError(f"its json says that it is {told.key[:100]!r}")
+    if (told.width, told.height) != (side, side):
+        raise ValueError(f"its json says {told.width} x {told.height} px, the job {side} x {side}")
     jpg = files["jpg"]
     if not jpg.startswith(b"\xff\xd8") or not jpg.endswith(b"\xff\xd9"):
         raise ValueError("its jpg is cut off")
-    people = archive.arrays(files["smpl.npz"], ARRAYS)
-    for name, array in people.items():
-        if array.shape != (told["people"], *PERSON[name]) or array.dtype != np.float32:
-            raise ValueError(f"{name} is {array.dtype} {array.shape} for {told['people']} people")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} is not finite")
-    depth = archive.npy(files["depth.npy"]) if "depth.npy" in files else None
-    if depth is not None and (depth.shape != (side, side) or depth.dtype != np.float32):
-        raise ValueError(f"its depth is {depth.dtype} {depth.shape}")
+    people = opened.people(files["smpl.npz"], ARRAYS)
+    if len(people["pose"]) != told.people:
+        raise ValueError(f"{len(people['pose'])} people, not the {told.people} that its json tells of")
+    depth = opened.depth(files["depth.npy"], job) if "depth.npy" in files else None
     return Sample(key, jpg, side, side, people, depth)
 
 

@@ -14,6 +14,7 @@ from factory.export.base import SPLIT, Table
 from factory.export.contract import Field
 from factory.export.people import J24, OPENPOSE, PX, People
 from factory.models.joints import FLIP49
+from factory.untrusted.arrays import header, start
 
 FLIP24 = [joint - 25 for joint in FLIP49[25:]]  # of J24
 OTHER = 0.1  # rad, or of a shape coefficient: a fit that is so far off is another's
@@ -120,13 +121,18 @@ Besides SPIN's own fields each row holds `camera`, the weak-perspective (s, tx, 
             yield "shape: missing, though there is a pose: the loader then drops both"
         name = f"static_fits/{path.stem}_fits.npy"
         try:
-            fits = np.load(folder / name, mmap_mode="r", allow_pickle=False)
+            with open(folder / name, "rb") as file:
+                begin = start(file)
+                head = header(begin)
+            if head.bytes != (folder / name).stat().st_size - len(begin):
+                raise ValueError(f"not as long as {head.dtype} {head.shape} is")
+            fits = np.memmap(folder / name, head.dtype, "r", len(begin), head.shape)
         except FileNotFoundError:
             yield f"{name}: missing; SPIN does not start without it: pose ++ betas, (N, 82)"
-        except (ValueError, OSError, EOFError, OverflowError) as error:
+        except (ValueError, OSError) as error:
             yield f"{name}: unreadable ({error})"
         else:
-            count = len(arrays["scale"]) if np.ndim(arrays.get("scale", 0)) else len(fits)
+            count = len(arrays["scale"]) if np.ndim(arrays.get("scale", 0)) else fits.shape[0] if fits.shape else 0
             if fits.shape != (count, 82) or fits.dtype.kind != "f":
                 yield f"{name}: {fits.dtype} {fits.shape}, not float ({count}, 82)"
             elif [np.shape(arrays.get(name, ())) for name in ("pose", "shape")] == [(count, 72), (count, 10)]:
