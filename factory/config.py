@@ -38,10 +38,16 @@ def validate(values: dict, where: Callable[[Location], str] = lambda location: "
     try:
         return JobSpec.model_validate(values)
     except ValidationError as error:
-        faults = sorted(error.errors(), key=lambda f: f["type"] != "extra_forbidden")  # a typo explains what is missing
+        faults = sorted(error.errors(), key=_weight)
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        location: Location = tuple(faults[0]["loc"])
+        location: Location = tuple(key for key in faults[0]["loc"] if not str(key).startswith(("list[", "dict[")))
         raise UserError(f"{where(location)}: {_explain(faults[0], location)}{more}") from None
+
+
+def _weight(fault: Any) -> int:
+    """A typo explains what is missing; and of a value that may be a list or a mapping, what is wrong inside of it says
+    more than that it is not the other."""
+    return 0 if fault["type"] == "extra_forbidden" else 2 if fault["type"] in ("list_type", "dict_type") else 1
 
 
 def dump(job: JobSpec) -> str:

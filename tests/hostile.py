@@ -173,7 +173,9 @@ def _load(done: Trial, out: str) -> None:
 
 
 def _files(root: Path) -> list[Path]:
-    return sorted(path for path in (root / "out").rglob("*") if path.is_file() and not path.is_symlink())
+    """Those that can be read: not the endless ones."""
+    found = (path for path in (root / "out").rglob("*") if path.is_file() and not path.is_symlink())
+    return sorted(path for path in found if path.stat().st_size < 1 << 30)
 
 
 def _picked(root: Path, chance: random.Random) -> Path:
@@ -289,11 +291,8 @@ def described(root: Path, chance: random.Random) -> None:
 
 def _shards(root: Path, chance: random.Random) -> Path:
     """A tar with its index beside it, without their endings."""
-    found = [
-        path.with_suffix("")
-        for path in _files(root)
-        if path.suffix == ".parquet" and path.with_suffix(".tar").is_file()
-    ]
+    files = _files(root)
+    found = [path.with_suffix("") for path in files if path.suffix == ".parquet" and path.with_suffix(".tar") in files]
     return chance.choice(found or [root / "out" / "small-000000"])
 
 

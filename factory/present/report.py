@@ -163,6 +163,7 @@ def _told(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dic
     for row in sorted(chosen + without, key=lambda row: row["key"]):
         why = f"{row['stage']}: {row['reason'] or row['error']}" if row["stage"] else ""
         told = {name: row[name] for name in columns}
+        told |= {name: None for name in MEASURES if not np.isfinite(row[name] or 0)}  # of a stranger: JSON has no NaN
         yield {**told, "why": why, "action": action(row["prompt"], actions), "sample": number.get(row["key"], -1)}
 
 

@@ -128,7 +128,10 @@ def index_table(data: bytes | None, name: str = "index") -> tuple[pa.Table, Head
         own = file.head.get(OWN, "")
         if not own or hashlib.sha256(_exchanged(data or b"", own.encode(), NO_HASH)).hexdigest() != own:
             raise ValueError("its bytes are not those that were written")
-        return file.rows(), Head.parse(file.head)
+        table = file.rows()
+        if empty := [name for name in table.column_names if name not in FIDELITY and table[name].null_count]:
+            raise ValueError(f"values of {', '.join(empty)} are missing")
+        return table, Head.parse(file.head)
 
 
 def index_head(data: bytes | None, name: str = "index") -> Head:
