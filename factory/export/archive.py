@@ -14,7 +14,7 @@ from factory.export import pickles
 from factory.untrusted import arrays
 
 CHUNK = 1 << 20
-SPARE, RATIO = 1 << 28, 4  # what an archive of anybody's may unpack to: so many bytes, and so many for each of its own
+SPARE, RATIO = 1 << 28, 8  # what an archive of anybody's may unpack to: so many bytes, and so many for each of its own
 
 
 def column(shape: tuple[int, ...], dtype: np.dtype, chunks: Iterable[bytes]) -> Iterator[bytes]:

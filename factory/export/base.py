@@ -14,6 +14,7 @@ from factory.errors import UserError
 from factory.export import archive
 from factory.export.contract import Field, problems
 from factory.export.people import People, people_of
+from factory.export.pictures import size_of
 from factory.export.source import Sample, Source
 from factory.store.fs import LocalFiles
 from factory.store.sample import npz
@@ -165,8 +166,14 @@ class Table(Format):
             except Exception as error:  # damaged in any of the ways that archives and pickles can be
                 yield f"{where}: unreadable ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
                 continue
-            found = [*problems(cls.fields, arrays), *cls.more(folder, path, arrays, table.modules)]
+            alone = list(problems(cls.fields, arrays))
+            found = [*alone, *cls.more(folder, path, arrays, table.modules), *([] if alone else cls.agree(arrays))]
             yield from (f"{where}: {problem}" for problem in found)
+
+    @classmethod
+    @abstractmethod
+    def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
+        """Whether columns agree with each other, of which each of `fields` is sound alone."""
 
     @classmethod
     def is_table(cls, name: str) -> bool:
@@ -184,10 +191,19 @@ class Table(Format):
 
 
 def images_there(root: Path, names: Any, field: str) -> Iterator[str]:
-    """Whether the images lie where the loader will look; a thousand of them are tried."""
+    """Whether the images lie where the loader will look, and can be decoded; a thousand of them are tried."""
     if not isinstance(names, np.ndarray) or not names.size:
         return
     chosen = names[np.linspace(0, len(names) - 1, min(len(names), 1000)).astype(int)]
     missing = [str(name) for name in chosen if not (root / str(name)).is_file()]
     if missing:
         yield f"{field}: {len(missing):,} of {len(chosen):,} images are not below {root}, such as {missing[0]}"
+        return
+    broken = []
+    for name in dict.fromkeys(map(str, chosen)):
+        try:
+            size_of(root / name)
+        except ValueError as error:
+            broken.append(f"{name} ({error})")
+    if broken:
+        yield f"{field}: {len(broken):,} images cannot be decoded, such as {broken[0]}"

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
-from factory.export import contract
+from factory.export import agree, contract
 from factory.export.base import Table
 from factory.export.contract import Field
 from factory.export.people import J24, OPENPOSE, PX, People
 
 HANDS = slice(22, 24)  # of SMPL's joints
+SMPL = (*range(22), -1, -1)  # of gtkps, those that SMPL and SMPL-X share
 KEPT = 0.8  # of the rows, the first: what BEDLAM trains on
 
 
@@ -56,7 +57,7 @@ class Bedlam(Table):
             checks=(contract.pixels, contract.openpose_order),
         ),
         Field("part", (24, 3), "2D joints in px and confidence", must=False, checks=(contract.pixels,)),
-        Field("gender", (), "'m' or 'f'", "U", must=False),
+        Field("gender", (), "'m' or 'f'", "U", must=False, checks=(contract.gender,)),
     )
 
     def check(self) -> None:
@@ -111,6 +112,19 @@ any share will do. A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:
         yield from super().more(folder, path, arrays, modules)
         yield from misleading(path, cls)
 
+    @classmethod
+    def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
+        gtkps = arrays["gtkps"][:, :24]
+        yield from agree.rows("shape", arrays["shape"][:, :10], "betas", arrays["betas"][:, :10], 1e-3)
+        yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), "gtkps", gtkps)
+        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, SMPL)
+        yield from agree.distance(*translation(arrays), arrays["cam_int"], "gtkps", gtkps, range(24))
+        if "openpose" in arrays:
+            pairs = [(joint, j) for j, joint in enumerate(agree.SMPL_OF[:25]) if joint >= 0]
+            yield from agree.twins("gtkps", gtkps, "openpose", arrays["openpose"], pairs)
+            if "part" in arrays:
+                yield from agree.twins("openpose", arrays["openpose"], "part", arrays["part"], agree.PAIRS)
+
 
 def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
     """The columns that CameraHMR reads in the same way."""
@@ -129,6 +143,13 @@ def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
         "trans_cam": np.zeros_like(people.transl),
         "camera": people.camera(people.loose),
     }
+
+
+def translation(arrays: Mapping[str, Any]) -> tuple[str, np.ndarray]:
+    """(its field, (M, 3) m) of the body in front of the camera."""
+    there = [arrays["trans_cam"]] if "trans_cam" in arrays else []
+    there += [arrays["cam_ext"][:, :3, 3]] if "cam_ext" in arrays else []
+    return "trans_cam + cam_ext", np.sum(there, axis=0) if there else np.zeros((0, 3))
 
 
 def registered(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:

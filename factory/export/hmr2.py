@@ -11,18 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from PIL import Image
 
 from factory.errors import UserError
-from factory.export import contract, pickles
+from factory.export import agree, contract, pickles, recipe
 from factory.export.archive import Npz
 from factory.export.base import PIECE, SPLIT, Format
 from factory.export.contract import Field
 from factory.export.humandata import numpy1
 from factory.export.masks import seen
 from factory.export.people import BOX, PX, people_of
+from factory.export.pictures import size_of
 from factory.export.source import Sample
+from factory.models.joints import FLIP49
 from factory.store import tar
 from factory.store.sample import npz
 
@@ -88,61 +88,10 @@ class Hmr2(Format):
         return f"{self.dataset}-{split}/{number:06d}.tar"
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
-        link = f"{self.dataset}-hmr2"  # what the trainer's folder calls this one: no package of its own has such a name
-        train, val = ("train" if "train" in splits else next(iter(splits))), ("val" if "val" in splits else None)
-        entries = {}
-        for split, (images, count) in splits.items():
-            last = -(-images // PIECE) - 1
-            urls = f"{link}/{self.dataset}-{split}/{{000000..{last:06d}}}.tar"
-            # As theirs: with an epoch_size tars come again and again, without one a validation set is seen once.
-            more = {"KEYPOINT_LIST": [0]} if split == val and split != train else {"epoch_size": count}
-            entries[self._entry(split)] = {"TYPE": "ImageDataset", "URLS": urls, **more}
-        override = {
-            "defaults": [{"/data_filtering": "low1"}],
-            "DATASETS": {
-                "SUPPRESS_BAD_POSES": False,
-                "TRAIN": {self._entry(train): {"WEIGHT": 1.0}},
-                "VAL": {self._entry(val) if val else "COCO-VAL": {"WEIGHT": 1.0}},
-                "MOCAP": "CMU-MOCAP",
-            },
-        }
-        self.files.put("datasets_tar.yaml", [yaml.safe_dump(entries, sort_keys=False, width=1000).encode()])
-        self.files.put("override.yaml", [f"# @package _global_\n{yaml.safe_dump(override, sort_keys=False)}".encode()])
-        says = (
-            "VAL is the val split of this export" if val else "VAL is still COCO-VAL, for this export has no val split"
-        )
-        return f"""4D-Humans, in its own folder:
-
-    ln -s /where/this/folder/is {link}
-    cat {link}/datasets_tar.yaml >> hmr2/configs/datasets_tar.yaml
-    cp {link}/override.yaml hmr2/configs_hydra/data/{self.dataset}.yaml
-    python train.py exp_name={self.dataset} data={self.dataset} experiment=hmr_vit_transformer trainer=gpu \\
-        launcher=local
-
-TokenHMR, in its own folder (it looks for tars below its DATASETS.DATASET_DIR, tokenhmr/dataset_dir):
-
-    ln -s /where/this/folder/is tokenhmr/dataset_dir/{link}
-    cat tokenhmr/dataset_dir/{link}/datasets_tar.yaml >> tokenhmr/lib/configs/datasets_tar.yaml
-    cp tokenhmr/dataset_dir/{link}/override.yaml tokenhmr/lib/configs_hydra/datasets/{self.dataset}.yaml
-    python tokenhmr/train.py datasets={self.dataset} experiment=tokenhmr_release
-
-`override.yaml` takes the place of their `mix_all.yaml`. It names all that they ask of one: the filters
-(`/data_filtering: low1`), TRAIN, VAL and MOCAP. TRAIN is this data set alone: to train on a mix, add lines of
-`mix_all.yaml`, with weights. {says}. MOCAP, the poses of their discriminator, is theirs (CMU-MOCAP).
-
-One filter differs. By default SUPPRESS_BAD_POSES takes the label from every pose that is improbable among AMASS's:
-those are the hard poses that this data set is for. It is off there. SUPPRESS_BETAS_THRESH stays as `low1` has it (3.0
-in 4D-Humans): a body with a coefficient beyond it trains without its shape, and, with POSES_BETAS_SIMULTANEOUS, without
-its pose.
-
-Boxes are {BOX} times the body's, as in their own tars. `extra_info` of each person holds `K`, the camera of the whole
-image, `transl` in metres, and `camera`, the weak-perspective (s, tx, ty) on the square box of `center` and the longer
-side of `scale`. Where the data set holds the depth, `detection.npz` has a mask of each person: where the label's body
-is seen, not where a detector saw somebody.
-"""
-
-    def _entry(self, split: str) -> str:
-        return f"{self.dataset}-{split}".upper()
+        tars = {split: (-(-images // PIECE), people) for split, (images, people) in splits.items()}
+        self.files.put("datasets_tar.yaml", [recipe.entries(self.dataset, tars)])
+        self.files.put("override.yaml", [recipe.override(self.dataset, tars)])
+        return recipe.guide(self.dataset, tars)
 
     @classmethod
     def validate(cls, folder: Path) -> Iterator[str]:
@@ -151,10 +100,11 @@ is seen, not where a detector saw somebody.
             raise UserError(f"{folder}: no .tar is there, so it is no hmr2 folder")
         for path in tars:
             where, told, count = path.relative_to(folder).as_posix(), {}, 0  # type: ignore[var-annotated]
+            sound: list[dict[str, Any]] = []
             try:
                 for key, files in _samples(path):
                     count += 1
-                    for problem in sample_problems(files):
+                    for problem in sample_problems(files, sound):
                         told.setdefault(problem.partition(":")[0], (key, problem, []))[2].append(key)
             except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
                 yield f"{where}: not a readable tar ({error})"
@@ -163,6 +113,9 @@ is seen, not where a detector saw somebody.
                 yield f"{where}: {key}: {problem}" + f" (and {others:,} more of {count:,} images)" * bool(others)
             if not count:
                 yield f"{where}: holds no sample"
+            if sound and not told:
+                yield from (f"{where}: {problem}" for problem in _agree(sound))
+        yield from recipe.problems(folder)
 
 
 def people(sample: Sample) -> list[dict[str, Any]]:
@@ -190,17 +143,16 @@ def people(sample: Sample) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def sample_problems(files: Mapping[str, bytes]) -> Iterator[str]:
-    """files: extension -> bytes."""
+def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | None = None) -> Iterator[str]:
+    """files: extension -> bytes. Its people are added to `sound` where nothing is wrong with them."""
     image = next((files[name] for name in ("jpg", "jpeg", "png") if name in files), None)
     size = None
     if image is None:
         yield "jpg: missing (or jpeg, or png)"
     else:
         try:
-            with Image.open(io.BytesIO(image)) as opened:
-                size = opened.size
-        except OSError as error:
+            size = size_of(io.BytesIO(image))
+        except ValueError as error:
             yield f"jpg: unreadable ({error})"
     if "data.pyd" not in files:
         yield "data.pyd: missing"
@@ -222,12 +174,30 @@ def sample_problems(files: Mapping[str, bytes]) -> Iterator[str]:
             yield "detection.npz: masks must be (n, H, W) bool, of the image's size"
             masks = None
     for entry in entries:
-        yield from contract.problems(FIELDS, entry, rows=False)
+        wrong = list(contract.problems(FIELDS, entry, rows=False))
+        yield from wrong
+        if sound is not None and not wrong and len(sound) < agree.ROWS:
+            sound.append({field.name: entry[field.name] for field in FIELDS})
         if masks is not None:
             extra = entry.get("extra_info")
             index = extra.get("detection_npz_idx") if isinstance(extra, dict) else None
             if not isinstance(index, int | np.integer) or not 0 <= index < len(masks):
                 yield "extra_info: detection_npz_idx must number one of detection.npz's masks"
+
+
+def _agree(entries: list[dict[str, Any]]) -> Iterator[str]:
+    """Whether the labels of a tar's people agree."""
+    rows = {field.name: np.stack([entry[field.name] for entry in entries]) for field in FIELDS}
+    joints = rows["keypoints_2d"]
+    side = rows["scale"].max(1)
+    yield from agree.boxes("center", *agree.square(rows["center"], side), "keypoints_2d", joints)
+    pairs = [(a, b) for a, b in agree.PAIRS if b < JOINTS - 25]
+    yield from agree.twins("keypoints_2d[:25]", joints, "keypoints_2d[25:]", joints[:, 25:], pairs)
+    yield from agree.joints3d2d("keypoints_3d", rows["keypoints_3d"], "keypoints_2d", joints, FLIP49[:JOINTS])
+    posed = np.flatnonzero(rows["has_body_pose"])
+    yield from agree.pose2d(
+        "body_pose", rows["body_pose"][posed], "keypoints_2d", joints[posed], agree.SMPL_OF[:JOINTS]
+    )
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:

@@ -114,18 +114,43 @@ class Reader(pickle.Unpickler):
         return found
 
 
+# What the pickles may call. Each gives no more than there are bytes for: none of them makes an array of a mere shape.
+
+
+def _ndarray(shape: tuple[int, ...], dtype: str, data: bytearray) -> np.ndarray:
+    return np.ndarray(shape, dtype, data)
+
+
+def _array(value: object) -> np.ndarray:
+    array = np.empty((), object)
+    array[()] = value
+    return array
+
+
+def _bytearray(data: bytes) -> bytearray:
+    if not isinstance(data, bytes):
+        raise Unsafe("makes bytes of a number")
+    return bytearray(data)
+
+
+def _reconstruct(kind: type, shape: tuple[int, ...], code: bytes) -> np.ndarray:
+    if kind is not _ndarray or shape != (0,):
+        raise Unsafe("makes an array of a shape alone")
+    return np.empty(0, np.int8)
+
+
 def _known() -> dict[tuple[str, str], object]:
     from numpy._core import multiarray, numeric  # what numpy's own pickles call
 
     return {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "array"): np.array,
+        ("numpy", "ndarray"): _ndarray,
+        ("numpy", "array"): _array,
         ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): multiarray._reconstruct,
+        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
         ("numpy.core.multiarray", "scalar"): multiarray.scalar,
         ("numpy.core.numeric", "_frombuffer"): numeric._frombuffer,  # type: ignore[attr-defined]
-        ("builtins", "bytearray"): bytearray,
-        ("__builtin__", "bytearray"): bytearray,
+        ("builtins", "bytearray"): _bytearray,
+        ("__builtin__", "bytearray"): _bytearray,
         ("_codecs", "encode"): codecs.encode,
         ("collections", "OrderedDict"): collections.OrderedDict,
     }

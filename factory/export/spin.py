@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from factory.export import archive, contract
+from factory.export import agree, archive, contract
 from factory.export.base import SPLIT, Table
 from factory.export.contract import Field
 from factory.export.people import J24, OPENPOSE, PX, People
+from factory.models.joints import FLIP49
 from factory.untrusted.arrays import header, start
+
+FLIP24 = [joint - 25 for joint in FLIP49[25:]]  # of J24
+OTHER = 0.1  # rad, or of a shape coefficient: a fit that is so far off is another's
 
 
 class Spin(Table):
@@ -36,7 +40,7 @@ class Spin(Table):
             must=False,
             checks=(*contract.JOINTS2D, contract.openpose_order),
         ),
-        Field("gender", (), "'m' or 'f'", "U", must=False),
+        Field("gender", (), "'m' or 'f'", "U", must=False, checks=(contract.gender,)),
     )
 
     def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -119,9 +123,10 @@ Besides SPIN's own fields each row holds `camera`, the weak-perspective (s, tx, 
         try:
             with open(folder / name, "rb") as file:
                 begin = start(file)
-                fits = header(begin)
-            if fits.bytes != (folder / name).stat().st_size - len(begin):
-                raise ValueError(f"not as long as {fits.dtype} {fits.shape} is")
+                head = header(begin)
+            if head.bytes != (folder / name).stat().st_size - len(begin):
+                raise ValueError(f"not as long as {head.dtype} {head.shape} is")
+            fits = np.memmap(folder / name, head.dtype, "r", len(begin), head.shape)
         except FileNotFoundError:
             yield f"{name}: missing; SPIN does not start without it: pose ++ betas, (N, 82)"
         except (ValueError, OSError) as error:
@@ -130,3 +135,21 @@ Besides SPIN's own fields each row holds `camera`, the weak-perspective (s, tx, 
             count = len(arrays["scale"]) if np.ndim(arrays.get("scale", 0)) else fits.shape[0] if fits.shape else 0
             if fits.shape != (count, 82) or fits.dtype.kind != "f":
                 yield f"{name}: {fits.dtype} {fits.shape}, not float ({count}, 82)"
+            elif [np.shape(arrays.get(name, ())) for name in ("pose", "shape")] == [(count, 72), (count, 10)]:
+                yield from agree.rows("pose", arrays["pose"], name, fits[:, :72], OTHER)
+                yield from agree.rows("shape", arrays["shape"], name, fits[:, 72:], OTHER)
+
+    @classmethod
+    def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
+        count = len(arrays["scale"])
+        openpose, part = arrays.get("openpose", np.zeros((count, 25, 3))), arrays.get("part", np.zeros((count, 24, 3)))
+        joints = np.concatenate([openpose, part], 1)
+        names = " and ".join(name for name in ("openpose", "part") if name in arrays)
+        yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), names, joints)
+        yield from agree.twins("openpose", openpose, "part", part, agree.PAIRS)
+        if "S" in arrays:
+            yield from agree.joints3d2d("S", arrays["S"], "part", part, FLIP24)
+        if "pose" in arrays:
+            posed = np.flatnonzero(arrays.get("has_smpl", np.ones(count)))
+            for name, joints, of in (("openpose", openpose, agree.SMPL_OF[:25]), ("part", part, agree.SMPL_OF[25:])):
+                yield from agree.pose2d("pose", arrays["pose"][posed], name, joints[posed], of)

@@ -138,6 +138,12 @@ def test_of_a_data_set_without_a_sample_there_is_none(values: dict, tmp_path: Pa
     assert not (tmp_path / "to").exists()
 
 
+def test_a_shard_without_a_sample_is_no_fault(values: dict, tmp_path: Path) -> None:
+    spec = JobSpec.model_validate({**values, "records": 8, "image_size": 64})
+    small.make(spec, rejected=range(4, 8))
+    assert export(spec.output, str(tmp_path / "to"), "hmr2").images == {"train": 4}
+
+
 def test_a_damaged_shard_is_named(dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(dataset, tmp_path / "out")
     shard = tmp_path / "out" / "hard_poses-000001.tar"
