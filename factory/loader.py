@@ -106,7 +106,7 @@ def _find(out: str, where: str | None) -> tuple[list[str], frozenset[str] | None
         rows = index_table(files.read(index_name))[0]
         chosen = rows.filter(select(condition, rows))["key"].to_pylist()
         if chosen:
-            urls.append(str(Path(out, tar_name).absolute()))
+            urls.append(str((files.root / tar_name).absolute()))
             keys.update(chosen if condition else ())
     if not urls:
         why = f"no sample fits {where!r}" if where and sealed else f"none of {planned.shards} shards is ready"
