@@ -51,8 +51,8 @@ class FileMark:
                 there = None
             if there is None or not os.path.samestat(there, os.fstat(self.descriptor)):
                 raise UserError(
-                    f"{self.files.field}: {self.files.root / NAME} was removed or replaced while this run wrote to its folder: "
-                    "another run may write there by now; this one ends, what is finished is kept"
+                    f"{self.files.field}: {self.files.root / NAME} was removed or replaced while this run wrote to its "
+                    "folder: another run may write there by now; this one ends, what is finished is kept"
                 )
         return self.locked or self._ours(self.read())
 
