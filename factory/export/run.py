@@ -34,6 +34,7 @@ from factory.export.base import PIECE, STEP, Format
 from factory.export.source import Source
 from factory.present.words import size
 from factory.store import layout, lock
+from factory.store.disk import expanded
 
 MARK, README = "export.json", "README.md"
 LAYOUT = 2  # of what an export holds: raise it whenever its bytes change, for two versions must not write one export
@@ -58,7 +59,7 @@ def export(
     on_piece(done, total) tells how many of the images are written, first of all those of an earlier, killed export.
     UserError, before anything is touched, where that cannot be.
     """
-    kind, source, target = formats.find(name), Source(out), Path(to)
+    kind, source, target = formats.find(name), Source(out), Path(expanded(to, "--to"))
     fractions = split.parse(shares)
     wanted: dict = {
         "format": name, "data": source.job.name, "job": _digest(source), "split": fractions, "where": where,

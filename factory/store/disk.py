@@ -21,20 +21,20 @@ TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # what `temporary` gives, an
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
-AGAIN = "what is finished is kept"
+AGAIN, WRITE_ELSEWHERE = "what is finished is kept", "write elsewhere"
 REFUSED = {  # what a user can mend about a disk
     errno.ENOSPC: f"no space is left; make room and run again, {AGAIN}",
     errno.EDQUOT: f"the quota is used up; make room and run again, {AGAIN}",
     errno.EFBIG: "a file may not grow that large here; lower samples_per_shard or raise the limit",
-    errno.EROFS: "it is read-only; write elsewhere",
-    errno.EACCES: "permission denied; ask its owner for the right, or write elsewhere",
-    errno.EPERM: "permission denied; ask its owner for the right, or write elsewhere",
+    errno.EROFS: f"it is read-only; {WRITE_ELSEWHERE}",
+    errno.EACCES: f"permission denied; ask its owner for the right, or {WRITE_ELSEWHERE}",
+    errno.EPERM: f"permission denied; ask its owner for the right, or {WRITE_ELSEWHERE}",
     errno.EIO: f"the disk reports an input/output error; look at its health, then run again, {AGAIN}",
     errno.ESTALE: f"the share has lost it (stale file handle); mount the share anew and run again, {AGAIN}",
-    errno.ENOTDIR: "a file stands where a folder should be; write elsewhere",
-    errno.EISDIR: "a folder stands where a file should be; write elsewhere",
-    errno.EEXIST: "a file stands where a folder should be; write elsewhere",
-    errno.ENAMETOOLONG: "the name is too long for this disk; shorten the job's name, or write elsewhere",
+    errno.ENOTDIR: f"a file stands where a folder should be; {WRITE_ELSEWHERE}",
+    errno.EISDIR: f"a folder stands where a file should be; {WRITE_ELSEWHERE}",
+    errno.EEXIST: f"a file stands where a folder should be; {WRITE_ELSEWHERE}",
+    errno.ENAMETOOLONG: f"the name is too long for this disk; shorten the job's name, or {WRITE_ELSEWHERE}",
     **dict.fromkeys(
         (errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNABORTED, errno.ECONNRESET),
         f"the share does not answer; mount it anew and run again, {AGAIN}",
@@ -57,20 +57,20 @@ def mendable(where: str, field: str = "output") -> Iterator[None]:
         raise UserError(f"{field}: {where}: {words}") from None
 
 
-def expanded(path: str) -> str:
+def expanded(path: str, field: str = "output") -> str:
     """The path with ~ and environment variables replaced, as a shell does with what stands unquoted. A job's field and
     `--to=~/x` reach us as they are written. UserError for a variable that is not set, and a user whom nobody knows."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
         if name not in os.environ:
-            raise UserError(f"output: {path}: the environment has no variable {name}; set it, or write the path out")
+            raise UserError(f"{field}: {path}: the environment has no variable {name}; set it, or write the path out")
         return os.environ[name]
 
     if re.match(r"~[\w.-]*(/|$)", path):
         home = os.path.expanduser(path)
         if home.startswith("~"):
-            raise UserError(f"output: {path}: no home is known for {path.partition('/')[0]}; write the path out")
+            raise UserError(f"{field}: {path}: no home is known for {path.partition('/')[0]}; write the path out")
         path = home
     return VARIABLE.sub(value, path)
 
@@ -110,7 +110,7 @@ def refuse_link(name: str, folder: int, where: str) -> None:
         if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             raise UserError(
                 f"output: {where} is a link, and nothing is written through links inside a data set; "
-                "put what it points to in its place, or write elsewhere"
+                f"put what it points to in its place, or {WRITE_ELSEWHERE}"
             )
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from factory.errors import UserError
-from factory.store.disk import refuse_link
+from factory.store.disk import refuse_link, sync
 from factory.store.fs import LocalFiles, mendable
 from factory.store.mark import NAME, UNKNOWN, Holder, encode, gone, in_use, parse
 
@@ -51,8 +51,8 @@ class FileMark:
                 there = None
             if there is None or not os.path.samestat(there, os.fstat(self.descriptor)):
                 raise UserError(
-                    f"output: {self.files.root / NAME} was removed or replaced while this run wrote to its folder: "
-                    "another run may write there by now; this one ends, what is finished is kept"
+                    f"{self.files.field}: {self.files.root / NAME} was removed or replaced while this run wrote to its "
+                    "folder: another run may write there by now; this one ends, what is finished is kept"
                 )
         return self.locked or self._ours(self.read())
 
@@ -70,7 +70,7 @@ class FileMark:
                 self.mine = holder.run
                 os.pwrite(self.descriptor, encode(holder), 0)
                 if not self.locked:
-                    os.fsync(self.descriptor)  # so that other machines see it
+                    sync(self.descriptor)  # so that other machines see it
         if first and not self.locked:
             time.sleep(SETTLE)
             return self.read() == holder
@@ -112,11 +112,12 @@ def file_mark(files: LocalFiles) -> Iterator[FileMark]:
                 _refuse_foreign(descriptor, path)
             mark.locked = bool(locked)
             yield mark
-            if locked:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)  # also for a child that has come by the descriptor
         finally:
             _marks.discard(mark)
             if mark.descriptor >= 0:  # or this is a forked child
+                if mark.locked:  # a child that has come by the descriptor would keep what is only closed
+                    with suppress(OSError):
+                        fcntl.flock(descriptor, fcntl.LOCK_UN)
                 os.close(descriptor)
 
 
@@ -134,7 +135,8 @@ def probe(files: LocalFiles) -> tuple[bool | None, Holder | None]:
     except OSError:  # absent, or no file
         return False, None
     try:
-        free = _lock(descriptor, fcntl.LOCK_SH, tries=1)
+        with mendable(str(path), files.field):
+            free = _lock(descriptor, fcntl.LOCK_SH, tries=1)
         try:
             last = parse(os.pread(descriptor, 4096, 0))
         except OSError:  # on SMB a lock keeps readers out

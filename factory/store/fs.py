@@ -123,7 +123,11 @@ class LocalFiles:
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
         with self._told(name), self._folder(name) as (folder, last):
-            descriptor = os.open(last, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                descriptor = os.open(last, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            except PermissionError:
+                place = self.root / name
+                raise UserError(f"{self.field}: {place} may not be read by this user; ask its owner") from None
             with open(descriptor, "rb") as file:  # a pipe would be waited for
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise UserError(f"{self.field}: {self.root / name} is no plain file; take it away")
@@ -145,10 +149,11 @@ class LocalFiles:
 
     def sizes(self) -> dict[str, int]:
         sizes: dict[str, int] = {}
-        for _, name, entry in self._walk(lambda name: name not in FOREIGN):
-            with contextlib.suppress(FileNotFoundError):  # a live run removes parts
-                if not entry.name.startswith(".") and not entry.is_dir():
-                    sizes[name] = entry.stat().st_size
+        with self._told(""):
+            for _, name, entry in self._walk(lambda name: name.rpartition("/")[2] not in FOREIGN):
+                with contextlib.suppress(FileNotFoundError):  # a live run removes parts
+                    if not entry.name.startswith(".") and not entry.is_dir():
+                        sizes[name] = entry.stat().st_size
         return sizes
 
     def delete(self, names: Iterable[str]) -> None:
@@ -173,14 +178,15 @@ class LocalFiles:
     def held(self) -> Iterator[int]:
         """The folder's descriptor; the folder is made when absent. Until the context ends, what is written lands in
         that very folder, wherever its path leads to by then."""
+        before = self._held
         with self._told(""):
             make_folder(self.root)
-            self._held = os.open(self.root, FOLDER)
+            folder = self._held = os.open(self.root, FOLDER)
         try:
-            yield self._held
+            yield folder
         finally:
-            os.close(self._held)
-            self._held = None
+            self._held = before
+            os.close(folder)
 
     def check_held(self) -> None:
         """UserError where the path no longer leads to the folder that is held."""
@@ -263,7 +269,9 @@ class LocalFiles:
                 yield here, name, entry
 
         with self._told(""), contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
-            yield from inside(self._root(stack), "")
+            here = os.open(".", FOLDER, dir_fd=self._root(stack))  # anew: two listings would share one's progress
+            stack.callback(os.close, here)
+            yield from inside(here, "")
 
     def _prune(self, folder: str) -> None:
         """Remove the folder, and those above it in the data set, as far as they are empty."""

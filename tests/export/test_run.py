@@ -213,6 +213,14 @@ def test_the_command_exports_checks_and_refuses(dataset: Path, tmp_path: Path, f
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "Traceback" not in refused.stderr
 
 
+def test_home_in_a_target_is_replaced(dataset: Path, tmp_path: Path, monkeypatch) -> None:
+    """`--to=~/x` comes as it is written: shells replace only what stands alone."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    export(str(dataset), "~/to", "hmr2", "train=1", "people = 2")
+    assert [path.name for path in tmp_path.iterdir()] == ["to"]
+
+
 def test_the_data_set_of_these_tests_is_as_they_count_on(dataset: Path, labels) -> None:
     assert len(labels) == 215 and job(dataset, 240).name == "hard_poses"
     assert sum(len(label["pose"]) for label in labels.values()) > 250
