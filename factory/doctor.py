@@ -13,6 +13,7 @@ from pathlib import Path
 
 from factory.errors import UserError
 from factory.job import Images, JobSpec
+from factory.models.detectron_config import require_readable
 from factory.models.locate import PREFIX, locate, resolve
 from factory.models.smpl_file import EXTRA_FILE
 
@@ -189,6 +190,11 @@ def _packages(job: JobSpec) -> list[Check]:
     if job.stages.generate.adapter or job.stages.refine.adapter:
         wanted.append(("peft", "peft", PEFT))
     checks = []
+    if estimate.detector.kind == "detectron2" and estimate.detector.config:
+        try:
+            require_readable(estimate.detector.config)
+        except UserError as error:
+            checks.append(Check(False, "stages.estimate.detector.config", str(error)))
     for module, name, how in wanted:
         here = find_spec(module) is not None
         checks.append(Check(here, name, "installed" if here else f"not installed; {how}"))
