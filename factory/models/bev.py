@@ -46,12 +46,12 @@ class BEV:
         path = Path(model).expanduser()
         if not path.is_file():
             raise UserError(f"HMR model not found: {model}; {GET}")
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is
+            self.network = _network(CONFIDENCE)
         stored = load_checkpoint(path, "HMR model")
         if not isinstance(stored, dict) or not any(isinstance(value, Tensor) for value in stored.values()):
             raise UserError(f"HMR model {model} is no mapping of names to tensors; is it BEV's? {GET}")
         state = {str(name).removeprefix("module."): value for name, value in stored.items()}
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is
-            self.network = _network(CONFIDENCE)
         wanted = self.network.state_dict()
         missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
         other = [name for name in wanted if name in state and _shape(state[name]) != wanted[name].shape]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import struct
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -173,8 +174,13 @@ class Reader(_Unpickler):
         else:
             self._extend(new)
 
+    def load_bytearray8(self) -> None:
+        (size,) = struct.unpack("<Q", self.read(8))
+        self.append(bytearray(self.read(size)))  # not made before the bytes are there, as Python does
+
     def load_frozenset(self) -> None:
-        self.append(frozenset(map(_key, self.pop_mark())))
+        items = self.pop_mark()  # first: it changes what `append` appends to
+        self.append(frozenset(map(_key, items)))
 
     def load_dict(self) -> None:
         flat = self.pop_mark()
@@ -207,7 +213,7 @@ class Reader(_Unpickler):
         pickle.REDUCE[0]: load_reduce, pickle.NEWOBJ[0]: load_newobj, pickle.NEWOBJ_EX[0]: load_newobj_ex,
         pickle.BUILD[0]: load_build, pickle.APPENDS[0]: load_appends, pickle.APPEND[0]: load_append,
         pickle.ADDITEMS[0]: load_additems, pickle.FROZENSET[0]: load_frozenset, pickle.DICT[0]: load_dict,
-        pickle.SETITEMS[0]: load_setitems, pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems, pickle.SETITEM[0]: load_setitem, pickle.BYTEARRAY8[0]: load_bytearray8,
     }  # fmt: skip
 
 
@@ -224,6 +230,8 @@ def _from_copyreg(function: Name, args: tuple) -> Thing:
         thing = _built(args[0], ())
         if isinstance(args[2], dict):
             thing.items.extend(args[2].items())
+        elif isinstance(args[2], list):
+            thing.elements.extend(args[2])
         return thing
     if function.name in ("__newobj__", "__newobj_ex__") and args:
         return _built(args[0], tuple(args[1:]) if function.name == "__newobj__" else ())
@@ -408,8 +416,9 @@ def _sequence(thing: Thing) -> list:
     return [*first, *thing.elements]
 
 
-def _set(thing: Thing) -> set:
-    return {value for value in _sequence(thing) if _plain(value)}
+def _set(thing: Thing) -> set | frozenset:
+    kind = frozenset if thing.name.name == "frozenset" else set
+    return kind(value for value in _sequence(thing) if _plain(value))
 
 
 def _path(thing: Thing) -> str:
