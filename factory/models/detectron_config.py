@@ -43,9 +43,7 @@ def load(name: str) -> Any:
         try:
             config = model_zoo.get_config(name)
         except RuntimeError as error:
-            raise UserError(
-                f"detector.config {name} is neither a file nor in detectron2's model zoo; {TAKE}"
-            ) from error
+            raise UserError(f"detector.config {name} is no file, nor in detectron2's model zoo; {TAKE}") from error
     else:
         config = get_cfg()
         with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:  # one file, whose version detectron2 may raise
