@@ -6,6 +6,7 @@ arrays are read out of the objects' states.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -36,8 +37,6 @@ SHAPES: dict[str, tuple[int | str, ...]] = {
 }
 INTEGERS = ("kintree_table", "f")
 GET = "get it from https://smpl.is.tue.mpg.de after registration"
-
-
 # Other bodies in files of the same layout, by the vertices and then the joints that `weights` is made of.
 OTHERS = {
     (10475, 55): "SMPL-X", (6890, 52): "SMPL-H", (778, 16): "MANO, a hand", (5023, 5): "FLAME, a head",
@@ -54,8 +53,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """
     _require_file(path)
     stored = load_npz(path, WHAT) if _is_zip(path) else _converted(path)
-    shape = stored["weights"].shape if "weights" in stored else ()
-    if other := OTHERS.get(shape):
+    if other := OTHERS.get(stored["weights"].shape if "weights" in stored else ()):
         raise UserError(f"{WHAT} {path} is a file of {other}; SMPL's is wanted: {NAMES}, {GET}")
     if EXTRA not in stored and "v_template" in stored:
         stored = {**stored, EXTRA: _extra(path)}
@@ -112,9 +110,14 @@ def _extra(path: Path) -> np.ndarray:
 def _converted(path: Path) -> dict[str, np.ndarray]:
     """The pickle's arrays, by way of an .npz in the user's cache: the next process need not open the pickle."""
     digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "factory" / f"smpl-{digest}.npz"
-    if cache.is_file():
-        return load_npz(cache, WHAT)
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a user without a home
+        return convert(path)
+    cache = home / "factory" / f"smpl-{digest}.npz"
+    with contextlib.suppress(UserError, OSError):  # damaged, or not ours to read: made anew
+        if cache.is_file():
+            return load_npz(cache, WHAT)
     arrays = convert(path)
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)

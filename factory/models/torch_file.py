@@ -48,11 +48,13 @@ def load(path: Path) -> Any:
 
 
 def is_torch_file(path: Path) -> bool:
-    if zipfile.is_zipfile(path):
+    """Whether torch.save wrote the file, by its first bytes; a damaged zip counts as none."""
+    try:
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/data.pkl") for name in archive.namelist())
-    with path.open("rb") as file:
-        return MAGIC.to_bytes(10, "little") in file.read(32)
+    except (zipfile.BadZipFile, ValueError):
+        with path.open("rb") as file:
+            return MAGIC.to_bytes(10, "little") in file.read(32)
 
 
 def _zipped(archive: zipfile.ZipFile, size: int) -> Any:

@@ -42,6 +42,13 @@ def test_the_official_pickle_is_the_same_body_and_converted_once(official, cache
     assert np.array_equal(again["v_template"], body.smpl.v_template.numpy())
 
 
+def test_a_damaged_copy_in_the_cache_is_made_anew(official, cache):
+    whole = smpl_file.read(official)
+    (file,) = (cache / "factory").iterdir()
+    file.write_bytes(file.read_bytes()[:1000])
+    assert np.array_equal(smpl_file.read(official)["f"], whole["f"]) and file.stat().st_size > 1000
+
+
 def test_a_home_that_cannot_be_written_is_no_fault(official, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
