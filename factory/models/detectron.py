@@ -30,8 +30,8 @@ class MaskRCNN:
             from detectron2.modeling import build_model
         except ImportError as error:
             raise UserError(
-                "detector kind detectron2 needs detectron2, which is built from source: pip install "
-                "'git+https://github.com/facebookresearch/detectron2' torchvision; or use kind mask2former"
+                "detector kind detectron2 needs detectron2, which is built from source: `factory doctor JOB` says how; "
+                "or use kind mask2former"
             ) from error
         weights = read_weights(model)
         settings = detectron_config.load(config)

@@ -51,7 +51,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     UserError for what is missing, damaged, of another body or shape: one line that says what is wanted and how to get
     it.
     """
-    _require_file(path)
+    require_file(path)
     stored = load_npz(path, WHAT) if _is_zip(path) else _converted(path)
     if other := OTHERS.get(stored["weights"].shape if "weights" in stored else ()):
         raise UserError(f"{WHAT} {path} is a file of {other}; SMPL's is wanted: {NAMES}, {GET}")
@@ -75,7 +75,8 @@ def read(path: Path) -> dict[str, np.ndarray]:
     return {name: stored[name].astype(np.int64 if name in INTEGERS else np.float32) for name in SHAPES}
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
+    """UserError for what is no file that SMPL could be in: a folder, a PyTorch file, another ending. Reads a few bytes."""
     if path.is_dir():
         inside = sorted(file for depth in ("", "*/", "*/*/") for file in path.glob(f"{depth}*SMPL_*.[pn][kp][lz]"))
         hint = f", such as {inside[0]}" if inside else f": {NAMES}, {GET}"
