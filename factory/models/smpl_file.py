@@ -76,7 +76,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 def require_file(path: Path) -> None:
-    """UserError for what is no file that SMPL could be in: a folder, a PyTorch file, another ending. Reads a few bytes."""
+    """UserError for what SMPL cannot be in: a folder, a PyTorch file, another ending. Reads a few bytes."""
     if path.is_dir():
         inside = sorted(file for depth in ("", "*/", "*/*/") for file in path.glob(f"{depth}*SMPL_*.[pn][kp][lz]"))
         hint = f", such as {inside[0]}" if inside else f": {NAMES}, {GET}"

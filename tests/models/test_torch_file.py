@@ -170,3 +170,22 @@ def test_nan_is_told_by_the_layer() -> None:
     for value in (torch.tensor([1.0, torch.nan]), np.array([np.inf])):
         with pytest.raises(UserError, match="^HMR model x: conv1.weight is not finite everywhere"):
             require_finite({"a": torch.ones(2), "conv1.weight": value}, "HMR model x")
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "before 1.6"])
+def test_bytes_changed_anywhere_are_one_line_or_harmless(tmp_path: Path, new: bool) -> None:
+    """300 files with a few bytes changed: a value or a UserError, no other exception."""
+    whole = save(tmp_path / "whole.pt", {"w": torch.ones(3), "o": Callback()}, _use_new_zipfile_serialization=new)
+    data, random = whole.read_bytes(), np.random.default_rng(0)
+    path, refused = tmp_path / "m.pt", 0
+    for _ in range(300):
+        changed = bytearray(data)
+        for place in random.integers(0, len(data), random.integers(1, 4)):
+            changed[place] = random.integers(256)
+        path.write_bytes(changed)
+        try:
+            load_checkpoint(path, WHAT)
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 20
