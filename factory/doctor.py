@@ -13,7 +13,6 @@ from pathlib import Path
 
 from factory.errors import UserError
 from factory.job import Images, JobSpec
-from factory.models.detectron_config import require_readable
 from factory.models.locate import PREFIX, locate, resolve
 from factory.models.smpl_file import EXTRA_FILE
 
@@ -191,6 +190,8 @@ def _packages(job: JobSpec) -> list[Check]:
         wanted.append(("peft", "peft", PEFT))
     checks = []
     if estimate.detector.kind == "detectron2" and estimate.detector.config:
+        from factory.models.detectron_config import require_readable
+
         try:
             require_readable(estimate.detector.config)
         except UserError as error:
