@@ -76,12 +76,13 @@ def _npz(path: Path) -> Given:
     missing = [name for name in ("pose", "betas", "camera") if name not in stored]
     if missing:
         raise UserError(f"poses.path: {path} lacks {', '.join(missing)}; it needs pose, betas and camera")
+    for name in SHAPES.keys() & stored.keys():  # complex numbers and dates would become floats without a word
+        if stored[name].dtype.kind not in "fiu":
+            raise UserError(f"poses.path: {path}: {name} is of type {stored[name].dtype}, not of real numbers")
     count = len(np.atleast_1d(stored["pose"]))
     for name, shape in SHAPES.items():
         if name in stored and stored[name].shape != (count, *shape):
             raise UserError(f"poses.path: {path}: {name} is {stored[name].shape}, not {(count, *shape)}")
-        if name in stored and stored[name].dtype.kind not in "fiu":
-            raise UserError(f"poses.path: {path}: {name} is of type {stored[name].dtype}, not of real numbers")
     images = [str(name) for name in stored.get("imgname", [])]
     if images and len(images) != count:
         raise UserError(f"poses.path: {path}: imgname has {len(images)} rows, pose has {count}")
