@@ -188,8 +188,9 @@ def _scalar(thing: Thing) -> Any:
 
 def _boxed(thing: Thing) -> np.ndarray:
     """numpy.array(value): the 0-d array of objects that `numpy.save` keeps of a mapping."""
+    (value,) = thing.args
     array = np.empty((), object)
-    array[()] = thing.args[0]
+    array[()] = value
     return array
 
 
