@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from factory.errors import UserError
-from factory.models import inert, torch_file
+from factory.models import inert
 
 LFS = b"version https://git-lfs"
+MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a `torch.save` file before PyTorch 1.6
+
+
+class NotWeights(ValueError):
+    """A checkpoint is whole, but of another kind; the message says which."""
 
 
 def load_arrays(path: Path, what: str, words: inert.Words | None = None) -> Any:
@@ -34,11 +39,13 @@ def load_checkpoint(path: Path, what: str) -> Any:
 
     UserError when it is damaged, no such file, or calls a function that no tensors need.
     """
+    from factory.models import torch_file  # imports PyTorch, which commands without a model need not wait for
+
     try:
         return torch_file.load(path)
     except inert.Unsafe as error:
         raise UserError(f"{what} {path} holds more than tensors (it {error}) and is not opened") from error
-    except torch_file.NotWeights as error:
+    except NotWeights as error:
         raise UserError(f"{what} {path} is {error}") from error
     except Exception as error:  # a damaged file fails in any way
         raise _damaged(path, what, "no PyTorch file", error) from error
@@ -61,9 +68,19 @@ def require_finite(weights: Mapping[str, Any], where: str) -> None:
     """UserError, which begins with `where`, for the first array or tensor that holds NaN or infinity: the network would
     answer every image with NaN."""
     for name, value in weights.items():
-        values = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
-        if not torch.isfinite(values).all():
+        finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()
+        if not finite.all():
             raise UserError(f"{where}: {name} is not finite everywhere (NaN or infinity); fetch it again")
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether torch.save wrote the file, by its first bytes; a damaged zip counts as none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError):
+        with path.open("rb") as file:
+            return MAGIC.to_bytes(10, "little") in file.read(32)
 
 
 def _readable(stored: Any, name: str) -> bool:

@@ -18,8 +18,7 @@ import numpy as np
 from factory.errors import UserError
 from factory.models import inert
 from factory.models.inert import Placeholder, Thing
-from factory.models.pickles import load_arrays, load_npz, require_finite
-from factory.models.torch_file import is_torch_file
+from factory.models.pickles import is_torch_file, load_arrays, load_npz, require_finite
 
 WHAT = "body model"
 VERTICES, JOINTS = 6890, 24
@@ -83,7 +82,7 @@ def require_file(path: Path) -> None:
         raise UserError(f"{WHAT} {path} is a folder; give the file in it{hint}")
     if not path.is_file():
         raise UserError(f"{WHAT} not found: {path}; give {NAMES} ({GET}), or starter:body")
-    if is_torch_file(path):
+    if path.suffix in (".pth", ".pt", ".ckpt", ".tar") or is_torch_file(path):
         raise UserError(
             f"{WHAT} {path} is a PyTorch file, as simple_romp packs SMPL for itself; give the file that it was made "
             f"from: {NAMES}, {GET}"

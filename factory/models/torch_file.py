@@ -20,8 +20,8 @@ import torch
 
 from factory.models import inert
 from factory.models.inert import Name, Thing
+from factory.models.pickles import MAGIC, NotWeights
 
-MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of the old layout
 BYTES = ("UntypedStorage", "TypedStorage")
 STORAGES = {
     f"{name}Storage": dtype
@@ -34,10 +34,6 @@ STORAGES = {
 Read = Callable[[str, torch.dtype, int], torch.Tensor]
 
 
-class NotWeights(ValueError):
-    """The file is whole, but of another kind; the message says which."""
-
-
 def load(path: Path) -> Any:
     """The value that was saved, its tensors on the CPU. Raises NotWeights, inert.Unsafe, or what damage leads to."""
     if not zipfile.is_zipfile(path):
@@ -45,16 +41,6 @@ def load(path: Path) -> Any:
             return _old(file)
     with zipfile.ZipFile(path) as archive:
         return _zipped(archive, path.stat().st_size)
-
-
-def is_torch_file(path: Path) -> bool:
-    """Whether torch.save wrote the file, by its first bytes; a damaged zip counts as none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, ValueError):
-        with path.open("rb") as file:
-            return MAGIC.to_bytes(10, "little") in file.read(32)
 
 
 def _zipped(archive: zipfile.ZipFile, size: int) -> Any:
