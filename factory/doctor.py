@@ -245,8 +245,9 @@ def _torch(job: JobSpec | None) -> Check:
 def _disk(job: JobSpec | None) -> Check:
     from factory.plan import plan
     from factory.present.words import size
+    from factory.store.disk import expanded
 
-    folder = Path(job.output if job else ".").absolute()
+    folder = Path(expanded(job.output) if job else ".").absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
