@@ -174,6 +174,13 @@ def _packages(job: JobSpec) -> list[Check]:
     if job.stages.generate.adapter or job.stages.refine.adapter:
         wanted.append(("peft", "peft", PEFT))
     checks = []
+    if estimate.detector.kind == "detectron2" and estimate.detector.config:
+        from factory.models.detectron_config import require_readable
+
+        try:
+            require_readable(estimate.detector.config)
+        except UserError as error:
+            checks.append(Check(False, "stages.estimate.detector.config", str(error)))
     for module, name, how in wanted:
         here = find_spec(module) is not None
         checks.append(Check(here, name, "installed" if here else f"not installed; {how}"))
