@@ -33,7 +33,9 @@ def forge(out: Path, change: Change) -> None:
             rows.append(row)
         data += tar.trailer(len(data))
         path.with_suffix(".tar").write_bytes(data)
-        path.write_bytes(index_bytes(pa.Table.from_pylist(rows, SCHEMA), {**head, **digest(data)}))
+        path.write_bytes(
+            index_bytes(pa.Table.from_pylist(rows, SCHEMA), {"units": json.dumps(head.units), **digest(data)})
+        )
 
 
 def told(**fields: object) -> Change:
