@@ -69,8 +69,9 @@ def unfinished(url: str) -> list:
 class Proxy(ThreadingHTTPServer):
     """Passes requests on, but for the next `faults`: "500", "slow" (503 SlowDown), "lost" (done, but never answered),
     "late" (never answered, and done once it was repeated). It stops PUT number `hold` half-way (`held`) and drops it.
-    A PUT to a path that ends in `freeze` reaches it whole (`held`) and is passed on when `thawed`. `unconditional`: PUTs
-    on condition are answered with "501", or done as if there were no condition ("ignored"). `puts` and `lists` count."""
+    A PUT to a path that ends in `freeze` reaches it whole (`held`) and is passed on when `thawed`. `unconditional`:
+    PUTs on condition are answered with "501", or done as if there were no condition ("ignored"). `puts` and `lists`
+    count."""
 
     daemon_threads = True
 

@@ -13,7 +13,6 @@ import pytest
 
 from factory.engine.run import run
 from factory.errors import UserError
-from factory.job import JobSpec
 from factory.plan import plan
 from factory.present import card, report, stats
 from factory.store import lock
