@@ -164,12 +164,11 @@ def _licence(need: Need) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text of the job or of a prompt, in a cell of a table: no HTML, no link, no picture, one line."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return re.sub(r"([\\|\[\]`*_~])", r"\\\1", line).replace("&", "&amp;").replace("<", "&lt;")
+    """On one line of a table, as it reads: nothing in a prompt or a name becomes markup, a link, an image or HTML."""
+    escaped = re.sub(r"([\\|*_~\[\]!#])", r"\\\1", " ".join(text.split()).replace("`", "'"))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _code(text: str) -> str:
-    """The same within backticks, where nothing but a backtick and the table's own sign means anything."""
-    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return line.replace("`", "'").replace("|", "\\|")
+    """Between two backticks, where nothing but a backtick is markup; in a table, a bar is too."""
+    return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
