@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import shutil
 from contextlib import suppress
@@ -65,6 +66,7 @@ def test_the_line_says_where_and_how_to_mend_it(job):
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(UserError, match=r"out/small-000001.parquet: damaged \(.*mend it: factory verify OUT --repair"):
         read_index(job.output)
+    assert str(pickle.loads(pickle.dumps(Damaged("a", "b")))) == str(Damaged("a", "b"))  # workers send it
     repair(job.output)
     run(job, STAGES)
     assert verify(job.output).ok and read_index(job.output).num_rows == 22
