@@ -103,7 +103,7 @@ class Ledger:
     def _recover(self, say: Callable[[str], None]) -> None:
         """Go on from what a killed run has left: sweep, take apart damaged shards, drop damaged parts, seal what is
         complete. One listing, and one more where there is damage."""
-        self.files.sweep()
+        self.files.sweep(layout.FOLDERS)
         data = DataSet(self.files, self.plan)
         found = survey(data, parts=False)
         if found.broken:
@@ -176,6 +176,7 @@ def open_ledger(
     with lock.hold(files, say) as lease:
         if not _begun(files, job, contents or {}):  # another run may have begun one in between
             files.put(JOB, [_job_json(job, contents or {})])
+        lease.needs.append(JOB)
         yield Ledger(files, plan, lease, say)
 
 

@@ -38,7 +38,7 @@ UNCONDITIONAL = re.compile(r"501 Not Implemented|405 Method Not Allowed|<Code>No
 
 
 class ObjectFiles:
-    """Objects below a prefix of a bucket. Names that begin with a dot are not objects of the data set."""
+    """Objects below a prefix of a bucket. What begins with a dot, as .git/, is somebody else's."""
 
     def __init__(self, scheme: str, bucket: str, prefix: str) -> None:
         from obstore.store import from_url
@@ -59,6 +59,8 @@ class ObjectFiles:
         import obstore
 
         data = b"".join(chunks)
+        if fence:
+            fence()
         if len(data) > LARGEST:
             raise UserError(
                 f"output: {name} has {len(data) / 1e9:.1f} GB, too much for one PUT; lower samples_per_shard"
@@ -117,7 +119,7 @@ class ObjectFiles:
 
         with self._told():
             found = {item["path"]: item["size"] for page in obstore.list(self.store) for item in page}
-        return {name: size for name, size in found.items() if not name.rpartition("/")[2].startswith(".")}
+        return {name: size for name, size in found.items() if not f"/{name}".count("/.")}
 
     def delete(self, names: Iterable[str]) -> None:
         import obstore
@@ -131,7 +133,7 @@ class ObjectFiles:
                     with suppress(FileNotFoundError):
                         obstore.delete(self.store, name)
 
-    def sweep(self) -> None:
+    def sweep(self, folders: re.Pattern[str]) -> None:
         """Nothing half-made can lie there."""
 
     def read_tagged(self, name: str) -> tuple[bytes, str | None]:

@@ -57,7 +57,7 @@ def repair(out: str | os.PathLike[str], say: Callable[[str], None] = lambda text
     others lie there as parts again. Strays are somebody's and stay. UserError: no data set, or a run holds it."""
     data = open_data(out)
     with lock.hold(data.files, say) as lease:
-        data.files.sweep()
+        data.files.sweep(layout.FOLDERS)
         report = _Verification(data, None).report
         for shard, units in report.broken.items():
             reopen(data, shard, lease, range(data.plan.units_in(shard)) if units is None else units)
