@@ -67,6 +67,14 @@ def stored_job(files: Files, out: str) -> JobSpec:
         raise UserError(f"{out}: no data set is there (no {JOB})") from None
 
 
+def fingerprint(files: Files) -> str:
+    """What identifies the data set's job, as its JOB object says; empty where it says nothing."""
+    try:
+        return str(json.loads(files.read(JOB))["fingerprint"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def parse_job(data: bytes, out: str) -> JobSpec:
     """The job in the bytes of a JOB object."""
     try:
