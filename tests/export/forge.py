@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from factory.store import tar
-from factory.store.part import SCHEMA, digest, index_bytes, index_table
+from factory.store.part import FINGERPRINT, SCHEMA, digest, index_bytes, index_table
 
 Change = Callable[[dict[str, bytes], dict], None]
 
@@ -33,7 +33,9 @@ def forge(out: Path, change: Change) -> None:
             rows.append(row)
         data += tar.trailer(len(data))
         path.with_suffix(".tar").write_bytes(data)
-        path.write_bytes(index_bytes(pa.Table.from_pylist(rows, SCHEMA), {**head, **digest(data)}))
+        path.write_bytes(
+            index_bytes(pa.Table.from_pylist(rows, SCHEMA), {**digest(data), FINGERPRINT: head.fingerprint})
+        )
 
 
 def told(**fields: object) -> Change:
