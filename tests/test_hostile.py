@@ -51,11 +51,11 @@ def judge(base: Path, child: ProcessPoolExecutor, some: list[tuple[str, int]], n
 def test_the_judge_knows_a_sound_data_set(base, child):
     work = base.parent / "work" / "there"
     work.parent.mkdir(exist_ok=True)
-    done = child.submit(hostile.trial, str(base), str(work), [], list(hostile.FORMATS)).result()
+    done = child.submit(hostile.trial, str(base), str(work), [], ["spin", "hmr2"]).result()
     assert not done.problems and set(done.codes.values()) <= {0, 3}, done
 
 
-@settings(tried, max_examples=20)
+@settings(tried, max_examples=12)
 @given(changes, formats)
 def test_a_hostile_data_set_gives_one_line_or_success(base, child, changes, formats):
     judge(base, child, changes, formats)

@@ -138,6 +138,8 @@ class Source:
         stored = self.sizes.get(tar_name, 0)
         if head.bytes != stored:
             raise ValueError(f"it tells of {head.bytes} bytes, {tar_name} has {stored}")
+        if rows.num_rows != self.plan.records_in(shard):
+            raise ValueError("its keys are not those that the plan has for this shard")
         start = shard * self.job.samples_per_shard
         planned = [self._key(start + i) for i in range(self.plan.records_in(shard))]
         if rows["key"].to_pylist() != planned:

@@ -12,6 +12,7 @@ from scipy.io import savemat
 from factory.errors import UserError
 from factory.job import JobSpec, Prompts
 from factory.prompts import SHIPPED
+from factory.untrusted import mat
 
 
 def test_shipped_sets_are_the_papers():
@@ -89,12 +90,12 @@ def test_a_packed_mat_reads_the_same(tmp_path):
         assert Prompts(categories=str(tmp_path / "a.mat")).action == ["dancing", "jumping jäck"]
 
 
-def test_a_mat_that_unpacks_to_far_more_or_says_so_is_refused(tmp_path):
+def test_a_mat_that_unpacks_to_far_more_or_says_so_is_refused(tmp_path, monkeypatch):
     """Sizes that are only claimed cost nothing: SciPy would make room for them."""
     head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
     path = tmp_path / "a.mat"
-    bomb = zlib.compressobj(9)
-    packed = b"".join(bomb.compress(bytes(1 << 24)) for _ in range(33)) + bomb.flush()
+    packed = zlib.compress(bytes(1 << 22), 9)
+    monkeypatch.setattr(mat, "MOST", 1 << 20)
     path.write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
     with pytest.raises(UserError, match="unpacks to more than"):
         Prompts(categories=str(path))
