@@ -347,6 +347,8 @@ class JobSpec(Spec):
     @model_validator(mode="after")
     def _fits(self) -> JobSpec:
         generate, estimate = self.stages.generate, self.stages.estimate
+        if "@" in (self.ray_address or ""):  # it is stored and shown
+            raise _fault("ray_address: holds a name or password; a cluster's token goes into RAY_AUTH_TOKEN")
         if self.images is None:
             if generate.model is None:
                 raise _fault("stages.generate.model is missing: name a text-to-image model, or give real images")

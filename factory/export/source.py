@@ -15,6 +15,7 @@ from factory.export import split as splits
 from factory.job import JobSpec
 from factory.plan import Plan, plan
 from factory.store import layout, opened
+from factory.store.dataset import in_order
 from factory.store.fs import open_files
 from factory.store.layout import shard_names
 from factory.store.part import SCHEMA, Head, index_table
@@ -105,14 +106,17 @@ class Source:
         ]  # fmt: skip
 
     def read(self, places: np.ndarray) -> Iterator[Sample]:
-        """The samples at (N, 4) places, in that order, one in memory at a time. UserError, naming the sample, where
-        one is damaged or is not the one that the plan has there."""
-        for shard, offset, size, number in places.tolist():
-            name, key = shard_names(self.plan, shard)[0], self._key(number)
-            try:
-                yield _sample(key, opened.segment(self.files, name, key, offset, size, self.job), self.job)
-            except DAMAGED as error:
-                raise UserError(f"{self.out}/{name}: {key}: {_damage(error)}") from None
+        """The samples at (N, 4) places, in that order, one in memory at a time; from an object store some ahead.
+        UserError, naming the sample, where one is damaged or is not the one that the plan has there."""
+        return in_order(self._read, places.tolist(), self.files, lambda place: place[2])
+
+    def _read(self, place: list[int]) -> Sample:
+        shard, offset, size, number = place
+        name, key = shard_names(self.plan, shard)[0], self._key(number)
+        try:
+            return _sample(key, opened.segment(self.files, name, key, offset, size, self.job), self.job)
+        except DAMAGED as error:
+            raise UserError(f"{self.out}/{name}: {key}: {_damage(error)}") from None
 
     def _indexes(self) -> Iterator[tuple[int, pa.Table]]:
         """(shard, rows) of the shards."""

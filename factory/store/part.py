@@ -52,8 +52,11 @@ class Damaged(UserError):
     """An index is not what was written, or is gone."""
 
     def __init__(self, name: str, why: object) -> None:
-        self.why = (str(why).splitlines() or [type(why).__name__])[0]
+        self.name, self.why = name, (str(why).splitlines() or [type(why).__name__])[0]
         super().__init__(f"{name}: damaged ({self.why}); mend it: factory verify OUT --repair, then run again")
+
+    def __reduce__(self) -> tuple[type[Damaged], tuple[str, str]]:  # workers send it to the process that asked
+        return Damaged, (self.name, self.why)
 
 
 class Part(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from factory.store import tar
-from factory.store.part import SCHEMA, digest, index_bytes, index_table
+from factory.store.part import FINGERPRINT, SCHEMA, digest, index_bytes, index_table
 
 Change = Callable[[dict[str, bytes], dict], None]
 
@@ -34,7 +34,7 @@ def forge(out: Path, change: Change) -> None:
         data += tar.trailer(len(data))
         path.with_suffix(".tar").write_bytes(data)
         path.write_bytes(
-            index_bytes(pa.Table.from_pylist(rows, SCHEMA), {"units": json.dumps(head.units), **digest(data)})
+            index_bytes(pa.Table.from_pylist(rows, SCHEMA), {**digest(data), FINGERPRINT: head.fingerprint})
         )
 
 

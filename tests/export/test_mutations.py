@@ -37,11 +37,6 @@ def mirrored(pose: np.ndarray) -> np.ndarray:
     return (pose.reshape(-1, 24, 3)[:, list(FLIP24)] * [1, -1, -1]).reshape(len(pose), -1)
 
 
-def far(joints: np.ndarray) -> np.ndarray:
-    """Two metres off, to the side."""
-    return joints + np.array([2, *np.zeros(joints.shape[-1] - 1)])
-
-
 def corners(box: np.ndarray) -> np.ndarray:
     return np.concatenate([box[:, :2], box[:, :2] + box[:, 2:4], box[:, 4:]], 1)
 

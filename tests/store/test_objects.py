@@ -198,7 +198,8 @@ def test_a_store_without_conditional_puts_is_told_and_can_be_used_with_a_weak_le
     assert stored(url, remote) == local and verify(remote.output).complete
     monkeypatch.setattr(lock, "BEAT", 0.01)
     with open_ledger(remote, plan(remote)), pytest.raises(UserError, match="in use by process"):
-        monkeypatch.setattr(lock, "_kernel", lambda: "another machine")
+        monkeypatch.setattr(mark, "kernel", lambda: "another machine")
+        monkeypatch.setattr(lock, "kernel", mark.kernel)
         run(remote, STAGES)
 
 
