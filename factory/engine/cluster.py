@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from factory.engine.isolated import Isolated, setup_error
 from factory.engine.session import session
-from factory.engine.worker import Worker, spec, time_limit
+from factory.engine.watcher import Watched
+from factory.engine.worker import Worker, spec
 from factory.job import JobSpec
 from factory.plan import Plan
 from factory.record import Unit
@@ -79,6 +80,7 @@ class Actor:
         self.job, self.last = job, last
         self.thread = ThreadPoolExecutor(1)
         self.worker = self.thread.submit(Worker, stage, job).result()
+        self.watched = Watched(job.max_unit_seconds)  # from now on: setting up may take its time
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         unit = self.thread.submit(self._run, Unit.from_bytes(rows["unit"][0].as_py())).result()
@@ -88,7 +90,7 @@ class Actor:
         return _row(tar=part.tar, rows=part.rows).append_column("id", pa.array([[unit.shard, unit.index]]))
 
     def _run(self, unit: Unit) -> Unit:
-        with time_limit(self.job.max_unit_seconds):
+        with self.watched.unit():
             unit = self.worker(unit)
         if self.worker.broken(unit):
             os._exit(1)  # Ray starts another process and gives it the unit

@@ -138,7 +138,9 @@ def _compute(
 
         return cluster.compute(planned, stages, ids, lambda unit: isolating(_isolating(unit)))
     from factory.engine import inline
+    from factory.engine.scratch import sweep
 
+    sweep()  # a run on Ray that was killed may have left something
     return inline.compute(planned, stages, ids)
 
 

@@ -22,7 +22,7 @@ import psutil
 import webdataset
 
 from factory.engine.run import run
-from factory.engine.session import SCRATCH
+from factory.engine.scratch import PREFIX
 from factory.job import JobSpec
 from factory.store import lock
 from factory.store.ledger import read_index
@@ -189,7 +189,7 @@ class Arena:
                 pass
         _, alive = psutil.wait_procs(self.processes, max(0, deadline - time.monotonic()))
         files = [path for path in Path(self.job.output).rglob(".*") if path.name != lock.NAME]
-        scratch = list((self.root / "t").glob(SCRATCH + "*"))
+        scratch = list((self.root / "t").glob(PREFIX + "*"))
         live = status(self.job.output).live
         held = [f"lock held by {live}"] if live else []
         return [*map(str, alive), *map(str, [*files, *scratch, *folders(self.job.output)]), *held]
