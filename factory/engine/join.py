@@ -27,9 +27,10 @@ def connect(**options: Any) -> Iterator[None]:
 
 def forget() -> None:
     """Drop the token that this process has read, so that Ray reads the next one."""
-    from ray._raylet import AuthenticationTokenLoader
+    from ray import _raylet
 
-    AuthenticationTokenLoader.instance().reset_cache()
+    loader: Any = _raylet.AuthenticationTokenLoader  # type: ignore[attr-defined]
+    loader.instance().reset_cache()
 
 
 def _paths() -> dict[str, Any]:

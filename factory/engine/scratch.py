@@ -1,7 +1,7 @@
 """A private folder for as long as a run lasts, and the end of those folders whose run was killed.
 
-A folder is removed only if it bears our mark, lies where the mark says, is owned by this user, and its owner is known to
-be dead. Everything else in the temporary folder is somebody's, whatever its name is.
+A folder is removed only if it bears our mark, lies where the mark says, belongs to this user, and its owner is known
+to be dead. Everything else in the temporary folder is somebody's, whatever its name is.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from tests.conftest import ROOT
 WORKER = """
 import ctypes, os, signal, sys, time
 from factory.engine import watcher
-watcher.QUIET = 0
 watched = watcher.Watched({seconds})
 {does}
 """
@@ -23,7 +22,7 @@ HANGS = {
     "stopped between two units": "with watched.unit(): pass\nos.kill(os.getpid(), signal.SIGSTOP)",
     "in a library that holds the interpreter": "with watched.unit(): ctypes.PyDLL(None).sleep(1000)",
     "in Python": "with watched.unit(): time.sleep(1000)",
-    "in a unit after others": "for _ in range(3):\n    with watched.unit(): pass\nwith watched.unit(): time.sleep(1000)",
+    "after other units": "for _ in range(3):\n    with watched.unit(): pass\nwith watched.unit(): time.sleep(1000)",
 }
 WORKS = {
     "many short units": "for _ in range(30):\n    with watched.unit(): time.sleep(0.1)",
