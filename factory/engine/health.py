@@ -11,7 +11,7 @@ from typing import Any
 from factory.errors import UserError
 
 KILLS = 3  # times each worker may be killed for want of memory, without a unit in between, before the run ends
-BRIEF = 10.0  # s without a finished unit are not worth a look at all the workers that have died
+BRIEF = 60.0  # s without a finished unit: memory that another program holds for so long may yet come free
 SILENCE = 20.0  # s that a cluster may not answer: by itself Ray waits a minute and then ends this process
 WORDS = {
     "ALIVE": "up",

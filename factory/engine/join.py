@@ -16,10 +16,14 @@ from typing import Any
 def connect(**options: Any) -> Iterator[None]:
     """`ray.init`, and `ray.shutdown` at the end."""
     import ray
+    from ray._private import worker
 
     quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
+        # Whatever happens to its processes Ray prints as pages among our lines; what matters of it is told by Health.
+        stack.callback(setattr, worker, "print_to_stdstream", worker.print_to_stdstream)
+        worker.print_to_stdstream = lambda *_, **__: None
         with _mute():
             ray.init(**quiet, **_paths(), **options)
         yield
