@@ -134,7 +134,10 @@ def _stream(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -
         for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             for i, (shard, index) in enumerate(rows["id"].to_pylist()):
                 yield shard, index, Part(rows["tar"][i].as_py(), rows["rows"][i].as_py())
-    except ray.exceptions.RayActorError as error:  # a lost unit is no error here, so this is a worker that cannot start
+    except (
+        ray.exceptions.RayActorError,
+        ray.exceptions.OutOfMemoryError,
+    ) as error:  # a lost unit is no error here, so this is a worker that cannot start
         raise setup_error(error) from error
 
 

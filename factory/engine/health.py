@@ -94,10 +94,10 @@ class Health:
                         last, latest = worker.exit_detail, worker.end_time_ms
         except Exception:  # Ray is private here, and may be down
             return 0, ""
-        return killed, _memory(last)
+        return killed, memory(last)
 
 
-def _memory(detail: str) -> str:
+def memory(detail: str) -> str:
     """Ray's page on the killing of a worker, in a few words."""
     found = re.search(r"was ([\d.]+ ?\w+) used / ([\d.]+ ?\w+) limit", detail)
     return f"{found[1]} of {found[2]} used on its node" if found else " ".join(detail.split())[:120]

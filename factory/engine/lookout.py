@@ -36,9 +36,11 @@ class Lookout:
         self.thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         self.done.set()
         self.thread.join(LOOK)  # it may hang with what it looks at
+        if isinstance(error, Exception) and not isinstance(error, UserError) and (why := self.broken(self.since)):
+            raise why from error  # the engine has felt it before we looked
 
     def progressed(self) -> None:
         now = time.time()

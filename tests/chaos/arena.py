@@ -128,12 +128,12 @@ class Arena:
             run(self.on("cluster"), LINES[self.line], count)
         struck[0].result()  # raises what went wrong there
 
-    def kill_worker(self) -> None:
-        """kill -9 one of the processes that host the stages; none, where all have died a moment ago."""
+    def kill_worker(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send the signal to one of the processes that host the stages; none, where all have died a moment ago."""
         pids = [int(path.name) for path in calls(self.job).iterdir() if psutil.pid_exists(int(path.name))]
         if pids:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.random.choice(sorted(pids)), signal.SIGKILL)
+                os.kill(self.random.choice(sorted(pids)), number)
 
     def finish(self, engine: str) -> None:
         """The run after the fault."""

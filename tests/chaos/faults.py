@@ -49,6 +49,11 @@ def actors_killed_again_and_again(arena: Arena) -> None:
     arena.within(strike)
 
 
+def worker_stopped(arena: Arena) -> None:
+    """Wherever it is: no clock in it goes on. It is ended from outside, and its unit done again."""
+    arena.within(lambda: arena.kill_worker(signal.SIGSTOP))
+
+
 def node_lost(arena: Arena) -> None:
     """And replaced, as a cluster of spot machines does."""
     arena.within(lambda: arena.cluster.lose_one(arena.random))
@@ -162,7 +167,7 @@ INLINE: list[Callable[[Arena], None]] = [
 ]  # fmt: skip
 OWN_RAY: list[Callable[[Arena], None]] = [driver_killed_own_ray, sigterm_own_ray, ctrl_c_own_ray]
 CLUSTER: list[Callable[[Arena], None]] = [
-    actor_killed, actors_killed_again_and_again, node_lost, driver_killed_on_cluster, record_raises,
+    actor_killed, actors_killed_again_and_again, worker_stopped, node_lost, driver_killed_on_cluster, record_raises,
     record_kills_its_worker, record_hangs, out_of_memory, model_missing, two_runs,
 ]  # fmt: skip
 FAULTS = {fault.__name__: fault for fault in [*INLINE, *CLUSTER, *OWN_RAY]}
