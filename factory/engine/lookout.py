@@ -39,7 +39,8 @@ class Lookout:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         self.done.set()
         self.thread.join(LOOK)  # it may hang with what it looks at
-        if isinstance(error, Exception) and not isinstance(error, UserError) and (why := self.broken(self.since)):
+        felt = isinstance(error, Exception | SystemExit) and not isinstance(error, UserError)  # Ray raises both
+        if felt and (why := self.broken(self.since)):
             raise why from error  # the engine has felt it before we looked
 
     def progressed(self) -> None:
