@@ -37,11 +37,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 def plan(job: Job, set_: Set = None) -> None:
     """Say what a job would make: records, shards, size, time, prompts; and on a cluster, which worker sits where."""
     from factory.config import load
+    from factory.cut_prompts import cut_prompts
     from factory.plan import plan as make_plan
     from factory.present.tables import show_plan, show_seats
 
     console, planned = open_console(), make_plan(load(job, set_ or ()))
     show_plan(console, planned.job, planned)
+    for field, says in cut_prompts(planned):
+        say(console, f"{field}: {says}")
     if planned.job.engine == "ray" and planned.job.ray_address:
         from factory.engine.run import default_stages
         from factory.engine.session import session
@@ -134,11 +137,14 @@ def status(out: Out, as_json: AsJson = False) -> None:
 def inspect(
     out: Out,
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many samples, evenly spread.")] = 48,
+    to: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write there instead: a folder, or an .html file.")
+    ] = None,
 ) -> None:
     """Write OUT/report.html: what the data set looks like."""
     from factory.present.report import write
 
-    address, written = write(out, limit)
+    address, written = write(out, limit, to)
     say(open_console(), f"{'Report' if written else 'The report is up to date'}: {address}")
 
 
@@ -178,8 +184,8 @@ def verify(
 
     console = open_console()
     report = checks.repair(out, partial(say, console)) if repair else checks.verify(out)
-    for problem in report.problems:
-        say(console, problem)
+    for line in report.notes + report.problems:
+        say(console, line)
     shards = f"{report.shards:,} shard{'s' * (report.shards != 1)}"
     words = f"{shards}, {report.samples:,} samples, {size(report.bytes)}"
     if report.problems:

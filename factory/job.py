@@ -274,7 +274,10 @@ class JobSpec(Spec):
     """One dataset."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Prefix of keys and shard names.")
-    output: str = Field(description="Where the dataset goes: a folder, or s3://BUCKET/PREFIX (gs://, az://).")
+    output: str = Field(
+        description="Where the dataset goes: a folder (~ and $VARIABLES are replaced), or s3://BUCKET/PREFIX (gs://, "
+        "az://)."
+    )
     records: int = Field(
         0,
         ge=0,
@@ -324,6 +327,8 @@ class JobSpec(Spec):
     @model_validator(mode="after")
     def _fits(self) -> JobSpec:
         generate, estimate = self.stages.generate, self.stages.estimate
+        if "@" in (self.ray_address or ""):  # it is stored and shown
+            raise _fault("ray_address: holds a name or password; a cluster's token goes into RAY_AUTH_TOKEN")
         if self.images is None:
             if generate.model is None:
                 raise _fault("stages.generate.model is missing: name a text-to-image model, or give real images")

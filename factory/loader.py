@@ -94,28 +94,26 @@ def load(out: str | Path, *, crop: int = 224, train: bool = True, where: str | N
 
 def _find(out: str, where: str | None) -> tuple[dict[str, int], frozenset[str] | None]:
     """Path of each shard that holds samples that fit -> how many; keys of the samples that fit, None for all."""
-    from factory.plan import plan
-    from factory.store import layout
-    from factory.store.fs import LocalFiles, open_files
-    from factory.store.part import SCHEMA, index_table
+    from factory.store.dataset import open_data
+    from factory.store.fs import LocalFiles
+    from factory.store.part import SCHEMA
     from factory.store.where import Where, select
 
-    files, planned = open_files(out), plan(layout.read_job(out))
-    if not isinstance(files, LocalFiles):
+    data = open_data(out)
+    if not isinstance(data.files, LocalFiles):
         raise UserError(f"{out}: training reads from a disk; copy the data set to a folder first")
     condition = Where(where, SCHEMA) if where else None
     shards: dict[str, int] = {}
     keys: set[str] = set()
-    sealed = layout.found(planned, files.sizes())[0]
-    for shard in sorted(sealed):
-        tar_name, index_name = layout.shard_names(planned, shard)
-        rows = index_table(files.read(index_name))[0]
+    sealed = sorted(data.sealed)
+    for shard, rows in zip(sealed, data.tables(sealed), strict=True):
+        tar_name = data.names((shard, None))[0]
         chosen = rows.filter(select(condition, rows))["key"].to_pylist()
         if chosen:
-            shards[str(Path(out, tar_name).absolute())] = len(chosen)
+            shards[str((data.files.root / tar_name).absolute())] = len(chosen)
             keys.update(chosen if condition else ())
     if not shards:
-        why = f"no sample fits {where!r}" if where and sealed else f"none of {planned.shards} shards is ready"
+        why = f"no sample fits {where!r}" if where and sealed else f"none of {data.plan.shards} shards is ready"
         raise UserError(f"{out}: {why}; see factory stats {out}")
     return shards, frozenset(keys) if condition else None
 

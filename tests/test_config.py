@@ -108,3 +108,11 @@ def test_binary_file(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_bytes(b"\xff\xfe\x00a")
     assert "not a text file in UTF-8" in fault(path)
+
+
+def test_a_password_in_an_address_is_refused_and_never_shown(job_file):
+    job_file.write_text(job_file.read_text() + "ray_address: ray://me:s3cr3t@head:10001\n")
+    with pytest.raises(UserError, match="ray_address: holds a name or password") as caught:
+        config.load(job_file)
+    assert "s3cr3t" not in str(caught.value)
+    assert str(UserError("no answer from http://me:s3cr3t@head:8265/x")) == "no answer from http://head:8265/x"

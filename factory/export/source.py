@@ -16,6 +16,7 @@ from factory.export import archive
 from factory.export import split as splits
 from factory.plan import Plan, plan
 from factory.store import layout
+from factory.store.dataset import in_order
 from factory.store.fs import open_files
 from factory.store.layout import shard_names
 from factory.store.part import index_table
@@ -87,14 +88,17 @@ class Source:
         return places
 
     def read(self, places: np.ndarray) -> Iterator[Sample]:
-        """The samples at (N, 3) places, in that order, one in memory at a time."""
-        for shard, offset, size in places.tolist():
-            name = shard_names(self.plan, shard)[0]
-            try:
-                yield _sample(self.files.read(name, offset, size))
-            except (ValueError, KeyError, tarfile.TarError, zipfile.BadZipFile, FileNotFoundError) as error:
-                why = " ".join(str(error).split())
-                raise UserError(f"{self.out}/{name}: damaged ({why}); factory verify tells how much of it") from None
+        """The samples at (N, 3) places, in that order, one in memory at a time; from an object store some ahead."""
+        return in_order(self._read, places.tolist(), self.files, lambda place: place[2])
+
+    def _read(self, place: list[int]) -> Sample:
+        shard, offset, size = place
+        name = shard_names(self.plan, shard)[0]
+        try:
+            return _sample(self.files.read(name, offset, size))
+        except (ValueError, KeyError, tarfile.TarError, zipfile.BadZipFile, FileNotFoundError) as error:
+            why = " ".join(str(error).split())
+            raise UserError(f"{self.out}/{name}: damaged ({why}); factory verify tells how much of it") from None
 
 
 def _groups(rows: pa.Table) -> Iterator[str]:

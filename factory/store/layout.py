@@ -14,6 +14,7 @@ from factory.store.fs import Files, open_files
 
 JOB, REPORT, CONTACT = "job.json", "report.html", "contact.png"
 PARTS = "parts/"
+FOLDERS = re.compile(r"parts(/\d{6,})?")  # what a data set makes below its own
 PART_INDEX = re.compile(PARTS + r"(\d{6,})/(\d{6,})\.parquet")
 
 # What may differ between two runs of one data set: where it lies, who computes it, and when to give up. `cpus` and
@@ -64,6 +65,14 @@ def stored_job(files: Files, out: str) -> JobSpec:
         return parse_job(files.read(JOB), out)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{out}: no data set is there (no {JOB})") from None
+
+
+def fingerprint(files: Files) -> str:
+    """What identifies the data set's job, as its JOB object says; empty where it says nothing."""
+    try:
+        return str(json.loads(files.read(JOB))["fingerprint"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def parse_job(data: bytes, out: str) -> JobSpec:
