@@ -39,6 +39,7 @@ def look() -> dict[str, Any]:
     wrong = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
     stranger = subprocess.run(
         [sys.executable, "-c", TOKENLESS.format(address=address)],
+        cwd="/",
         env=wrong,
         capture_output=True,
         text=True,
