@@ -41,6 +41,7 @@ class Lookout:
         self.thread.join(LOOK)  # it may hang with what it looks at
         felt = isinstance(error, Exception | SystemExit) and not isinstance(error, UserError)  # Ray raises both
         if felt and (why := self.broken(self.since)):
+            self.end(why)
             raise why from error  # the engine has felt it before we looked
 
     def progressed(self) -> None:

@@ -80,12 +80,12 @@ def run(
     stages = stages or default_stages(job)
     contents = digests(models(job))
     missing = check(job, planned, contents)
-    with ExitStack() as stack:
+    stop = Stop()
+    with stop.told(), ExitStack() as stack:
         if job.engine == "ray" and missing:
             from factory.engine.session import session
 
             stack.enter_context(session(job, stages))  # before the output is touched: it may refuse
-        stop = Stop()
         stack.enter_context(stop.heeded())  # after Ray, which takes SIGTERM for itself
 
         lock = threading.Lock()  # a lookout tells from a thread of its own

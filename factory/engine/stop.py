@@ -53,6 +53,16 @@ class Stop:
             for number in heeded:
                 signal.signal(number, before[number])
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """The error of `end` is what the block raises, whatever else goes wrong on the way out."""
+        try:
+            yield
+        except BaseException:
+            if self.error:
+                raise self.error from None
+            raise
+
     def end(self, error: Exception) -> None:
         """Raise it in the main thread, which waits for something that will not come. From any other thread."""
         self.error = error
