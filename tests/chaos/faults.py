@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -16,7 +17,7 @@ from factory.store import lock
 from factory.store.verify import repair
 from tests.chaos.arena import UNITS, Arena
 from tests.chaos.drive import REFUSED, STOPPED
-from tests.chaos.stages import LINES
+from tests.chaos.stages import LINES, calls
 
 
 def driver_killed_inline(arena: Arena) -> None:
@@ -52,6 +53,9 @@ def actors_killed_again_and_again(arena: Arena) -> None:
 def worker_stopped(arena: Arena) -> None:
     """Wherever it is: no clock in it goes on. It is ended from outside, and its unit done again."""
     arena.within(lambda: arena.kill_worker(signal.SIGSTOP))
+    for path in calls(arena.job).iterdir():  # one that was leaving anyway is past its watcher: the run has not waited
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(path.name), signal.SIGCONT)
 
 
 def node_lost(arena: Arena) -> None:
