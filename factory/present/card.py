@@ -95,7 +95,7 @@ def _preview(data: DataSet, rows: list[dict]) -> bytes | None:
     from PIL import Image
 
     from factory.models.body import BodyModel
-    from factory.present.samples import painter, spread
+    from factory.present.samples import damage, painter, spread, stored
 
     chosen = spread(rows, PICTURES)
     if not chosen:
@@ -104,8 +104,11 @@ def _preview(data: DataSet, rows: list[dict]) -> bytes | None:
         body = BodyModel(resolve(data.job.body.model))
     except UserError:
         body = None
-    paint = painter(body, ("final", "mesh"), SIDE)
-    drawn = [[image for image in paint(files).values() if image is not None] for files in data.samples(chosen)]
+    paint = painter(data.job, body, ("final", "mesh"), SIDE)
+    drawn = []
+    for row, files in stored(data, chosen):
+        with damage(data.out, row["key"]):
+            drawn.append([image for image in paint(files).values() if image is not None])
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pictures.contact_sheet(drawn, 3, SIDE))).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()

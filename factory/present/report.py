@@ -16,9 +16,10 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import pictures
 from factory.present.mesh import coarse, encode, text
-from factory.present.samples import COLUMNS, painter, spread
+from factory.present.samples import COLUMNS, POSED, damage, painter, spread, stored
 from factory.present.stats import MEASURES, SAYS, Stats, action, figure, summarise
 from factory.present.words import size, state_counts
+from factory.store import opened
 from factory.store.dataset import DataSet, open_data
 from factory.store.disk import WRITE_ELSEWHERE, expanded
 from factory.store.fs import Files, LocalFiles, open_files
@@ -116,15 +117,17 @@ def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterat
         body = BodyModel(pack.resolve(data.job.body.model))
     except UserError:
         body = None
-    paint = painter(body)
+    paint = painter(data.job, body)
 
     def draw() -> Iterator[Sample]:
-        for row, files in zip(rows, data.samples(rows), strict=True):
+        for row, files in stored(data, rows):
             bodies = None
-            if body is not None and row["people"]:
-                with np.load(io.BytesIO(files["smpl.npz"]), allow_pickle=False) as people:
-                    bodies = encode(dict(people), body)
-            yield Sample(row, paint(files), bodies)
+            with damage(data.out, row["key"]):
+                people = opened.people(files["smpl.npz"], POSED)
+                if body is not None and len(people["K"]):
+                    bodies = encode(people, body)
+                drawn = paint(files)
+            yield Sample(row, drawn, bodies)
 
     return None if body is None else coarse(body)[1], draw()
 
@@ -198,6 +201,7 @@ def _told(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dic
     for row in sorted(chosen + without, key=lambda row: row["key"]):
         why = f"{row['stage']}: {row['reason'] or row['error']}" if row["stage"] else ""
         told = {name: row[name] for name in columns}
+        told |= {name: None for name in MEASURES if not np.isfinite(row[name] or 0)}  # of a stranger: JSON has no NaN
         yield {**told, "why": why, "action": action(row["prompt"], actions), "sample": number.get(row["key"], -1)}
 
 

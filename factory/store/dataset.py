@@ -7,7 +7,6 @@ once. A run may go on beside it: what has been sealed since the listing is found
 from __future__ import annotations
 
 import os
-import tarfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory.plan import Plan, plan
-from factory.store import layout, tar
+from factory.store import layout, opened
 from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import part_names, shard_names
 from factory.store.part import SCHEMA, index_table
+from factory.untrusted import Unreadable
 
 AT_ONCE = 16  # requests under way, to an object store
 MEMORY = 2**28  # bytes that may be read ahead
@@ -134,14 +134,10 @@ class DataSet:
     def _cut(self, place: Place, row: dict) -> dict[str, bytes] | None:
         """The sample where the row says that it lies; None where it does not."""
         try:
-            data = self.files.read(self.names(place)[0], row["offset"], row["size"])
-            members = list(tar.members(data))
-        except (FileNotFoundError, tarfile.TarError, ValueError):
+            tar_name = self.names(place)[0]
+            return opened.segment(self.files, tar_name, row["key"], row["offset"], row["size"], self.job)
+        except (FileNotFoundError, Unreadable):
             return None
-        key = row["key"] + "."
-        if not members or any(not name.startswith(key) for name, _ in members):
-            return None
-        return {name.removeprefix(key): content for name, content in members}
 
     def _read(self, name: str) -> bytes | None:
         try:

@@ -17,6 +17,9 @@ from factory.errors import UserError, printable
 from factory.job import JobSpec
 from factory.record import FIDELITY, Record, State, Unit
 from factory.store import sample, tar
+from factory.untrusted import text
+from factory.untrusted.tables import FOOTER as HEAD
+from factory.untrusted.tables import Table
 
 # One row per planned record, whatever became of it.
 SCHEMA = pa.schema(
@@ -79,9 +82,9 @@ class Head:
     @classmethod
     def parse(cls, written: dict[str, str]) -> Head:
         """Raises ValueError, KeyError, TypeError or AttributeError where it is not what `index_bytes` writes."""
-        counts = json.loads(written["counts"])
+        counts = text.loads(written["counts"].encode(), HEAD)
         states, reasons = ({str(k): int(n) for k, n in counts[name].items()} for name in ("states", "reasons"))
-        units = [(int(size), str(sha256)) for size, sha256 in json.loads(written.get("units", "[]"))]
+        units = [(int(size), str(sha256)) for size, sha256 in text.loads(written.get("units", "[]").encode(), HEAD)]
         own = written.get(FINGERPRINT, ""), written.get(OWN, "")
         return cls(written["sha256"], int(written["bytes"]), states, reasons, units, *own)
 
@@ -124,21 +127,20 @@ def index_bytes(table: pa.Table, written: dict[str, str]) -> bytes:
 def index_table(data: bytes | None, name: str = "index") -> tuple[pa.Table, Head]:
     """The rows and the head of the index of that name; its data are None where it is gone. Raises Damaged."""
     with _damage(name):
-        file, written = _opened(data)
-        own = written.get(OWN, "")
+        file = _opened(data)
+        own = file.head.get(OWN, "")
         if not own or hashlib.sha256(_exchanged(data or b"", own.encode(), NO_HASH)).hexdigest() != own:
             raise ValueError("its bytes are not those that were written")
-        table = file.read(use_threads=False)  # they cost more than such a small file: a resume reads hundreds of them
-        table.validate(full=True)  # also that its texts are UTF-8
-        if any(not SCHEMA.field(column.name).type == column.type for column in table.schema):  # earlier ones had fewer
-            raise ValueError("other columns than an index has")
-        return table.replace_schema_metadata(None), Head.parse(written)
+        table = file.rows()
+        if empty := [name for name in table.column_names if name not in FIDELITY and table[name].null_count]:
+            raise ValueError(f"values of {', '.join(empty)} are missing")
+        return table, Head.parse(file.head)
 
 
 def index_head(data: bytes | None, name: str = "index") -> Head:
     """What stands at the end of the index. Its cost does not grow with the rows. Raises Damaged."""
     with _damage(name):
-        return Head.parse(_opened(data)[1])
+        return Head.parse(_opened(data).head)
 
 
 def fingerprinted(index: bytes, fingerprint: str) -> bytes:
@@ -152,7 +154,7 @@ def _damage(name: str) -> Iterator[None]:
     """Whatever a reader of parquet raises over bytes that are no index: Damaged."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise Damaged(name, error) from None
 
 
@@ -162,11 +164,10 @@ def _exchanged(data: bytes, old: bytes, new: bytes) -> bytes:
     return before + new + after
 
 
-def _opened(data: bytes | None) -> tuple[pq.ParquetFile, dict[str, str]]:
+def _opened(data: bytes | None) -> Table:
     if data is None:
         raise ValueError("it is gone")
-    file = pq.ParquetFile(pa.BufferReader(data))
-    return file, {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
+    return Table(data, SCHEMA)
 
 
 def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:
