@@ -48,11 +48,12 @@ def categories(path: str) -> list[str]:
     try:
         if not Path(path).is_file():
             raise UserError(f"prompts.categories: {path} cannot be read; it is mpii_human_pose_v1_u12_1.mat")
-        names = set(mat.texts(text.read(Path(path), mat.MOST), "RELEASE", ("act", "cat_name")))
+        acts = mat.variable(text.read(Path(path), mat.MOST), "RELEASE").act
+        names = {act.cat_name for act in acts if isinstance(act.cat_name, str)}  # an image without an act has []
     except OSError as error:
         raise UserError(f"prompts.categories: {path} cannot be read ({error.strerror})") from None
-    except Unreadable as error:
+    except (Unreadable, AttributeError, TypeError) as error:
         raise UserError(f"prompts.categories: {path} is not MPII's annotation file ({error})") from None
     if not names:
         raise UserError(f"prompts.categories: {path} is not MPII's annotation file (it names no category)")
-    return sorted(name for name in names if name and not name.startswith(NO_ACTION))  # "": an image without one
+    return sorted(name for name in names if name and not name.startswith(NO_ACTION))

@@ -90,8 +90,7 @@ def test_a_packed_mat_reads_the_same(tmp_path):
         assert Prompts(categories=str(tmp_path / "a.mat")).action == ["dancing", "jumping jäck"]
 
 
-def test_a_mat_that_unpacks_to_far_more_or_says_so_is_refused(tmp_path, monkeypatch):
-    """Sizes that are only claimed cost nothing: SciPy would make room for them."""
+def test_a_mat_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch):
     head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
     path = tmp_path / "a.mat"
     packed = zlib.compress(bytes(1 << 22), 9)
@@ -99,10 +98,6 @@ def test_a_mat_that_unpacks_to_far_more_or_says_so_is_refused(tmp_path, monkeypa
     path.write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
     with pytest.raises(UserError, match="unpacks to more than"):
         Prompts(categories=str(path))
-    release(path, ["dancing"])
-    data = path.read_bytes()
-    path.write_bytes(data.replace(struct.pack("<IIii", 5, 8, 1, 1), struct.pack("<IIii", 5, 8, 2**31 - 1, 2**31 - 1)))
-    assert Prompts(categories=str(path)).action == ["dancing"]
 
 
 def test_every_damaged_mat_is_one_line(tmp_path):
