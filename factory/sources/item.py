@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from factory.sources.tars import base
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
 UNREAD = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw")
-FOREIGN = ("__MACOSX", "@eaDir")  # folders that other programs fill with small copies
+# Names that begin with a dot, but for . and .., and folders that other programs fill with small copies.
+HIDDEN = re.compile(r"(?:^|/)(?:\.(?!\.?(?:/|$))|(?:__MACOSX|@eaDir)(?:/|$))")
 ABSENT = -1  # the size of an image that is not there
 
 
@@ -63,7 +65,7 @@ def root(spec: Images) -> Path:
 
 def why_left_out(name: str) -> str | None:
     """What keeps a file or folder called so out of a listing, whatever it holds; None: nothing."""
-    if any(part in FOREIGN or (part[:1] == "." and part not in (".", "..")) for part in name.split("/")):
+    if HIDDEN.search(name):
         return "hidden files and folders"
     try:
         name.encode()

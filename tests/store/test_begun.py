@@ -74,7 +74,9 @@ CHANGES = {
     "a picture went": (lambda at: os.remove(at / "in" / "0.bmp"), "images.path: .*6 images of .*5 images of"),
     "a picture was renamed": (lambda at: (at / "in" / "5.bmp").rename(at / "in" / "00.bmp"), "images.path: "),
     "two pictures were exchanged": (
-        lambda at: [(at / "in" / a).rename(at / "in" / b) for a, b in (("1.bmp", "x"), ("2.bmp", "1.bmp"), ("x", "2.bmp"))],
+        lambda at: [
+            (at / "in" / a).rename(at / "in" / b) for a, b in (("1.bmp", "x"), ("2.bmp", "1.bmp"), ("x", "2.bmp"))
+        ],
         "of another name, order or content",
     ),
     "a picture was edited": (lambda at: picture(at / "in" / "4.bmp", 99), "images.path: what it names has changed"),
@@ -198,7 +200,9 @@ def test_data_begun_by_an_older_version_with_other_images_are_refused(real, tmp_
         tmp_path / "poses.npz", pose=np.zeros((6, 72)), betas=np.zeros((6, 10)), camera=np.ones((6, 3)),
         imgname=["0.bmp"] * 6,
     )  # fmt: skip
-    with pytest.raises(UserError, match=r"begun with other images \(images\.path: small-00000001 is of 1.bmp there, of 0"):
+    with pytest.raises(
+        UserError, match=r"begun with other images \(images\.path: small-00000001 is of 1.bmp there, of 0"
+    ):
         run(job, STAGES)
     assert everything(job.output) == before
 
