@@ -7,15 +7,13 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from factory.errors import UserError
+from factory.present.terminal import StandardOutput, open_console, say, shown
 from factory.starter.cli import app as starter
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 app = typer.Typer(
     help="Make data sets of people in hard poses, with the bodies that fit them.",
@@ -42,7 +40,7 @@ def plan(job: Job, set_: Set = None) -> None:
     from factory.plan import plan as make_plan
     from factory.present.tables import show_plan, show_seats
 
-    console, planned = _console(), make_plan(load(job, set_ or ()))
+    console, planned = open_console(), make_plan(load(job, set_ or ()))
     show_plan(console, planned.job, planned)
     if planned.job.engine == "ray" and planned.job.ray_address:
         from factory.engine.run import default_stages
@@ -60,9 +58,9 @@ def run(job: Job, set_: Set = None) -> None:
     from factory.plan import plan as make_plan
     from factory.present.card import write as write_card
     from factory.present.progress import RunProgress
-    from factory.present.words import counts, duration
+    from factory.present.words import counts, duration, fault_lines
 
-    console = _console()
+    console = open_console()
     planned = make_plan(load(job, set_ or ()))
     spec = planned.job
     if not spec.ray_address:  # on a cluster the models lie on its nodes
@@ -73,18 +71,24 @@ def run(job: Job, set_: Set = None) -> None:
         with RunProgress(console) as progress:
             summary = run_job(planned, on_event=progress)
     except KeyboardInterrupt:
-        _say(console, f"\nStopped. What was finished is kept in {spec.output}; the same command goes on from there.")
+        say(console, f"\nStopped. What was finished is kept in {spec.output}; the same command goes on from there.")
         raise typer.Exit(1) from None
     words = counts(summary.states, summary.reasons)
     write_card(spec.output)
     if not summary.units_done:
-        _say(console, f"Nothing to do: {spec.output} is complete. {summary.planned:,} records: {words}.")
+        say(console, f"Nothing to do: {spec.output} is complete. {summary.planned:,} records: {words}.")
     else:
         shards = f"{summary.shards} shard{'s' * (summary.shards != 1)}"
-        _say(console, f"Done in {duration(summary.seconds)}: {summary.planned:,} records in {shards}: {words}.")
-        _say(console, f"Look at it: factory inspect {spec.output}")
+        say(console, f"Done in {duration(summary.seconds)}: {summary.planned:,} records in {shards}: {words}.")
+        say(console, f"Look at it: factory inspect {spec.output}")
+    if summary.states.get("failed"):
+        from factory.store.failed import faults
+        from factory.store.status import read_index
+
+        for line in fault_lines(faults(read_index(spec.output))):
+            say(console, f"Failed: {line}")
     if not summary.states.get("ok"):  # whoever runs it from a script must hear that there is nothing to train on
-        _say(console, f"Not one of {summary.planned:,} records could be used; why: factory status {spec.output}")
+        say(console, f"Not one of {summary.planned:,} records could be used; why: factory status {spec.output}")
         raise typer.Exit(1)
 
 
@@ -99,10 +103,10 @@ def launch(
     from factory.engine.launch import launch as submit
     from factory.plan import plan as make_plan
 
-    console = _console()
+    console = open_console()
     spec = load(job, set_ or ())
     make_plan(spec)
-    code = submit(spec, address, partial(_say, console), partial(print, end="", flush=True))
+    code = submit(spec, address, partial(say, console), partial(print, end="", flush=True))
     if code:
         raise typer.Exit(code)
 
@@ -113,13 +117,17 @@ def status(out: Out, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from factory.present.tables import show_status
+    from factory.store.failed import faults
+    from factory.store.status import read_index
     from factory.store.status import status as read_status
 
     state = read_status(out)
+    failed = faults(read_index(out)) if state.states.get("failed") else []
     if as_json:
-        print(json.dumps({**asdict(state), "complete": state.complete}, indent=2, default=str))
+        told = {**asdict(state), "complete": state.complete, "faults": [asdict(fault) for fault in failed]}
+        print(json.dumps(told, indent=2, default=str))
     else:
-        show_status(_console(), state)
+        show_status(open_console(), state, failed)
 
 
 @app.command()
@@ -131,7 +139,7 @@ def inspect(
     from factory.present.report import write
 
     address, written = write(out, limit)
-    _say(_console(), f"{'Report' if written else 'The report is up to date'}: {address}")
+    say(open_console(), f"{'Report' if written else 'The report is up to date'}: {address}")
 
 
 @app.command()
@@ -152,7 +160,7 @@ def stats(
     if as_json:
         print(json.dumps([asdict(one) for one in some], indent=2))
     else:
-        show(_console(), some)
+        show(open_console(), some)
 
 
 @app.command()
@@ -168,19 +176,19 @@ def verify(
     from factory.present.words import size
     from factory.store import verify as checks
 
-    console = _console()
-    report = checks.repair(out, partial(_say, console)) if repair else checks.verify(out)
+    console = open_console()
+    report = checks.repair(out, partial(say, console)) if repair else checks.verify(out)
     for problem in report.problems:
-        _say(console, problem)
+        say(console, problem)
     shards = f"{report.shards:,} shard{'s' * (report.shards != 1)}"
     words = f"{shards}, {report.samples:,} samples, {size(report.bytes)}"
     if report.problems:
-        _say(console, f"{len(report.problems)} problem{'s' * (len(report.problems) != 1)} in {words}.")
+        say(console, f"{len(report.problems)} problem{'s' * (len(report.problems) != 1)} in {words}.")
         if not repair or report.strays:
             raise typer.Exit(1)
-        _say(console, "What was broken is taken away; `factory run JOB` makes it anew.")
+        say(console, "What was broken is taken away; `factory run JOB` makes it anew.")
         raise typer.Exit(3)
-    _say(console, f"Sound: {words}{'' if report.complete else '; the run is not finished'}.")
+    say(console, f"Sound: {words}{'' if report.complete else '; the run is not finished'}.")
     if not report.complete:
         raise typer.Exit(3)
 
@@ -196,13 +204,13 @@ def retry(
     """
     from factory.store.reopen import retry as reopen
 
-    console = _console()
-    done = reopen(out, reason, partial(_say, console))
+    console = open_console()
+    done = reopen(out, reason, partial(say, console))
     if not done.records:
-        _say(console, f"Nothing to open: {done.failed:,} failed records{', none of them fits' if done.failed else ''}.")
+        say(console, f"Nothing to open: {done.failed:,} failed records{', none of them fits' if done.failed else ''}.")
         return
-    _say(console, f"{done.records:,} of {done.failed:,} failed records are open again, in {done.units:,} units.")
-    _say(console, "`factory run JOB` makes them.")
+    say(console, f"{done.records:,} of {done.failed:,} failed records are open again, in {done.units:,} units.")
+    say(console, "`factory run JOB` makes them.")
 
 
 @app.command()
@@ -218,19 +226,19 @@ def export(
     from factory.export.progress import ExportProgress
     from factory.export.run import export as run_export
 
-    console = _console()
+    console = open_console()
     try:
         with ExportProgress(console) as progress:
             summary = run_export(out, to, format_, split, where, workers, progress)
     except KeyboardInterrupt:
-        _say(console, f"\nStopped. What was written is kept in {to}; the same command goes on from there.")
+        say(console, f"\nStopped. What was written is kept in {to}; the same command goes on from there.")
         raise typer.Exit(1) from None
     parts = (f"{name} {count:,} images, {summary.people[name]:,} people" for name, count in summary.images.items())
-    _say(console, f"{'Done' if summary.done else f'Nothing to do: {to} is complete'}: {'; '.join(parts)}.")
+    say(console, f"{'Done' if summary.done else f'Nothing to do: {to} is complete'}: {'; '.join(parts)}.")
     if summary.unsealed:
         shards = "1 shard was" if summary.unsealed == 1 else f"{summary.unsealed:,} shards were"
-        _say(console, f"{shards} not sealed yet, so not in it: the data set is unfinished.")
-    _say(console, f"How to train on it: {to}/README.md")
+        say(console, f"{shards} not sealed yet, so not in it: the data set is unfinished.")
+    say(console, f"How to train on it: {to}/README.md")
 
 
 @app.command()
@@ -241,13 +249,13 @@ def validate(
     """Check a folder against what a trainer's loader demands, field by field."""
     from factory.export.validate import validate as check
 
-    console, count = _console(), 0
+    console, count = open_console(), 0
     for count, problem in enumerate(check(folder, format_), 1):  # noqa: B007
-        _say(console, problem)
+        say(console, problem)
     if count:
-        _say(console, f"{count:,} problem{'s' * (count != 1)}.")
+        say(console, f"{count:,} problem{'s' * (count != 1)}.")
         raise typer.Exit(1)
-    _say(console, f"Sound: {folder} is what {format_} reads.")
+    say(console, f"Sound: {folder} is what {format_} reads.")
 
 
 @app.command()
@@ -261,12 +269,12 @@ def doctor(
     from factory.config import load
     from factory.doctor import checks
 
-    console, sound = _console(), True
+    console, sound = open_console(), True
     marks = {True: "[green]ok[/]  ", False: "[red]no[/]  ", None: "[yellow]-[/]   "}
     for check in checks(load(job, set_ or ()) if job else None):
         sound &= check.ok is not False
         name = f"[bold]{check.name:<{30 if job else 16}}[/]"
-        console.print(f"{marks[check.ok]}{name}  {escape(check.says)}", highlight=False, soft_wrap=True)
+        console.print(f"{marks[check.ok]}{name}  {escape(shown(check.says))}", highlight=False, soft_wrap=True)
     if not sound:
         raise typer.Exit(1)
 
@@ -293,22 +301,19 @@ def schema(
 def main() -> None:
     """Entry point: 0 for success, 2 for what the user can mend, 1 for anything else."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its import advises to install torchvision: not needed
+    sys.stdout = stdout = StandardOutput(sys.stdout)
     try:
         app()
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {shown(' '.join(str(error).split()))}", file=sys.stderr)
         sys.exit(2)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    console = Console()
-    return console if console.is_terminal else Console(width=160)  # a pipe has no width to fit
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    except SystemExit as end:
+        stdout.flush()
+        lost = stdout.lost
+        if end.code or lost is None or isinstance(lost, BrokenPipeError):  # the reader of a pipe may have seen enough
+            raise
+        print(f"error: done, but standard output cannot be written ({lost.strerror})", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import io
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,22 +74,26 @@ def load(out: str | Path, *, crop: int = 224, train: bool = True, where: str | N
     """The people of all sealed shards, as a `webdataset.DataPipeline` of `Sample`: an IterableDataset.
 
     crop: side of the images, px. train: augmented and in random order (by torch's seed), else as they lie. where: a
-    condition on the index, as for `factory export`. shuffle: images held to draw from. Shards are divided among nodes
-    and DataLoader workers. UserError: no data set, nothing sealed, a wrong condition, or one that nothing fits.
+    condition on the index, as for `factory export`. shuffle: images held to draw from.
+
+    Whole shards are divided among the ranks of a distributed training and the workers of each rank's DataLoader. Where
+    there are fewer shards than readers, the samples are divided instead, and every reader reads every shard. UserError:
+    no data set, nothing sealed, a wrong condition or one that nothing fits; while reading, fewer samples than readers.
     """
     import webdataset as wds
 
-    urls, keys = _find(str(out), where)
-    stages = [wds.SimpleShardList(urls), wds.split_by_node, wds.split_by_worker]
-    stages += [partial(_shuffle, size=len(urls))] if train else []
+    shards, keys = _find(str(out), where)
+    stages = [wds.SimpleShardList(list(shards)), partial(_divide_shards, total=len(shards))]
+    stages += [partial(_shuffle, size=len(shards))] if train else []
     stages += [wds.tarfile_to_samples()]
     stages += [partial(_select, keys=keys)] if keys is not None else []
+    stages += [partial(_divide_samples, shards=shards)]
     stages += [partial(_shuffle, size=shuffle)] if train else []
     return wds.DataPipeline(*stages, partial(_people, size=crop, train=train))
 
 
-def _find(out: str, where: str | None) -> tuple[list[str], frozenset[str] | None]:
-    """Paths of the shards that hold samples; keys of the samples that fit, None for all."""
+def _find(out: str, where: str | None) -> tuple[dict[str, int], frozenset[str] | None]:
+    """Path of each shard that holds samples that fit -> how many; keys of the samples that fit, None for all."""
     from factory.plan import plan
     from factory.store import layout
     from factory.store.fs import LocalFiles, open_files
@@ -98,7 +104,7 @@ def _find(out: str, where: str | None) -> tuple[list[str], frozenset[str] | None
     if not isinstance(files, LocalFiles):
         raise UserError(f"{out}: training reads from a disk; copy the data set to a folder first")
     condition = Where(where, SCHEMA) if where else None
-    urls: list[str] = []
+    shards: dict[str, int] = {}
     keys: set[str] = set()
     sealed = layout.found(planned, files.sizes())[0]
     for shard in sorted(sealed):
@@ -106,12 +112,47 @@ def _find(out: str, where: str | None) -> tuple[list[str], frozenset[str] | None
         rows = index_table(files.read(index_name))[0]
         chosen = rows.filter(select(condition, rows))["key"].to_pylist()
         if chosen:
-            urls.append(str(Path(out, tar_name).absolute()))
+            shards[str(Path(out, tar_name).absolute())] = len(chosen)
             keys.update(chosen if condition else ())
-    if not urls:
+    if not shards:
         why = f"no sample fits {where!r}" if where and sealed else f"none of {planned.shards} shards is ready"
         raise UserError(f"{out}: {why}; see factory stats {out}")
-    return urls, frozenset(keys) if condition else None
+    return shards, frozenset(keys) if condition else None
+
+
+def _reader() -> tuple[int, int]:
+    """(number, count) of this reader among all workers of all ranks."""
+    from webdataset.utils import pytorch_worker_info
+
+    rank, ranks, worker, workers = pytorch_worker_info()
+    return rank * workers + worker, ranks * workers
+
+
+def _divide_shards(shards: Iterable[dict], total: int) -> Iterator[dict]:
+    """This reader's shards; all of them where there are fewer than readers."""
+    number, readers = _reader()
+    return islice(shards, number, None, readers) if readers <= total else iter(shards)
+
+
+def _divide_samples(samples: Iterable[dict], shards: dict[str, int]) -> Iterator[dict]:
+    """This reader's samples, where every reader reads all `shards` (path -> samples): by their place in the data set,
+    which is the same for every reader in whatever order it reads the shards."""
+    number, readers = _reader()
+    if readers <= len(shards):
+        yield from samples
+        return
+    if readers > (total := sum(shards.values())):
+        raise UserError(
+            f"factory.load: {total} samples cannot be divided among {readers} readers (ranks x DataLoader workers), "
+            "and a rank without any would hang a distributed training; use fewer workers, or a looser `where`"
+        )
+    first = dict(zip(shards, accumulate(shards.values(), initial=0), strict=False))
+    seen: Counter[str] = Counter()
+    for sample in samples:
+        url = sample["__url__"]
+        if (first[url] + seen[url]) % readers == number:
+            yield sample
+        seen[url] += 1
 
 
 def _seed() -> int:

@@ -164,3 +164,27 @@ def test_the_example_trains(out):
     assert len(text.splitlines()) == 10 and torch.isfinite(names["loss"])
     assert names["batch"].image.shape[1:] == (3, 96, 96)
     assert names["network"].decpose.weight.grad.abs().sum() > 0
+
+
+def read_by(out: Path, rank: int, ranks: int, workers: int, monkeypatch) -> list[tuple[str, int]]:
+    """What one rank of a distributed training sees, as torchrun tells webdataset of it."""
+    monkeypatch.setenv("RANK", str(rank))
+    monkeypatch.setenv("WORLD_SIZE", str(ranks))
+    people = factory.load(out, crop=32)
+    batches = DataLoader(people, batch_size=2, num_workers=workers)
+    return [(key, int(i)) for batch in batches for key, i in zip(batch.key, batch.person, strict=True)]
+
+
+@pytest.mark.parametrize(("ranks", "workers"), [(2, 0), (3, 0), (3, 2)])
+def test_no_rank_is_left_without_samples_however_few_shards_there_are(out, monkeypatch, ranks, workers):
+    """Two shards hold samples: seven images, eight people."""
+    seen = [read_by(out, rank, ranks, workers, monkeypatch) for rank in range(ranks)]
+    assert all(seen)
+    every = sorted(item for rank in seen for item in rank)
+    monkeypatch.delenv("WORLD_SIZE")
+    assert every == sorted((s.key, s.person) for s in factory.load(out, crop=32, train=False))
+
+
+def test_more_readers_than_samples_are_told_so(out, monkeypatch):
+    with pytest.raises(UserError, match=r"7 samples cannot be divided among 8 readers"):
+        read_by(out, 0, 8, 0, monkeypatch)

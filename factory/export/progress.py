@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
 from factory.present.progress import EVERY, Live
+from factory.present.terminal import say
 from factory.present.words import duration
 
 
@@ -31,14 +32,11 @@ class ExportProgress(Live):
         if self.first is None:
             self.first = now, done
             if done:
-                self._say(f"resumed: {done:,} of {total:,} images are written")
+                say(self.console, f"resumed: {done:,} of {total:,} images are written")
             return
         rate = (done - self.first[1]) / max(now - self.first[0], 1e-9)
         pace = f"{rate:,.0f} images/s" + f", {duration((total - done) / rate)} to go" * (done < total)
         self.bar.update(self.task, completed=done, total=total, pace=pace)
         if not self.console.is_terminal and (now - self.printed >= EVERY or done == total):
             self.printed = now
-            self._say(f"{done:,} of {total:,} images; {pace}")
-
-    def _say(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            say(self.console, f"{done:,} of {total:,} images; {pace}")

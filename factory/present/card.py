@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,7 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
         name=job.name,
         images=stats.images,
         people=sum(number * count for number, count in stats.people.items()),
-        body=job.body.name,
+        body=_code(job.body.name),
         preview=preview,
         members=extensions(job),
         counts=[(_plain(label), count) for label, count in dict(counts).items()],
@@ -114,7 +115,7 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
             for name, m in stats.measures.items()
         ],
         actions=[(_plain(label), count) for label, count in list(stats.actions.items())[:ACTIONS]],
-        licences=[(part, _plain(model), licence) for part, model, licence in licences],
+        licences=[(part, _code(model), licence) for part, model, licence in licences],
         seed=job.seed,
     )
 
@@ -144,5 +145,11 @@ def _licence(need: Need) -> str:
 
 
 def _plain(text: str) -> str:
-    """On one line of a table, whatever a prompt holds."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    """On one line of a table, as it reads: nothing in a prompt or a name becomes markup, a link, an image or HTML."""
+    escaped = re.sub(r"([\\|*_~\[\]!#])", r"\\\1", " ".join(text.split()).replace("`", "'"))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _code(text: str) -> str:
+    """Between two backticks, where nothing but a backtick is markup; in a table, a bar is too."""
+    return " ".join(text.split()).replace("`", "'").replace("|", "\\|")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
 
+from factory.present.terminal import say
 from factory.present.words import counts, duration
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class RunProgress(Live):
         if event.kind == "unit" and self.first is None:
             self.first = now, self.done
         if event.kind in ("waiting", "isolating") or (event.kind == "resumed" and 0 < self.done < self.total):
-            self.console.print(event.message, markup=False, highlight=False)
+            say(self.console, event.message)
         pace = self.pace(now)
         words = counts(self.states)
         self.bar.update(
@@ -70,7 +71,7 @@ class RunProgress(Live):
         if event.kind == "unit" and due and not self.console.is_terminal:
             self.printed = now
             line = f"{self.done:,} of {self.total:,} records: {words}"
-            self.console.print(f"{line}; {pace}" if pace else line, markup=False, highlight=False, soft_wrap=True)
+            say(self.console, f"{line}; {pace}" if pace else line)
 
     def pace(self, now: float) -> str:
         """Rate and time to go, measured from this run's first unit on: loading models says nothing about the rest."""

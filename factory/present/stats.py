@@ -13,7 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from factory.job import JobSpec
+from factory.present.terminal import say, shown
+from factory.present.words import fault_lines
 from factory.record import FIDELITY
+from factory.store.failed import Fault, faults
 from factory.store.layout import read_job
 from factory.store.part import SCHEMA
 from factory.store.status import read_index
@@ -24,7 +27,7 @@ BINS = 20
 # What lies beyond is counted in the last bin.
 MEASURES = {"pose_score": 100.0, **{name: 300.0 if name.endswith("mpjpe") else 1.0 for name in FIDELITY}}
 SAYS = {"pose_score": "How hard the pose is: sum of squares of its code, the largest over the people.", **FIDELITY}
-BLOCKS = " ▁▂▃▄▅▆▇█"
+BLOCKS, PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,14 @@ class Measure:
 
 @dataclass(frozen=True)
 class Stats:
-    """states, reasons: of all records that fit. The rest: of the ok ones."""
+    """states, reasons, faults: of all records that fit. The rest: of the ok ones."""
 
     out: str
     name: str
     planned: int
     states: dict[str, int]
     reasons: dict[str, int]
+    faults: list[Fault]
     refined: int
     people: dict[int, int]  # people in an image -> images
     actions: dict[str, int]  # -> people: poses that show the action
@@ -81,6 +85,7 @@ def summarise(out: str, job: JobSpec, rows: pa.Table) -> Stats:
         planned=job.records,
         states=_counts(rows["state"].to_pylist()),
         reasons=_counts(reason for reason in rows["reason"].to_pylist() if reason),
+        faults=faults(rows),
         refined=sum(samples["refined"].to_pylist()),
         people=dict(sorted(Counter(people.tolist()).items())),
         actions=_counts(shown),
@@ -112,6 +117,13 @@ def show(console: Console, some: Sequence[Stats], actions: int = 40) -> None:
     """Tables; data sets side by side. At most so many actions, the most frequent ones."""
     titles = [one.out for one in some]
     _print_counts(console, "records", titles, [_records(one) for one in some])
+    for one in some:
+        if one.faults:
+            whose = f" [dim]{escape(shown(one.out))}[/]" if len(some) > 1 else ""
+            console.print(f"[bold]why records failed[/]{whose}")
+            for line in fault_lines(one.faults, 10):
+                say(console, line)
+            console.print()
     _print_measures(console, some)
     _print_counts(console, "people per image", titles, [{str(n): c for n, c in one.people.items()} for one in some])
     _print_counts(console, "poses per action", titles, [one.actions for one in some], actions)
@@ -135,7 +147,7 @@ def _print_counts(
         return
     table = _table(titles if len(titles) > 1 else [""])
     for name in names[:limit]:
-        table.add_row(escape(name), *(f"{column.get(name, 0):,}" for column in columns))
+        table.add_row(escape(shown(name)), *(f"{column.get(name, 0):,}" for column in columns))
     if limit and len(names) > limit:
         table.add_row(f"and {len(names) - limit} more")
     _print(console, title, table)
@@ -145,6 +157,7 @@ def _print_measures(console: Console, some: Sequence[Stats]) -> None:
     missing = any(m.missing for one in some for m in one.measures.values())
     table = _table(["mean", "5 %", "median", "95 %", *["none"] * missing])
     table.add_column("distribution from 0", header_style="dim", no_wrap=True)
+    blocks = BLOCKS if console.encoding.startswith("utf") else PLAIN_BLOCKS
     for name in MEASURES:
         if len(some) > 1:
             table.add_row(name)
@@ -152,8 +165,8 @@ def _print_measures(console: Console, some: Sequence[Stats]) -> None:
             m = one.measures[name]
             figures = [figure(value, m.end) for value in (m.mean, m.low, m.median, m.high)]
             end = f"{m.end:g}" + "+" * (m.end != 1)
-            whose = f"  {escape(one.out)}" if len(some) > 1 else name
-            table.add_row(whose, *figures, *[f"{m.missing:,}"] * missing, f"{bars(m.counts)} {end}")
+            whose = f"  {escape(shown(one.out))}" if len(some) > 1 else name
+            table.add_row(whose, *figures, *[f"{m.missing:,}"] * missing, f"{bars(m.counts, blocks)} {end}")
     _print(console, "samples", table)
 
 
@@ -162,10 +175,11 @@ def figure(value: float | None, end: float) -> str:
     return "-" if value is None else f"{value:.3f}" if end == 1 else f"{value:.1f}"
 
 
-def bars(counts: Sequence[int]) -> str:
-    """A histogram in one line of text; whatever is there at all can be seen."""
+def bars(counts: Sequence[int], blocks: str = BLOCKS) -> str:
+    """A histogram in one line of text, a character of `blocks` (from none to most) for each count. A count above 0 is
+    never shown as none."""
     most = max(counts, default=0) or 1
-    return "".join(BLOCKS[-(-count * (len(BLOCKS) - 1) // most)] for count in counts)
+    return "".join(blocks[-(-count * (len(blocks) - 1) // most)] for count in counts)
 
 
 def _print(console: Console, title: str, table: Table) -> None:
@@ -178,5 +192,5 @@ def _table(columns: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=any(columns))
     table.add_column("", style="dim", overflow="ellipsis")  # the one that gives way on a narrow terminal
     for column in columns:
-        table.add_column(escape(column), header_style="dim", justify="right", no_wrap=True)
+        table.add_column(escape(shown(column)), header_style="dim", justify="right", no_wrap=True)
     return table

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,9 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import Plan, template_fields
 from factory.present.estimate import seconds
-from factory.present.words import duration, size, state_counts
+from factory.present.terminal import say, shown
+from factory.present.words import duration, fault_lines, size, state_counts
+from factory.store.failed import Fault
 from factory.store.status import Status
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ def show_plan(console: Console, job: JobSpec, plan: Plan, prompts: int = 5) -> N
     fields = [[getattr(job.prompts, name) for name in template_fields(template)] for template in templates]
     combinations = sum(prod(max(len(words), 1) for words in lists) for lists in fields)
     rows = {
-        "output": job.output,
+        "output": escape(job.output),
         "records": f"{plan.records:,}",
         "units": f"{plan.units:,} of up to {job.unit_size}",
         "shards": f"{plan.shards:,} of up to {job.samples_per_shard:,}",
@@ -46,7 +48,7 @@ def show_plan(console: Console, job: JobSpec, plan: Plan, prompts: int = 5) -> N
             found += [f"left out: {line}" for line in plan.listing.left_out.lines()]
             console.print(_table({"images" if job.images else "poses": escape("\n".join(found))}))
     except UserError as error:  # a plan may be looked at where its images are not
-        return console.print(f"[yellow]not yet:[/] {escape(str(error))}", highlight=False)
+        return console.print(f"[yellow]not yet:[/] {escape(shown(str(error)))}", highlight=False)
     console.print("[dim]first prompts[/]")
     rows = {f"  {record.key}": escape(f"{record.source}  {record.prompt}".strip()) for record in records}
     console.print(_table(rows))
@@ -59,17 +61,19 @@ def show_seats(console: Console, nodes: list[Node]) -> None:
         table.add_column(name, header_style="dim")
     for node in nodes:
         workers = ", ".join(f"{count} {stage}" for stage, count in node.seats.items()) or "-"
-        table.add_row(node.name, workers, " ".join(f"{share:.2g}" for share in node.gpus) or "-", f"{node.cpus:g}")
+        gpus = " ".join(f"{share:.2g}" for share in node.gpus) or "-"
+        table.add_row(escape(shown(node.name)), workers, gpus, f"{node.cpus:g}")
     console.print(table)
 
 
-def show_status(console: Console, status: Status) -> None:
+def show_status(console: Console, status: Status, faults: Sequence[Fault]) -> None:
+    """faults: of the failed records."""
     counts = state_counts(status.states, status.planned)
     done = status.planned - counts["pending"]
     rows = {"records": f"{done:,} of {status.planned:,} done"}
     rows |= {f"  {state}": f"[{STYLE[state]}]{count:,}[/]" for state, count in counts.items() if count or state == "ok"}
     reasons = sorted(status.reasons.items(), key=lambda item: -item[1])
-    rows |= {f"    {reason}": f"{count:,}" for reason, count in reasons}
+    rows |= {f"    {escape(reason)}": f"{count:,}" for reason, count in reasons}
     rows |= {
         "units": f"{status.units_done:,} of {status.units_planned:,}",
         "shards": f"{status.shards_sealed:,} of {status.shards_planned:,} sealed",
@@ -77,6 +81,10 @@ def show_status(console: Console, status: Status) -> None:
         "run": " ".join(_run(status)),
     }
     console.print(_table(rows, status.name))
+    if faults:
+        console.print("[dim]why records failed[/]")
+        for line in fault_lines(faults):
+            say(console, f"  {line}")
 
 
 def _run(status: Status) -> Iterator[str]:
@@ -94,5 +102,5 @@ def _table(rows: dict[str, str], title: str | None = None) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     for name, value in rows.items():
-        table.add_row(name, value)
+        table.add_row(shown(name), shown(value))
     return table

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from factory.store.failed import Fault
 
 STATES = ("ok", "rejected", "failed")
 
@@ -42,3 +46,11 @@ def counts(states: Mapping[str, int], reasons: Mapping[str, int] | None = None) 
             text += f" ({', '.join(f'{n:,} {reason}' for reason, n in why)})"
         words.append(text)
     return ", ".join(words)
+
+
+def fault_lines(faults: Sequence[Fault], limit: int = 3) -> Iterator[str]:
+    """12 x estimate: ValueError: no depth (such as small-00000003): the most frequent faults, a line each."""
+    for fault in faults[:limit]:
+        yield f"{fault.count:,} x {fault.stage}: {fault.error} (such as {fault.key})"
+    if rest := faults[limit:]:
+        yield f"{sum(fault.count for fault in rest):,} x {len(rest):,} other errors"

@@ -67,9 +67,8 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Print and store the pack's figures on what no training has seen, beside their goals."""
-    from rich.console import Console
-
     from factory.errors import UserError
+    from factory.present.terminal import open_console
     from factory.starter.evaluate import PARTS, show, store
     from factory.starter.evaluate import evaluate as measure
 
@@ -82,8 +81,7 @@ def evaluate(
     if as_json:
         print(json.dumps(figures.as_json(), indent=1))
     else:
-        console = Console()
-        show(figures, console if console.is_terminal else Console(width=140))
+        show(figures, open_console())
 
 
 @app.command()

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from factory.config import load as load_job
+from factory.present.terminal import open_console
 from factory.starter import cache as world_cache
 from factory.starter import evaluate_adapter, evaluate_images, evaluate_renders, speed
 from factory.starter.figures import Row, as_json, as_table, percent
@@ -69,7 +70,7 @@ def evaluate(
     """Measure `parts`; the cache of held-out scenes is rendered where it is missing. seed: of the drawn images, not 0,
     which is the demo's own. UserError: the cache holds other scenes."""
     scenes, each, records = QUICK if quick else (SCENES, EACH, SPEED)
-    console = console or Console(stderr=True)
+    console = console or open_console(stderr=True)
     spec = load_job(job)
     rows: list[Row] = []
     actions: dict[str, dict[str, float]] = {}

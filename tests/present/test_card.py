@@ -118,7 +118,7 @@ def test_licences_of_real_weights(values):
     text = files(job)[card.CARD].decode()
     assert front(job)["license"] == "other" and front(job)["license_name"]
     assert re.search(r"generate \| `CompVis/stable-diffusion-v1-4` \| CreativeML OpenRAIL-M", text)
-    assert "SMPL_NEUTRAL.npz` | non-commercial" in text and "a \\| b &lt;c>" in text
+    assert "SMPL_NEUTRAL.npz` | non-commercial" in text and "a \\| b &lt;c&gt;" in text
 
 
 def test_nothing_but_rejected_records(values):
@@ -126,3 +126,22 @@ def test_nothing_but_rejected_records(values):
     small.make(job, rejected=range(4))
     assert card.write(job.output) and verify(job.output).ok
     assert "![" not in Path(job.output, card.CARD).read_text() and not Path(job.output, card.PREVIEW).exists()
+
+
+def test_nothing_in_a_prompt_or_a_name_becomes_markup(values):
+    """As CommonMark, with tables, renders it."""
+    from markdown_it import MarkdownIt
+
+    hostile = ["<script>alert(1)</script>", "![x](http://a/b.png)", "[here](javascript:alert(2))", "*a* _b_ `c` | d \\"]
+    values["prompts"]["action"] = hostile
+    values["body"]["name"] = "`</code><img src=x onerror=alert(3)> | b"
+    values["stages"]["generate"]["model"] = "own/`<b>x</b>"
+    job = spec(values, records=16)
+    small.make(job, rejected=())
+    assert card.write(job.output)
+    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(files(job)[card.CARD].decode())
+    assert re.findall(r"<(script|b|em)>", page) == [] and re.findall(r'<img src="?([^ "]*)', page) == ["preview.jpg"]
+    assert set(re.findall(r'href="([^"]*)"', page)) == {"https://arxiv.org/abs/2303.09541"}
+    cells = re.findall(r"<td>([^<]*)</td>\n<td>\d+</td>", page.split("poses per action")[1])
+    for words in (*hostile[1:3], "&lt;script&gt;alert(1)&lt;/script&gt;", "*a* _b_ 'c' | d \\"):
+        assert any(words in cell for cell in cells)

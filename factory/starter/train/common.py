@@ -9,7 +9,6 @@ import argparse
 import copy
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 
 from factory.errors import UserError
 from factory.present.progress import Live
+from factory.present.terminal import open_console, say
 from factory.present.words import duration
 
 
@@ -194,7 +194,7 @@ class Progress(Live):
 
     def __init__(self, name: str, steps: int = 0, minutes: float = 0.0, console: Console | None = None) -> None:
         super().__init__(
-            console or Console(width=None if sys.stdout.isatty() else 200),
+            console or open_console(),
             TextColumn("[bold]{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[line]}"),
         )  # fmt: skip
         self.name, self.budget, self.minutes = name, steps, minutes
@@ -215,7 +215,7 @@ class Progress(Live):
         line = f"step {step + 1}  {fraction:.0%}  {rate}  ETA {duration(left)}  {means}"
         self.bar.update(self.task, completed=fraction, line=line)
         if not self.console.is_terminal:
-            self.console.print(f"{self.name}  {line}", markup=False, highlight=False, soft_wrap=True)
+            say(self.console, f"{self.name}  {line}")
         self.since, self.steps, self.sums = time.monotonic(), 0, {}
 
 

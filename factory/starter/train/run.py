@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from rich.console import Console
-
 from factory.errors import UserError
+from factory.present.terminal import open_console
 from factory.starter import cache
 from factory.starter.pack import WEIGHTS
 from factory.store.contents import digest
@@ -49,7 +48,8 @@ def run(models: list[str], options: Options) -> None:
         if cache.held_out(options.cache):
             raise UserError(f"cache {options.cache}: holds the scenes that figures are measured on; train on others")
         if not cache.complete(options.cache):
-            cache.build(options.cache, 0, options.scenes, options.workers or os.cpu_count() or 1, Console(stderr=True))
+            workers = options.workers or os.cpu_count() or 1
+            cache.build(options.cache, 0, options.scenes, workers, open_console(stderr=True))
     for name in chosen:
         if name == "hmr" and options.redrawn:
             _redraw(options)
@@ -81,7 +81,7 @@ def _redraw(o: Options) -> None:
     from factory.starter.redraw import redraw
 
     count = max(1, int(o.redrawn * len(cache.load(o.cache))))
-    redraw(o.cache, _base(o), _redrawn(o), count, console=Console(stderr=True))
+    redraw(o.cache, _base(o), _redrawn(o), count, console=open_console(stderr=True))
 
 
 def _redrawn(o: Options) -> Path:
