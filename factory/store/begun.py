@@ -48,7 +48,7 @@ def begun(files: Files, job: JobSpec, contents: dict[str, str]) -> dict[str, Any
     if differ := differences(job, contents, there, inputs_of(stored)):
         more = f"; and {len(differ) - TOLD} more" if len(differ) > TOLD else ""
         words = "; ".join(differ[:TOLD]) + more
-        raise UserError(f"output: {files.where} holds another job's data ({words}); write elsewhere")
+        raise UserError(f"output: {files.where} holds another job's data ({words}); undo that or write elsewhere")
     return stored
 
 

@@ -46,6 +46,8 @@ def test_plan_tells_what_was_found_and_what_is_left_out(factory: Run, job: Path,
     ):
         assert words in done.stdout
     assert not (tmp_path / "out").exists()
+    line = next(line for line in factory("doctor", job).stdout.splitlines() if "images.path" in line)
+    assert line.startswith("ok") and "3 images; 2 of 3 images are named" in line and "left out: 1 .heic" in line
 
 
 def test_poses_of_other_images_are_refused_before_anything_is_drawn(
