@@ -234,7 +234,7 @@ def test_one_of_2000_actions_edited_is_told_in_a_line(values, tmp_path):
     assert "seed: 0 there, 3 here" in line and len(line) < 600
     assert "prompts.action: 1 of 2,000 only there" in line and 'only here, such as "knitting"' in line
     many = JobSpec.model_validate({**values, "seed": 3, "image_size": 64, "records": 9, "unit_size": 1, "cycles": 2})
-    with pytest.raises(UserError, match=r"seed: .*and 3 more\); write elsewhere"):
+    with pytest.raises(UserError, match=r"seed: .*and 3 more\); undo that or write elsewhere"):
         run(many, STAGES)
 
 
