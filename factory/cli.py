@@ -37,11 +37,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 def plan(job: Job, set_: Set = None) -> None:
     """Say what a job would make: records, shards, size, time, prompts; and on a cluster, which worker sits where."""
     from factory.config import load
+    from factory.cut_prompts import cut_prompts
     from factory.plan import plan as make_plan
     from factory.present.tables import show_plan, show_seats
 
     console, planned = open_console(), make_plan(load(job, set_ or ()))
     show_plan(console, planned.job, planned)
+    for field, says in cut_prompts(planned):
+        say(console, f"{field}: {says}")
     if planned.job.engine == "ray" and planned.job.ray_address:
         from factory.engine.run import default_stages
         from factory.engine.session import session

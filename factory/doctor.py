@@ -11,10 +11,15 @@ from importlib.metadata import PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from factory.cut_prompts import cut_prompts
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.models.locate import PREFIX, locate, resolve
-from factory.models.smpl_file import EXTRA_FILE
+from factory.models.catalogue import DETECTRON2, PEFT, SIMPLE_ROMP, SOURCES, Need, source
+from factory.models.checkup import check_family, check_files
+from factory.models.layout import in_cache, unreachable
+from factory.models.locate import PREFIX, locate
+
+__all__ = ["SOURCES", "Check", "Need", "checks", "look", "needs", "require_models"]  # the card reads the catalogue here
 
 
 @dataclass(frozen=True)
@@ -24,41 +29,6 @@ class Check:
     ok: bool | None
     name: str
     says: str
-
-
-@dataclass(frozen=True)
-class Need:
-    """A model that a job names. hub: whether a hub id will do, and not only a path on this disk."""
-
-    field: str
-    model: str
-    hub: bool
-    revision: str | None = None
-    part: str = ""
-
-
-# Where weights come from. A word of the model's name, or the part it is for: (source, licence). The first that fits.
-SOURCES = {
-    "stable-diffusion-v1-4": ("the hub: CompVis/stable-diffusion-v1-4", "CreativeML OpenRAIL-M"),
-    "stable-diffusion-2-depth": ("a mirror on the hub; the original left in November 2025", "OpenRAIL++-M"),
-    "controlnet-depth-sdxl": ("the hub: diffusers/controlnet-depth-sdxl-1.0", "OpenRAIL++-M"),
-    "control_v11f1p": ("the hub: lllyasviel/control_v11f1p_sd15_depth", "CreativeML OpenRAIL-M"),
-    "stable-diffusion-xl": ("the hub: stabilityai/stable-diffusion-xl-base-1.0", "OpenRAIL++-M"),
-    "flux": ("the hub: black-forest-labs, after login", "see its model card; FLUX.1-dev is non-commercial"),
-    "mask2former": ("the hub: facebook/mask2former-*-coco-instance", "see its model card"),
-    "detectron2": ("detectron2's model zoo: mask_rcnn_R_50_FPN_3x/model_final_f10217.pkl", "Apache-2.0 code"),
-    "body": ("https://smpl.is.tue.mpg.de after registration: SMPL_NEUTRAL.pkl as it is", "non-commercial"),
-    "vposer-v1": ("https://smpl-x.is.tue.mpg.de after registration: VPoser v1.0", "non-commercial"),
-    "vposer-v2": ("https://smpl-x.is.tue.mpg.de after registration: V02_05", "non-commercial"),
-    "spin": ("SPIN's fetch_data.sh: model_checkpoint.pt", "bound to SMPL's, non-commercial"),
-    "bev": ("the releases of https://github.com/Arthur151/ROMP: BEV.pth", "see its repository, bound to SMPL's"),
-}
-# What a folder must hold, by part.
-FILES = {"vposer-v1": ("snapshots/*.pt", "*.ini"), "vposer-v2": ("snapshots/*.ckpt",)}
-# Packages that a choice in the job needs: (module, how to get it).
-SIMPLE_ROMP = "pip install cython numpy && pip install --no-build-isolation --no-deps simple_romp opencv-python"
-DETECTRON2 = "pip install 'git+https://github.com/facebookresearch/detectron2' torchvision; or take kind mask2former"
-PEFT = "pip install -c constraints.txt peft; a LoRA adapter needs it"
 
 
 def needs(job: JobSpec) -> list[Need]:
@@ -86,37 +56,52 @@ def needs(job: JobSpec) -> list[Need]:
 
 
 def require_models(job: JobSpec) -> None:
-    """UserError for the first model that is neither on this disk, nor in the hub's cache, nor on the hub."""
+    """UserError for the first model that is neither on this disk, nor in the hub's cache, nor on the hub, or that is
+    not what the job takes it for."""
     for need in needs(job):
-        check = look(need)
+        check = look(need, job)
         if check.ok is False:
             raise UserError(f"{check.name}: {check.says}")
 
 
-def look(need: Need) -> Check:
-    """Is the model here? Asks the hub only about an id that its local cache lacks."""
+def look(need: Need, job: JobSpec) -> Check:
+    """Is the model here, and is it what its field takes? Opens headers, never whole networks. Asks the hub only about
+    an id that its local cache lacks."""
     try:
         path = locate(need.model)
     except UserError:
-        path = None if need.model.startswith(PREFIX) else Path(need.model)
+        path = None if need.model.startswith(PREFIX) else Path(need.model).expanduser()
         if path is None or not path.exists():
-            return Check(False, need.field, f"no such file or folder: {need.model}{_source(need)}")
-    if path is not None:
-        if path.is_dir() and not any(path.iterdir()):
-            return Check(False, need.field, f"empty folder: {need.model}{_source(need)}")
-        return Check(True, need.field, f"{need.model}")
-    if not need.hub:
-        return Check(False, need.field, f"no such file or folder: {need.model}{_source(need)}")
-    return _look_on_hub(need)
+            return Check(False, need.field, f"no such file or folder: {need.model}{source(need)}")
+    if path is None and not need.hub:
+        return Check(False, need.field, f"no such file or folder: {need.model}{source(need)}")
+    if path is None:
+        return _look_on_hub(need, job)
+    if path.is_dir() and not any(path.iterdir()):
+        return Check(False, need.field, f"empty folder: {need.model}{source(need)}")
+    try:
+        check_files(need, job, path)
+    except UserError as error:
+        return Check(False, need.field, str(error))
+    return Check(True, need.field, f"{need.model}")
 
 
-def _look_on_hub(need: Need) -> Check:
-    from huggingface_hub import HfApi, try_to_load_from_cache
+def _look_on_hub(need: Need, job: JobSpec) -> Check:
+    from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_OFFLINE
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RevisionNotFoundError
 
-    for file in ("model_index.json", "config.json"):
-        if isinstance(try_to_load_from_cache(need.model, file, revision=need.revision), str):
-            return Check(True, need.field, f"{need.model} (in the hub's cache)")
+    cached = in_cache(need.model, need.revision)
+    if cached is not None:
+        try:
+            check_files(need, job, cached)
+        except UserError as error:
+            if HF_HUB_OFFLINE:
+                return Check(False, need.field, f"the hub's cache: {error}")
+            return Check(
+                True, need.field, f"{need.model} (a part is in the hub's cache; the first run fetches the rest)"
+            )
+        return Check(True, need.field, f"{need.model} (in the hub's cache)")
     try:
         HfApi().model_info(need.model, revision=need.revision, timeout=10)
     except GatedRepoError:
@@ -127,19 +112,10 @@ def _look_on_hub(need: Need) -> Check:
     except HfHubHTTPError as error:
         missing = error.response is not None and error.response.status_code in (401, 404)
         says = "neither a folder here nor a model on the hub" if missing else "the hub does not answer"
-        return Check(False, need.field, f"{need.model}: {says}{_source(need)}")
+        return Check(False, need.field, f"{need.model}: {says}{source(need)}")
     except Exception as error:  # offline: each transport has exceptions of its own
-        says = f"no such folder, not in the hub's cache, and the hub is out of reach ({type(error).__name__})"
-        return Check(False, need.field, f"{need.model}: {says}{_source(need)}")
-    return Check(True, need.field, f"{need.model} (on the hub; the first run fetches it){_source(need)}")
-
-
-def _source(need: Need) -> str:
-    name = f"{need.model.lower()} {need.part}"
-    if name.startswith(PREFIX):
-        return "; it is part of a full checkout of this repository"
-    known = next((value for key, value in SOURCES.items() if key in name), None)
-    return f"; from {known[0]} ({known[1]})" if known else ""
+        return Check(False, need.field, f"{need.model}: no such folder, and {unreachable(error)}{source(need)}")
+    return Check(True, need.field, f"{need.model} (on the hub; the first run fetches it){source(need)}")
 
 
 def checks(job: JobSpec | None) -> Iterator[Check]:
@@ -156,25 +132,34 @@ def checks(job: JobSpec | None) -> Iterator[Check]:
     yield _gl(job)
     if job is None:
         return
-    parts = [*(_whole(need, look(need)) for need in needs(job)), *_packages(job)]
+    parts = [*(_whole(need, job) for need in needs(job)), *_packages(job)]
     yield from parts
+    yield from _prompts(job)
     yield from _sources(job)
     if all(check.ok for check in parts):
         yield from _memory(job)
 
 
-def _whole(need: Need, check: Check) -> Check:
-    """What lies inside or beside a model that is here."""
-    path = Path(resolve(need.model)).expanduser()
-    if not check.ok or need.model.startswith(PREFIX):
-        return check
-    for pattern in FILES.get(need.part, ()):
-        if not any(path.glob(pattern)):
-            return Check(False, need.field, f"{need.model} lacks {pattern}{_source(need)}")
-    if need.part == "body" and path.suffix == ".pkl" and not path.with_name(EXTRA_FILE).is_file():
-        says = f"{EXTRA_FILE} must lie beside {need.model}; from SPIN's fetch_data.sh (non-commercial)"
-        return Check(False, need.field, says)
+def _whole(need: Need, job: JobSpec) -> Check:
+    """As `look`, and whether the job's parameters fit the family of the model."""
+    check = look(need, job)
+    folder = in_cache(need.model, need.revision) if check.ok and locate(need.model) is None else None
+    try:
+        if check.ok and (folder is not None or locate(need.model) is not None):
+            check_family(need, job, folder)
+    except UserError as error:
+        return Check(False, need.field, str(error))
     return check
+
+
+def _prompts(job: JobSpec) -> Iterator[Check]:
+    from factory.plan import plan
+
+    try:
+        for field, says in cut_prompts(plan(job)):
+            yield Check(None, field, says)
+    except UserError:
+        return  # told with the disk
 
 
 def _packages(job: JobSpec) -> list[Check]:

@@ -67,6 +67,8 @@ def test_packages_that_the_choices_need(values: dict, monkeypatch: pytest.Monkey
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     checks = found(JobSpec(**values))
     assert "pip install" in checks["simple_romp"].says and "mask2former" in checks["detectron2"].says
+    how = checks["detectron2"].says  # its setup imports torch; an unpinned torchvision would replace torch
+    assert "--no-build-isolation" in how and how.count("-c constraints.txt") == 2 and "CPU build of torch" in how
     assert "releases of https://github.com/Arthur151/ROMP" in checks["stages.estimate.hmr.model"].says
     values["stages"]["estimate"]["hmr"] = {"kind": "hmr2", "model": "models/hmr2"}
     assert "no installed package brings hmr2" in found(JobSpec(**values))["stages.estimate.hmr.kind"].says

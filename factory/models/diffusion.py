@@ -14,10 +14,16 @@ from torch import Tensor
 
 from factory.models.adapters import add_adapter
 from factory.models.depth import inverse_depth
-from factory.models.locate import locate
+from factory.models.guidance import guidance
+from factory.models.layout import Layout, check_controlnet, controlnet_config
 from factory.models.networks import load_network
 from factory.models.pipelines import load_pipeline, place, set_scheduler
 from factory.models.prompt_cache import PromptCache
+from factory.models.prompt_length import Reader
+from factory.models.weights import choose
+
+# Pipelines that pad a batch to its longest text and do not mask what they padded: an image would depend on its batch.
+ALONE = ("CogView4Pipeline",)
 
 
 class Refiner(Protocol):
@@ -46,10 +52,9 @@ class _Pipeline:
     def __init__(
         self,
         pipeline: Any,
-        model: str,
+        layout: Layout,
         dtype: str = "float32",
         device: str | torch.device = "cpu",
-        revision: str | None = None,
         *,
         variant: str | None = None,
         scheduler: str | None = None,
@@ -58,19 +63,31 @@ class _Pipeline:
         save_memory: Literal["no", "slices", "offload"] = "no",
         **parts: Any,
     ) -> None:
-        """revision, variant: of a hub id or folder; scheduler: see `pipelines.SCHEDULERS`. UserError as `pipelines`."""
+        """variant: of the model's files; scheduler: see `pipelines.SCHEDULERS`. UserError as `pipelines`."""
         self.device = torch.device(device)
-        pipe = load_pipeline(pipeline, model, dtype, revision, variant, **parts)
+        pipe = load_pipeline(pipeline, layout, dtype, variant, **parts)
         set_scheduler(pipe, scheduler)
         if adapter:
             add_adapter(pipe, adapter, adapter_scale)
         self.pipe = place(pipe, self.device, save_memory)
         self.prompts = PromptCache(self.pipe)
+        network = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
+        self.reader = Reader(layout)
+        self.guidance = guidance(type(pipe), pipe.config, network.config if network is not None else {})
 
     @torch.inference_mode()
-    def _run(self, prompts: list[str], negative_prompt: str, seeds: list[int], **arguments: Any) -> np.ndarray:
+    def _run(
+        self, prompts: list[str], negative_prompt: str, seeds: list[int], guidance_scale: float, **arguments: Any
+    ) -> np.ndarray:
+        """UserError where guidance_scale or negative_prompt would have no effect."""
+        if len(prompts) > 1 and type(self.pipe).__name__ in ALONE:
+            pairs = zip(prompts, seeds, strict=True)
+            return np.concatenate([self._run([p], negative_prompt, [s], guidance_scale, **arguments) for p, s in pairs])
+        self.guidance.check(guidance_scale, negative_prompt)
+        second = self.guidance.contrasts(guidance_scale) and "negative_prompt" in self.guidance.call
         images = self.pipe(
-            **self.prompts.arguments(prompts, negative_prompt),
+            **self.prompts.arguments(prompts, negative_prompt if second else None),
+            **self.guidance.arguments(guidance_scale),
             generator=[torch.Generator().manual_seed(seed) for seed in seeds],
             output_type="np",
             **arguments,
@@ -81,12 +98,18 @@ class _Pipeline:
 
 
 class TextToImage(_Pipeline):
-    """Any folder or hub id that diffusers' AutoPipelineForText2Image loads: SD 1.x, 2.x, 3.x, SDXL, FLUX and others."""
+    """Any folder or hub id whose pipeline draws from text: SD 1.x, 2.x, 3.x, SDXL, FLUX, Qwen-Image and others."""
 
-    def __init__(self, model: str, *arguments: Any, **options: Any) -> None:
-        from diffusers import AutoPipelineForText2Image
-
-        super().__init__(AutoPipelineForText2Image, model, *arguments, **options)
+    def __init__(
+        self,
+        model: str,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
+        **options: Any,
+    ) -> None:
+        layout = Layout.of(model, revision)
+        super().__init__(layout.text_to_image(), layout, dtype, device, **options)
 
     def generate(
         self,
@@ -102,10 +125,10 @@ class TextToImage(_Pipeline):
             prompts,
             negative_prompt,
             seeds,
+            guidance_scale,
             height=size,
             width=size,
             num_inference_steps=steps,
-            guidance_scale=guidance_scale,
         )
 
 
@@ -115,10 +138,19 @@ class DepthToImage(_Pipeline):
     Depth: at latent size (64x64 of 512 px), reduced by area, in [-1, 1], near = 1, background = -1.
     """
 
-    def __init__(self, model: str, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        model: str,
+        dtype: str = "float32",
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
+        **options: Any,
+    ) -> None:
         from factory.models.human_region import Depth2Img
 
-        super().__init__(Depth2Img, model, *arguments, **options)
+        layout = Layout.of(model, revision)
+        layout.require_depth()
+        super().__init__(Depth2Img, layout, dtype, device, **options)
 
     def refine(
         self,
@@ -140,11 +172,11 @@ class DepthToImage(_Pipeline):
             prompts,
             negative_prompt,
             seeds,
+            guidance_scale,
             image=_pixels(images),
             depth_map=torch.from_numpy(depth_map),
             strength=strength,
             num_inference_steps=steps,
-            guidance_scale=guidance_scale,
         )
 
 
@@ -171,12 +203,19 @@ class ControlNetToImage(_Pipeline):
         from factory.models.human_region import ControlNetImg2Img, ControlNetXLImg2Img
 
         quiet_diffusers()
-        folder = locate(controlnet)
-        rules = {"torch_dtype": getattr(torch, dtype), "local_files_only": folder is not None}
-        hints = load_network(ControlNetModel, f"ControlNet {controlnet}", str(folder or controlnet), **rules)
+        layout = Layout.of(model, revision)
+        folder, config = controlnet_config(controlnet)
+        check_controlnet(config, controlnet, layout)
+        where, variant = f"ControlNet {controlnet}", options.get("variant")
+        rules = {
+            "torch_dtype": getattr(torch, dtype),
+            "local_files_only": folder is not None,
+            "variant": choose(folder, where, variant) if folder is not None else None,
+        }
+        hints = load_network(ControlNetModel, where, str(folder or controlnet), **rules)
         xl = hints.config.addition_embed_type is not None  # only SDXL's is told the image's size
         pipeline = ControlNetXLImg2Img if xl else ControlNetImg2Img
-        super().__init__(pipeline, model, dtype, device, revision, controlnet=hints, **options)
+        super().__init__(pipeline, layout, dtype, device, controlnet=hints, **options)
         self.weight = weight
 
     def refine(
@@ -199,13 +238,13 @@ class ControlNetToImage(_Pipeline):
             prompts,
             negative_prompt,
             seeds,
+            guidance_scale,
             image=_pixels(images),
             control_image=torch.from_numpy(hints)[:, None].expand(-1, 3, -1, -1).contiguous(),
             height=height,
             width=width,
             strength=strength,
             num_inference_steps=steps,
-            guidance_scale=guidance_scale,
             controlnet_conditioning_scale=self.weight,
         )
 

@@ -10,7 +10,8 @@ from factory.errors import UserError
 
 def load_network(kind: Any, where: str, source: str, **options: Any) -> Any:
     """kind.from_pretrained(source, **options). UserError, which begins with `where`, when its file is not there, does
-    not open, lacks layers, or has them in other shapes."""
+    not open, lacks layers, or has them in other shapes; for a network of diffusers also when the file holds layers that
+    this kind of network has not, since they would be dropped in silence."""
     try:
         network, info = kind.from_pretrained(source, use_safetensors=True, output_loading_info=True, **options)
     except Exception as error:  # diffusers, transformers, safetensors and the hub have dozens
@@ -19,6 +20,10 @@ def load_network(kind: Any, where: str, source: str, **options: Any) -> Any:
     if missing or other:
         words = f"lacks {len(missing)} layers, first {missing[0]}" if missing else f"has another shape of {other[0]}"
         raise UserError(f"{where}: its file {words}; fetch it again")
+    if kind.__module__.startswith("diffusers.") and (surplus := sorted(info.get("unexpected_keys", ()))):
+        words = f"holds {len(surplus)} layers that a {kind.__name__} has not, first {surplus[0]}"
+        union = any(name.startswith(("task_embedding", "control_add_embedding")) for name in surplus)
+        raise UserError(f"{where}: its file {words}; it is {'a ControlNet-Union' if union else 'of another kind'}")
     return network
 
 

@@ -5,20 +5,16 @@ Every network is loaded by itself, so that an error names its folder.
 
 from __future__ import annotations
 
-import importlib
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from factory.errors import UserError
 from factory.models.device import quiet_diffusers
-from factory.models.locate import locate
+from factory.models.layout import UNUSED, Layout
 from factory.models.networks import first_line, load_network
+from factory.models.weights import choose
 
-LIBRARIES = ("diffusers", "transformers")  # that a model folder may name classes of
-UNUSED = ("safety_checker", "feature_extractor", "depth_estimator", "image_encoder")  # parts no stage needs
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
     "dpm++": "DPMSolverMultistepScheduler",
@@ -31,33 +27,35 @@ SCHEDULERS = {
 }
 
 
-def load_pipeline(
-    pipeline: Any, model: str, dtype: str, revision: str | None = None, variant: str | None = None, **parts: Any
-) -> Any:
-    """pipeline: a class of diffusers, or one of its AutoPipelines; parts: networks that the folder does not hold.
+def load_pipeline(pipeline: Any, layout: Layout, dtype: str, variant: str | None = None, **parts: Any) -> Any:
+    """pipeline: a class of diffusers; parts: networks that the model itself does not hold.
 
-    UserError when model is missing, incomplete, damaged or of another kind. Nothing in it is run.
+    UserError when the model is missing, incomplete, damaged or of another kind. Nothing in it is run.
     """
     quiet_diffusers()
     from diffusers import ModelMixin
     from transformers import PreTrainedModel
 
-    folder = locate(model)
-    options = {"revision": revision, "variant": variant, "local_files_only": folder is not None}
+    model, folder, index = layout.model, layout.folder, layout.index
+    options = {"revision": layout.revision, "local_files_only": folder is not None}
     source = str(folder or model)
-    index = _index(folder, model, revision)
     absent: dict[str, Any] = {name: None for name in UNUSED if name in index}
     if "safety_checker" in index:
         absent["requires_safety_checker"] = False
+    variants = set()
     for name, value in index.items():
         if isinstance(value, list) and value[0] and name not in absent and name not in parts:
-            kind = _class(model, name, *value)
+            kind = layout.known(name, *value)
             if issubclass(kind, ModelMixin | PreTrainedModel):  # not a tokenizer or a scheduler
                 width = {"dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype": getattr(torch, dtype)}
                 where = f"diffusion model {model}, folder {name}"
-                parts[name] = load_network(kind, where, source, subfolder=name, **width, **options)
+                chosen = choose(folder / name, where, variant) if folder is not None else variant
+                variants.add(chosen)
+                parts[name] = load_network(kind, where, source, subfolder=name, variant=chosen, **width, **options)
+    if variant and variants == {None}:
+        raise UserError(f"diffusion model {model} has only plain files, none of variant {variant}; leave variant out")
     try:
-        rules = {**options, "use_safetensors": True}
+        rules = {**options, "use_safetensors": True, "variant": variant if folder is None else None}
         pipe = pipeline.from_pretrained(source, dtype=getattr(torch, dtype), **rules, **absent, **parts)
     except Exception as error:  # diffusers, transformers and the hub have dozens
         raise UserError(f"diffusion model {model} does not load: {first_line(error)}") from error
@@ -67,16 +65,23 @@ def load_pipeline(
 
 def set_scheduler(pipe: Any, name: str | None) -> None:
     """Another sampler with the model's own noise schedule; None: the model's own."""
+    if name is not None:
+        kind = check_scheduler(type(pipe.scheduler), name, type(pipe).__name__)
+        pipe.scheduler = kind.from_config(pipe.scheduler.config)
+
+
+def check_scheduler(own: Any, name: str, pipeline: str) -> Any:
+    """The class that SCHEDULERS names. own: the class of the model's scheduler. UserError: they do not go together."""
     import diffusers
 
-    if name is None:
-        return
     kind = getattr(diffusers, SCHEDULERS[name])
-    known = {compatible.__name__ for compatible in pipe.scheduler.compatibles}
+    known = (
+        {compatible.__name__ for compatible in own._get_compatibles()} if hasattr(own, "_get_compatibles") else set()
+    )
     if kind.__name__ not in known:
         fits = ", ".join(short for short, full in SCHEDULERS.items() if full in known) or "only its own: leave it out"
-        raise UserError(f"scheduler {name} does not fit this model, a {type(pipe).__name__}; there are: {fits}")
-    pipe.scheduler = kind.from_config(pipe.scheduler.config)
+        raise UserError(f"scheduler {name} does not fit this model, a {pipeline}; there are: {fits}")
+    return kind
 
 
 def place(pipe: Any, device: torch.device, save_memory: str) -> Any:
@@ -92,34 +97,3 @@ def place(pipe: Any, device: torch.device, save_memory: str) -> Any:
         if hasattr(pipe.vae, "enable_slicing"):
             pipe.vae.enable_slicing()
     return pipe.to(device)
-
-
-def _index(folder: Path | None, model: str, revision: str | None) -> dict[str, Any]:
-    """What model_index.json names; classes of LIBRARIES only."""
-    if folder is None:
-        from diffusers import DiffusionPipeline
-
-        try:
-            index = dict(DiffusionPipeline.load_config(model, revision=revision))
-        except Exception as error:  # offline, gated, absent: the hub has exceptions for each
-            raise UserError(f"diffusion model {model}: neither here nor on the hub ({first_line(error)})") from error
-    else:
-        file = folder / "model_index.json"
-        if not file.is_file():
-            raise UserError(f"diffusion model {model}: no model_index.json; give a diffusers folder")
-        try:
-            index = json.loads(file.read_text())
-        except ValueError as error:
-            raise UserError(f"{file} is damaged ({error}); fetch it again") from error
-    named = {str(value[0]) for value in index.values() if isinstance(value, list) and value[0]}
-    strange = named - {*LIBRARIES, "stable_diffusion"}  # the last one is where old safety checkers live
-    if strange:
-        raise UserError(f"diffusion model {model}: names classes of {', '.join(sorted(strange))}; not run")
-    return index
-
-
-def _class(model: str, name: str, library: str, kind: str) -> Any:
-    found = getattr(importlib.import_module(library), kind, None) if library in LIBRARIES else None
-    if found is None:
-        raise UserError(f"diffusion model {model}: {name} is a {library} {kind}, which is not known here; update it")
-    return found

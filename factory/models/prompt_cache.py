@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 
 LIMIT = 2**30  # bytes of host memory; a prompt takes 0.1 MB for SD 1, 0.3 MB for SDXL, 4 MB for FLUX
-# Family of pipelines -> where its encode_prompt returns prompt_embeds and pooled_prompt_embeds.
+# Class of pipelines -> where its encode_prompt returns prompt_embeds and pooled_prompt_embeds. The names are
+# whole: FLUX.2's begins with the same word and returns something else.
 FAMILIES = {
-    "StableDiffusionXL": (0, 2),
-    "StableDiffusion3": (0, 2),
-    "StableDiffusion": (0,),
-    "Flux": (0, 1),
+    "StableDiffusionPipeline": (0,),
+    "StableDiffusionDepth2ImgPipeline": (0,),
+    "StableDiffusionControlNetImg2ImgPipeline": (0,),
+    "StableDiffusionXLPipeline": (0, 2),
+    "StableDiffusionXLControlNetImg2ImgPipeline": (0, 2),
+    "StableDiffusion3Pipeline": (0, 2),
+    "FluxPipeline": (0, 1),
 }
 NAMES = ("prompt_embeds", "pooled_prompt_embeds")
 
@@ -25,34 +29,24 @@ class PromptCache:
 
     def __init__(self, pipe: Any, limit: int = LIMIT) -> None:
         self.pipe, self.limit = pipe, limit
-        kinds = [kind.__name__ for kind in type(pipe).__mro__ if kind.__name__.endswith("Pipeline")]
-        self.places = next((p for f, p in FAMILIES.items() if any(kind.startswith(f) for kind in kinds)), None)
-        self.call = set(inspect.signature(pipe.__call__).parameters)
+        kinds = (kind.__name__ for kind in type(pipe).__mro__)
+        self.places = next((FAMILIES[kind] for kind in kinds if kind in FAMILIES), None)
         self.kept: OrderedDict[str, dict[str, Tensor]] = OrderedDict()
         self.bytes = 0
 
-    def arguments(self, prompts: list[str], negative_prompt: str) -> dict[str, Any]:
-        """Keyword arguments of the pipeline. Families that are not listed get the texts and encode them themselves.
-
-        ValueError for a negative prompt where the pipeline knows none.
-        """
-        if negative_prompt and not self.negative:
-            raise ValueError(f"negative_prompt: {type(self.pipe).__name__} takes none; leave it empty")
+    def arguments(self, prompts: list[str], negative_prompt: str | None) -> dict[str, Any]:
+        """Keyword arguments of the pipeline; negative_prompt None: no second pass. Families that are not listed get
+        the texts and encode them themselves."""
         if self.places is None:
-            texts = {"prompt": prompts}
-            return texts | ({"negative_prompt": [negative_prompt] * len(prompts)} if self.negative else {})
+            texts: dict[str, Any] = {"prompt": list(prompts)}  # some families change the list
+            return texts if negative_prompt is None else {**texts, "negative_prompt": [negative_prompt] * len(prompts)}
         arguments = self._stack([self._look_up(prompt) for prompt in prompts])
-        if self.negative:
+        if negative_prompt is not None:
             unwanted = self._look_up(negative_prompt)
             if not negative_prompt and getattr(self.pipe.config, "force_zeros_for_empty_prompt", False):
                 unwanted = {name: torch.zeros_like(value) for name, value in unwanted.items()}  # as SDXL was trained
             arguments |= {f"negative_{k}": v for k, v in self._stack([unwanted] * len(prompts)).items()}
         return arguments
-
-    @property
-    def negative(self) -> bool:
-        """FLUX has learnt its guidance and takes no second pass."""
-        return "negative_prompt" in self.call and "true_cfg_scale" not in self.call
 
     def _look_up(self, text: str) -> dict[str, Tensor]:
         if text in self.kept:

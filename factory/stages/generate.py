@@ -21,6 +21,7 @@ class Generate(Stage):
         spec = self.job.stages.generate
         assert spec.model is not None  # the job sees to it
         self.model = TextToImage(spec.model, spec.dtype, pick(spec.device), spec.revision, **spec.loading())
+        self.model.guidance.check(spec.guidance_scale, spec.negative_prompt, "stages.generate")
 
     def process(self, records: list[Record]) -> None:
         if self.job.images:
@@ -43,6 +44,7 @@ class Generate(Stage):
         drawn = dict(zip(wanted, images, strict=True))
         for record, place in zip(records, places, strict=True):
             record.initial = drawn[place]
+            record.prompt = self.model.reader.cut(record.prompt)  # what the sample and the index tell: the text read
 
     def _read(self, record: Record, spec: Images) -> None:
         from factory.sources.images import read

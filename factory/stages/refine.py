@@ -17,23 +17,27 @@ class Refine(Stage):
 
     def setup(self) -> None:
         from factory.models.device import pick
-        from factory.models.diffusion import ControlNetToImage, DepthToImage, Refiner
+        from factory.models.diffusion import ControlNetToImage, DepthToImage
 
         spec = self.job.stages.refine
         if int(spec.steps * spec.strength) < 1:
             raise UserError(f"stages.refine: strength {spec.strength} of {spec.steps} steps is no step; raise either")
         common = spec.dtype, pick(spec.device), spec.revision
-        self.model: Refiner
+        self.model: ControlNetToImage | DepthToImage
         if spec.controlnet:
             weight = spec.controlnet_scale
             self.model = ControlNetToImage(spec.model, spec.controlnet, *common, weight, **spec.loading())
         else:
             self.model = DepthToImage(spec.model, *common, **spec.loading())
+        self.model.guidance.check(spec.guidance_scale, spec.negative_prompt, "stages.refine")
 
     def process(self, records: list[Record]) -> None:
         keep = [record for record in records if record.kept]
         redraw = [record for record in records if not record.kept]
         images = list(self._redraw(redraw)) if redraw else []
+        if self.job.images:  # otherwise stage 1 has told what it read
+            for record in redraw:
+                record.prompt = self.model.reader.cut(record.prompt)
         for record in keep:
             record.final, record.refined = record.initial, False
         for record, image in zip(redraw, images, strict=True):

@@ -130,5 +130,5 @@ def test_bad_folders_are_refused_in_one_line(tmp_path, tiny_text_to_image):
         TextToImage(str(folder))
     (folder / "model_index.json").write_text(json.dumps(index))
     (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(folder / "unet" / "diffusion_pytorch_model.bin")
-    with pytest.raises(UserError, match="does not load"):
+    with pytest.raises(UserError, match="folder unet: holds only diffusion_pytorch_model.bin, a pickle"):
         TextToImage(str(folder))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
@@ -10,94 +11,31 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
-from factory.models.diffusion import ControlNetToImage, TextToImage
-from tests.models.conftest import _latent_parts, _text_parts
+from factory.models.diffusion import ControlNetToImage, DepthToImage, TextToImage
+from tests.models.families import FAMILIES, save, unet
 from tests.models.test_diffusion import apart
 
 PROMPTS, SEEDS = ["a man diving", "a woman running"], [11, 12]
 
 
-def _unet(xl: bool) -> dict:
-    more = {"addition_embed_type": "text_time", "addition_time_embed_dim": 4} if xl else {}
-    return {
-        "block_out_channels": (8, 16),
-        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-        "layers_per_block": 1,
-        "norm_num_groups": 2,
-        "attention_head_dim": 4,
-        "cross_attention_dim": 32 if xl else 16,
-        "projection_class_embeddings_input_dim": 16 + 6 * 4 if xl else None,
-        **more,
-    }
-
-
 @pytest.fixture(scope="session")
 def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two text encoders, the second with a projection; the UNet is told sizes; a VAE of four channels."""
-    from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
-    from transformers import CLIPTextModelWithProjection
-
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("sdxl")
-    first, second = _text_parts(), _text_parts()
-    config = second["text_encoder"].config
-    config.projection_dim = 16
-    latent = _latent_parts(depth=False, channels=4)
-    pipe = StableDiffusionXLPipeline(
-        vae=latent["vae"],
-        unet=UNet2DConditionModel(sample_size=8, up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), **_unet(xl=True)),
-        scheduler=latent["scheduler"],
-        text_encoder=first["text_encoder"],
-        tokenizer=first["tokenizer"],
-        text_encoder_2=CLIPTextModelWithProjection(config),
-        tokenizer_2=second["tokenizer"],
-    )
-    pipe.save_pretrained(folder)
-    return folder
+    return save("sdxl", tmp_path_factory.mktemp("sdxl"))
 
 
 @pytest.fixture(scope="session")
 def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A transformer that is told its guidance, CLIP's summary beside T5's words, a VAE with a shift of its latents."""
-    from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import T5Config, T5EncoderModel, T5TokenizerFast
-
-    torch.manual_seed(0)
-    folder, letters = tmp_path_factory.mktemp("flux"), [(letter, -3.0) for letter in "\u2581abcdefghijklmnopqrstuvwxyz"]
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *letters]
-    words = Tokenizer(models.Unigram(pieces, unk_id=2))
-    words.pre_tokenizer = pre_tokenizers.Metaspace()
-    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
-    small = _latent_parts(depth=False, channels=4)["vae"].config
-    vae = {**small, "use_quant_conv": False, "use_post_quant_conv": False, "scaling_factor": 0.36, "shift_factor": 0.12}
-    pipe = FluxPipeline(
-        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
-        vae=AutoencoderKL(**{name: value for name, value in vae.items() if not name.startswith("_")}),
-        **_text_parts(),
-        text_encoder_2=T5EncoderModel(T5Config(vocab_size=len(pieces), **sizes)),
-        tokenizer_2=T5TokenizerFast(tokenizer_object=words, extra_ids=0, model_max_length=16),
-        transformer=FluxTransformer2DModel(
-            in_channels=16,  # two by two latents
-            num_layers=1,
-            num_single_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=32,
-            pooled_projection_dim=16,
-            axes_dims_rope=(4, 4, 8),
-            guidance_embeds=True,
-        ),
-    )
-    pipe.save_pretrained(folder)
-    return folder
+    return save("flux-dev", tmp_path_factory.mktemp("flux"))
 
 
 def _controlnet(folder: Path, xl: bool, channels: int) -> Path:
     from diffusers import ControlNetModel
 
     torch.manual_seed(1)
-    network = ControlNetModel(in_channels=channels, conditioning_embedding_out_channels=(4, 4, 8, 8), **_unet(xl))
+    config = {key: value for key, value in unet(xl).config.items() if key in signature(ControlNetModel).parameters}
+    network = ControlNetModel(
+        **{**config, "in_channels": channels, "conditioning_embedding_out_channels": (4, 4, 8, 8)}
+    )
     for name, value in network.named_parameters():  # ControlNets begin as zeros, which would show nothing
         if name.startswith(("controlnet_", "controlnet_cond_embedding.conv_out")):
             torch.nn.init.normal_(value, std=0.5)
@@ -118,6 +56,63 @@ def inputs() -> dict:
     depths = np.zeros((2, 64, 64), np.float32)
     depths[:, 8:48, 16:40] = np.linspace(20, 21, 24)
     return dict(images=images, depths=depths, prompts=PROMPTS, seeds=SEEDS, steps=4)
+
+
+GUIDES = [family for family in FAMILIES if family not in ("flux-schnell", "flux2-klein-distilled")]
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory):
+    """family(name) -> its TextToImage, loaded once."""
+    loaded: dict[str, TextToImage] = {}
+
+    def load(name: str) -> TextToImage:
+        if name not in loaded:
+            loaded[name] = TextToImage(str(save(name, tmp_path_factory.mktemp(name))))
+        return loaded[name]
+
+    return load
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_guidance_1_and_5_draw_different_images(family, name):
+    model = family(name)
+    weak, strong = (model.generate(PROMPTS[:1], SEEDS[:1], 64, 2, scale) for scale in (1.0, 5.0))
+    assert weak.shape == (1, 64, 64, 3) and weak.std() > 0 and apart(weak, strong) > 2
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_image_of_any_family_depends_on_its_own_prompt_and_on_no_other(family, name):
+    model, prompts = family(name), ["a man diving into the deep blue sea with a very red ball", "a woman"]
+    scale = 5.0 if name in GUIDES else 1.0
+    together = model.generate(prompts, SEEDS, 64, 2, scale)
+    alone = model.generate(prompts[1:], SEEDS[1:], 64, 2, scale)
+    other = model.generate(["a child"], SEEDS[1:], 64, 2, scale)
+    assert apart(together[1], alone[0]) <= 1 < apart(alone[0], other[0])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_negative_prompt_changes_the_image_or_is_refused(family, name):
+    model = family(name)
+    scale = 5.0 if name in GUIDES else 1.0
+    plain = model.generate(PROMPTS[:1], SEEDS[:1], 64, 2, scale)
+    if name in ("sd-lcm", "flux-dev", "flux-schnell", "flux2", "flux2-klein", "flux2-klein-distilled"):
+        with pytest.raises(UserError, match=r"^negative_prompt: \w+ takes none, so it would have no effect; set it to"):
+            model.generate(PROMPTS[:1], SEEDS[:1], 64, 2, scale, "deformed")
+    else:
+        against = model.generate(PROMPTS[:1], SEEDS[:1], 64, 2, scale, "deformed")
+        assert apart(plain, against) > 0
+
+
+@pytest.mark.parametrize("name", [family for family in FAMILIES if family not in GUIDES])
+def test_guidance_that_a_distilled_model_ignores_is_refused(family, name):
+    with pytest.raises(UserError, match=r"guidance_scale: this \w+ takes no guidance .* set it to 1$"):
+        family(name).generate(PROMPTS[:1], SEEDS[:1], 64, 2, 5.0)
+
+
+def test_a_negative_prompt_without_guidance_is_refused(family):
+    with pytest.raises(UserError, match="negative_prompt: it has no effect with a guidance_scale of 1 or less"):
+        family("sd1").generate(PROMPTS[:1], SEEDS[:1], 64, 2, 1.0, "deformed")
 
 
 def test_a_controlnet_follows_its_own_depth(refiner, inputs):
@@ -179,7 +174,7 @@ def test_flux_draws_prompts_under_its_own_guidance(tiny_flux, tmp_path):
         generator=torch.Generator().manual_seed(SEEDS[1]),
     ).images[0]  # fmt: skip
     assert apart((theirs * 255).round().astype(np.uint8), alone[0]) <= 1
-    with pytest.raises(ValueError, match="negative_prompt: FluxPipeline takes none"):
+    with pytest.raises(UserError, match="negative_prompt: FluxPipeline takes none"):
         model.generate(PROMPTS, SEEDS, 64, steps=1, negative_prompt="blue")
     with pytest.raises(UserError, match="scheduler ddim does not fit"):
         TextToImage(str(tiny_flux), scheduler="ddim")
@@ -295,6 +290,26 @@ def test_bad_adapters_are_refused_in_one_line(tiny_text_to_image, tmp_path):
         TextToImage(model, adapter=str(file))
 
 
+def test_a_lora_that_fits_in_part_is_refused(tiny_text_to_image, tmp_path):
+    """diffusers lays what fits and leaves out the rest in silence."""
+    pytest.importorskip("peft")
+    unet = TextToImage(str(tiny_text_to_image)).pipe.unet
+    file = _lora(tmp_path / "a.safetensors", unet, "unet.{}.processor.{}_lora")
+    state = load_file(file)
+    strange = {name.replace("_blocks.0", "_blocks.7"): value.clone() for name, value in state.items()}
+    save_file({**state, **strange}, file)
+    with pytest.raises(UserError, match=r"fits \d+ of its \d+ layers only; was it trained on another model"):
+        TextToImage(str(tiny_text_to_image), adapter=str(file))
+
+
+def test_a_lora_of_another_family_is_named(tiny_flux, tmp_path):
+    file = tmp_path / "a.safetensors"
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    save_file({f"{name}.lora_A.weight": torch.zeros(2, 768), f"{name}.lora_B.weight": torch.zeros(8, 2)}, file)
+    with pytest.raises(UserError, match="is of Stable Diffusion 1.x, the model of a transformer; take one"):
+        TextToImage(str(tiny_flux), adapter=str(file))
+
+
 def test_an_adapter_of_other_widths_is_refused(tiny_text_to_image, tmp_path):
     pytest.importorskip("peft")
     file = _lora(
@@ -318,7 +333,7 @@ def test_a_file_that_lacks_layers_is_no_model(tiny_text_to_image, tmp_path, part
         with pytest.raises(UserError, match=f"folder {part}: .*fetch it again"):
             TextToImage(str(folder))
     file.write_bytes(file.read_bytes()[:-1000])
-    with pytest.raises(UserError, match=f"folder {part}: does not load.*fetch it again"):
+    with pytest.raises(UserError, match=f"folder {part}: .* is cut short: .*fetch it again"):
         TextToImage(str(folder))
 
 
@@ -337,12 +352,71 @@ def test_bad_controlnets_are_refused_in_one_line(tiny_text_to_image, tmp_path):
     save_file({**state, name: torch.zeros(3, 3)}, file)
     refused("ControlNet .*depth: .*fetch it again", folder)
     file.write_bytes(file.read_bytes()[:-100])
-    refused("ControlNet .*depth: does not load.*fetch it again", folder)
+    refused("ControlNet .*depth: .* is cut short: .*fetch it again", folder)
 
 
 def test_a_depth_model_is_no_text_to_image_model(tiny_depth_to_image, tmp_path):
-    with pytest.raises(UserError, match="does not load"):
+    with pytest.raises(UserError, match="is depth-to-image .*; a text-to-image model is wanted"):
         TextToImage(str(tiny_depth_to_image))
-    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "X", "unet": ["diffusers", "NoSuchUNet"]}))
+    index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "NoSuchUNet"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").write_text("{}")
     with pytest.raises(UserError, match="NoSuchUNet, which is not known here"):
         TextToImage(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["sd1", "sdxl", "flux-dev"])
+def test_a_text_to_image_model_is_no_depth_model(tmp_path, name):
+    with pytest.raises(UserError, match="is text-to-image .*; depth-to-image is wanted.* or take kind: controlnet"):
+        DepthToImage(str(save(name, tmp_path)))
+
+
+def test_models_that_draw_no_single_image_from_text_are_named(tmp_path):
+    for kind in ("WanPipeline", "StableDiffusionControlNetInpaintPipeline", "NoSuchPipeline"):
+        (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": kind}))
+        with pytest.raises(UserError, match=f"is a {kind}; a text-to-image model is wanted"):
+            TextToImage(str(tmp_path))
+
+
+def test_an_inpainting_model_is_no_text_to_image_model(tmp_path, tiny_sdxl):
+    folder = shutil.copytree(tiny_sdxl, tmp_path / "inpainting")
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    (folder / "unet" / "config.json").write_text(json.dumps({**config, "in_channels": 9}))
+    with pytest.raises(UserError, match="is inpainting .*; a text-to-image model is wanted"):
+        TextToImage(str(folder))
+
+
+@pytest.mark.parametrize("xl", [False, True])
+def test_a_controlnet_of_another_family_is_named(tmp_path, tiny_sdxl, xl):
+    base = save("sd1", tmp_path / "sd1") if xl else tiny_sdxl
+    hints = _controlnet(tmp_path / "hints", xl, 4)
+    with pytest.raises(UserError, match=r"ControlNet .* is of .*, the model .* of .*; take two of one family"):
+        ControlNetToImage(str(base), str(hints))
+
+
+def test_a_controlnet_union_is_named(tmp_path, tiny_sdxl):
+    """Published ones have the config of a plain ControlNet, and layers that it would drop in silence."""
+    folder = _controlnet(tmp_path / "hints", True, 4)
+    file = folder / "diffusion_pytorch_model.safetensors"
+    save_file({**load_file(file), "task_embedding": torch.zeros(6, 4)}, file, {"format": "pt"})
+    with pytest.raises(UserError, match="holds 1 layers that a ControlNetModel has not, .*it is a ControlNet-Union"):
+        ControlNetToImage(str(tiny_sdxl), str(folder))
+    config = json.loads((folder / "config.json").read_text())
+    for kind in ("ControlNetUnionModel", "FluxControlNetModel"):
+        (folder / "config.json").write_text(json.dumps({**config, "_class_name": kind}))
+        with pytest.raises(UserError, match=f"is a {kind}; a depth ControlNet of Stable Diffusion"):
+            ControlNetToImage(str(tiny_sdxl), str(folder))
+
+
+def test_a_controlnet_that_is_a_single_file_or_a_whole_model_is_named(tmp_path, tiny_sdxl, tiny_flux):
+    file = tmp_path / "controlnet.safetensors"
+    save_file({"a": torch.zeros(2)}, file)
+    with pytest.raises(UserError, match="is a single file; .*Convert it: .*ControlNetModel"):
+        ControlNetToImage(str(tiny_sdxl), str(file))
+    with pytest.raises(UserError, match="single file; a diffusers folder is wanted. Convert it: .*from_single_file"):
+        TextToImage(str(file))
+    with pytest.raises(UserError, match=r"is a whole model \(StableDiffusionXLPipeline\)"):
+        ControlNetToImage(str(tiny_sdxl), str(tiny_sdxl))
+    with pytest.raises(UserError, match="is a FluxPipeline; ControlNets are for SD 1.x"):
+        ControlNetToImage(str(tiny_flux), str(_controlnet(tmp_path / "hints", False, 4)))

@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from factory.errors import UserError
 from factory.record import Record, Unit
 from factory.stages.generate import Generate
 from tests.stages.conftest import SIZE
@@ -37,3 +39,17 @@ def test_a_poisoned_record_fails_alone(job):
     unit = Generate(job())(Unit(0, 0, records))
     assert [record.state for record in unit.records] == ["pending", "failed", "pending"]
     assert unit.records[1].stage == "generate" and unit.records[1].error
+
+
+def test_a_prompt_is_stored_as_far_as_it_was_read(job):
+    records = planned(2)
+    records[0].prompt, records[1].prompt = "a photo", "a photo of thing 1, " + "which goes on and on" * 9
+    whole = records[1].prompt
+    unit = Generate(job())(Unit(0, 0, records))
+    assert unit.records[0].prompt == "a photo" and unit.records[0].active
+    assert whole.startswith(unit.records[1].prompt) and len(unit.records[1].prompt) < 40
+
+
+def test_guidance_that_has_no_effect_is_refused_before_anything_is_drawn(job):
+    with pytest.raises(UserError, match="^stages.generate.negative_prompt: it has no effect with a guid"):
+        Generate(job(generate={"guidance_scale": 1.0, "negative_prompt": "blue"})).setup()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from factory.errors import UserError
+from factory.job import Images
 from factory.record import Unit
 from factory.stages.refine import Refine, human_region
 from tests.stages.conftest import SIZE, record
@@ -64,3 +65,12 @@ def test_human_region_is_drawn_from_noise_when_asked(job):
 def test_a_strength_of_no_step_is_refused(job):
     with pytest.raises(UserError, match="is no step"):
         Refine(job(refine={"steps": 5, "strength": 0.1})).setup()
+
+
+def test_the_prompt_of_a_real_image_is_stored_as_far_as_it_was_read(job):
+    spec = job().model_copy(update={"images": Images(path="pictures")})
+    long, short = rendered(0), rendered(1)
+    long.prompt, short.prompt = "a person who goes on and on " * 5, "a man"
+    whole = long.prompt
+    done = run(spec, long, short)
+    assert whole.startswith(done[0].prompt) and len(done[0].prompt) < 40 and done[1].prompt == "a man"

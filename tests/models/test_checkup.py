@@ -1,0 +1,152 @@
+"""What the doctor opens before it says ok: every mistake that a folder or file of weights can hold, in one line."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from factory import doctor
+from factory.job import JobSpec
+from tests.models.families import save, unet
+from tests.models.smpl_files import write_pickle
+from tests.models.test_weights import POINTER
+from tests.stages.conftest import (  # noqa: F401
+    job,
+    tiny_depth_to_image,
+    tiny_detector,
+    tiny_hmr,
+    tiny_text_to_image,
+    tiny_vposer,
+)
+
+
+def says(spec: JobSpec, field: str) -> str:
+    """What the doctor says of a model; empty where it says ok."""
+    check = next(check for check in doctor.checks(spec) if check.name == field)
+    return "" if check.ok else check.says
+
+
+def copy(folder: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+def test_tiny_models_of_the_right_kinds_are_ok(job) -> None:  # noqa: F811
+    assert [check for check in doctor.checks(job()) if check.name.startswith("stages") and check.ok is False] == []
+
+
+@pytest.mark.parametrize(
+    "break_it, words",
+    [
+        (lambda file: file.rename(file.with_name(f"{file.stem}.fp16.safetensors")), "write `variant: fp16`"),
+        (lambda file: file.rename(file.with_suffix(".bin")), "a pickle, which is never opened here; convert it"),
+        (lambda file: file.write_text(POINTER), "is a Git LFS pointer, .* run `git lfs pull`"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-99]), "is cut short: .*; fetch it again"),
+        (lambda file: file.unlink(), "no weights in it"),
+    ],
+    ids=["fp16", "bin", "lfs", "short", "none"],
+)
+def test_a_folder_that_will_not_load_is_not_ok(job, tmp_path, tiny_text_to_image, break_it, words) -> None:  # noqa: F811
+    folder = copy(tiny_text_to_image, tmp_path)
+    break_it(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert re.search(words, says(job(generate={"model": str(folder)}), "stages.generate.model"))
+
+
+def test_models_in_each_others_place(job, tmp_path, tiny_text_to_image, tiny_depth_to_image) -> None:  # noqa: F811
+    wrong = job(generate={"model": str(tiny_depth_to_image)}, refine={"model": str(tiny_text_to_image)})
+    assert "is depth-to-image" in says(wrong, "stages.generate.model")
+    assert "is text-to-image" in says(wrong, "stages.refine.model")
+
+
+def test_a_parameter_without_effect(job, tmp_path) -> None:  # noqa: F811
+    spec = job(generate={"model": str(save("flux-schnell", tmp_path)), "guidance_scale": 3.5})
+    assert "takes no guidance" in says(spec, "stages.generate.model")
+    assert says(job(generate={"model": str(tmp_path), "guidance_scale": 1}), "stages.generate.model") == ""
+    spec = job(generate={"model": str(tmp_path), "guidance_scale": 1, "scheduler": "ddim"})
+    assert "scheduler ddim does not fit this model, a FluxPipeline" in says(spec, "stages.generate.model")
+
+
+def test_a_controlnet_of_another_family(job, tmp_path) -> None:  # noqa: F811
+    base = save("sd1", tmp_path / "sd1")
+    hints = tmp_path / "hints"
+    hints.mkdir()
+    config = dict(unet(xl=True).config)
+    (hints / "config.json").write_text(json.dumps({**config, "_class_name": "ControlNetModel"}))
+    refine = {"kind": "controlnet", "model": str(base), "controlnet": str(hints)}
+    assert "take two of one family" in says(job(refine=refine), "stages.refine.controlnet")
+    (hints / "config.json").write_text(json.dumps({**config, "_class_name": "ControlNetUnionModel"}))
+    assert "is a ControlNetUnionModel; a depth ControlNet" in says(job(refine=refine), "stages.refine.controlnet")
+
+
+def test_a_lora_of_another_family(job, tmp_path) -> None:  # noqa: F811
+    base, name = tmp_path / "base", "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    save("sd1", base)
+    config = json.loads((base / "unet" / "config.json").read_text())
+    (base / "unet" / "config.json").write_text(json.dumps({**config, "cross_attention_dim": 768}))
+    file = tmp_path / "lora.safetensors"
+    pair = {f"{name}.lora_A.weight": torch.zeros(2, 2048), f"{name}.lora_B.weight": torch.zeros(8, 2)}
+    save_file(pair, file)
+    spec = job(generate={"model": str(base), "adapter": str(file)})
+    assert "is of SDXL, the model of Stable Diffusion 1.x" in says(spec, "stages.generate.adapter")
+    save_file({"transformer.blocks.0.attn.to_k.lora_A.weight": torch.zeros(2, 8)}, file)
+    assert "is of a transformer, the model of Stable Diffusion 1.x" in says(spec, "stages.generate.adapter")
+    save_file({"conv.weight": torch.zeros(2)}, file)
+    assert "neither LoRA nor attention processors" in says(spec, "stages.generate.adapter")
+
+
+def test_a_detector_of_another_kind(job, tmp_path, tiny_detector) -> None:  # noqa: F811
+    folder = copy(tiny_detector, tmp_path)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "maskformer"}))
+    spec = job(estimate={"detector": {"model": str(folder)}})
+    assert "is a maskformer; Mask2Former is wanted" in says(spec, "stages.estimate.detector.model")
+
+
+def test_smpl_as_a_checkpoint_or_as_a_folder(values: dict, tmp_path: Path) -> None:
+    body = write_pickle(tmp_path)
+    values["body"]["model"] = str(tmp_path)
+    assert "is a folder; a file of SMPL is wanted, SMPL_NEUTRAL.pkl or .npz; " in says(JobSpec(**values), "body.model")
+    assert str(body) in says(JobSpec(**values), "body.model")
+    checkpoint = tmp_path / "SMPL_NEUTRAL.pth"
+    torch.save({"v_template": torch.zeros(2)}, checkpoint)
+    values["body"]["model"] = str(checkpoint)
+    assert "is a PyTorch checkpoint; SMPL's own file is wanted" in says(JobSpec(**values), "body.model")
+    table = tmp_path / "body.npy"
+    np.save(table, np.zeros(2))
+    values["body"]["model"] = str(table)
+    assert "is a .npy file; SMPL's own file is wanted" in says(JobSpec(**values), "body.model")
+
+
+def test_a_folder_in_the_place_of_a_file_and_a_pointer_of_a_checkpoint(values: dict, tmp_path: Path) -> None:
+    estimate = values["stages"]["estimate"]
+    estimate["detector"] = {"kind": "detectron2", "model": str(tmp_path)}
+    pointer = tmp_path / "model_checkpoint.pt"
+    pointer.write_text(POINTER)
+    estimate["hmr"]["model"] = str(pointer)
+    spec = JobSpec(**values)
+    assert "is a folder; a file is wanted, such as model_final" in says(spec, "stages.estimate.detector.model")
+    assert "is a Git LFS pointer" in says(spec, "stages.estimate.hmr.model")
+
+
+def test_prompts_that_are_too_long(job) -> None:  # noqa: F811
+    values = job().model_dump()
+    values["prompts"] |= {"template": "{action}", "action": ["on and on " * 30]}
+    checks = [
+        check for check in doctor.checks(JobSpec(**values)) if check.ok is None and "prompts longer" in check.says
+    ]
+    assert [check.name for check in checks] == ["stages.generate.model", "stages.refine.model"]
+
+
+def test_offline_a_hub_id_is_one_clear_line(values: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    values["stages"]["generate"]["model"] = "owner/no-such-model"
+    words = says(JobSpec(**values), "stages.generate.model")
+    assert words.startswith(
+        "owner/no-such-model: no such folder, and HF_HUB_OFFLINE is set and the hub's cache does not"
+    )
