@@ -137,11 +137,14 @@ def status(out: Out, as_json: AsJson = False) -> None:
 def inspect(
     out: Out,
     limit: Annotated[int, typer.Option(min=1, help="Show at most so many samples, evenly spread.")] = 48,
+    to: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Write there instead: a folder, or an .html file.")
+    ] = None,
 ) -> None:
     """Write OUT/report.html: what the data set looks like."""
     from factory.present.report import write
 
-    address, written = write(out, limit)
+    address, written = write(out, limit, to)
     say(open_console(), f"{'Report' if written else 'The report is up to date'}: {address}")
 
 

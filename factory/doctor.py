@@ -174,6 +174,13 @@ def _packages(job: JobSpec) -> list[Check]:
     if job.stages.generate.adapter or job.stages.refine.adapter:
         wanted.append(("peft", "peft", PEFT))
     checks = []
+    if estimate.detector.kind == "detectron2" and estimate.detector.config:
+        from factory.models.detectron_config import require_readable
+
+        try:
+            require_readable(estimate.detector.config)
+        except UserError as error:
+            checks.append(Check(False, "stages.estimate.detector.config", str(error)))
     for module, name, how in wanted:
         here = find_spec(module) is not None
         checks.append(Check(here, name, "installed" if here else f"not installed; {how}"))
@@ -245,8 +252,9 @@ def _torch(job: JobSpec | None) -> Check:
 def _disk(job: JobSpec | None) -> Check:
     from factory.plan import plan
     from factory.present.words import size
+    from factory.store.disk import expanded
 
-    folder = Path(job.output if job else ".").absolute()
+    folder = Path(expanded(job.output) if job else ".").absolute()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free

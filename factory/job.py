@@ -274,7 +274,10 @@ class JobSpec(Spec):
     """One dataset."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", description="Prefix of keys and shard names.")
-    output: str = Field(description="Where the dataset goes: a folder, or s3://BUCKET/PREFIX (gs://, az://).")
+    output: str = Field(
+        description="Where the dataset goes: a folder (~ and $VARIABLES are replaced), or s3://BUCKET/PREFIX (gs://, "
+        "az://)."
+    )
     records: int = Field(
         0,
         ge=0,

@@ -112,7 +112,7 @@ def _find(out: str, where: str | None) -> tuple[dict[str, int], frozenset[str] |
         rows = index_table(files.read(index_name))[0]
         chosen = rows.filter(select(condition, rows))["key"].to_pylist()
         if chosen:
-            shards[str(Path(out, tar_name).absolute())] = len(chosen)
+            shards[str((files.root / tar_name).absolute())] = len(chosen)
             keys.update(chosen if condition else ())
     if not shards:
         why = f"no sample fits {where!r}" if where and sealed else f"none of {planned.shards} shards is ready"

@@ -1,4 +1,4 @@
-"""Pickles that outlive numpy's versions, written; and anybody's pickles, read without running what they name.
+"""Pickles that outlive numpy's versions, for the exports whose trainers read pickles. `models.inert` reads them.
 
 numpy 2 pickles its arrays under names that numpy 1 has not, and trainers pin numpy 1. So arrays are written as calls
 of `numpy.ndarray` and `numpy.array`, which every version has; opcode by opcode, so that a long array can be streamed.
@@ -6,9 +6,6 @@ of `numpy.ndarray` and `numpy.array`, which every version has; opcode by opcode,
 
 from __future__ import annotations
 
-import codecs
-import collections
-import io
 import math
 import pickle
 import struct
@@ -17,6 +14,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from factory.models.inert import Reader, Unsafe, loads
+
+__all__ = ["Reader", "Stream", "Unsafe", "dump", "dump_object", "loads"]
 
 
 class Stream(NamedTuple):
@@ -93,48 +94,3 @@ def _opening(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     what = b"".join([*_save(tuple(map(int, shape))), *_save(dtype.str)])
     call = pickle.GLOBAL + b"numpy\nndarray\n" + pickle.MARK + what
     return call + pickle.GLOBAL + b"builtins\nbytearray\n" + pickle.BINBYTES8 + size
-
-
-class Unsafe(ValueError):
-    """The pickle names what plain data never need."""
-
-
-class Reader(pickle.Unpickler):
-    """Reads plain data and numpy arrays, whoever wrote them. `modules` tells which modules they named."""
-
-    def __init__(self, file: io.BufferedIOBase) -> None:
-        super().__init__(file, encoding="latin1")
-        self.modules: set[str] = set()
-
-    def find_class(self, module: str, name: str) -> object:
-        self.modules.add(module)
-        found = _KNOWN.get((module.replace("numpy._core", "numpy.core"), name))
-        if found is None:
-            raise Unsafe(f"names {module}.{name}, which is no plain data and is not run")
-        return found
-
-
-def _known() -> dict[tuple[str, str], object]:
-    from numpy._core import multiarray, numeric  # what numpy's own pickles call
-
-    return {
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "array"): np.array,
-        ("numpy", "dtype"): np.dtype,
-        ("numpy.core.multiarray", "_reconstruct"): multiarray._reconstruct,
-        ("numpy.core.multiarray", "scalar"): multiarray.scalar,
-        ("numpy.core.numeric", "_frombuffer"): numeric._frombuffer,  # type: ignore[attr-defined]
-        ("builtins", "bytearray"): bytearray,
-        ("__builtin__", "bytearray"): bytearray,
-        ("_codecs", "encode"): codecs.encode,
-        ("collections", "OrderedDict"): collections.OrderedDict,
-    }
-
-
-_KNOWN = _known()
-
-
-def loads(data: bytes) -> tuple[Any, set[str]]:
-    """The value, and the modules that the pickle named. Unsafe, or what a broken pickle raises."""
-    reader = Reader(io.BytesIO(data))
-    return reader.load(), reader.modules

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from factory.export.base import PARTS, PIECE, Format
 from factory.export.source import Source
 from factory.present.words import size
 from factory.store import layout, lock
+from factory.store.disk import expanded
 from factory.store.fs import LocalFiles
 
 MARK, README = "export.json", "README.md"
@@ -55,7 +57,7 @@ def export(
     on_piece(done, total) tells how many of the images are written, first of all those of an earlier, killed export.
     UserError, before anything is touched, where that cannot be.
     """
-    kind, source, target = formats.find(name), Source(out), Path(to)
+    kind, source, target = formats.find(name), Source(out), Path(expanded(to, "--to"))
     fractions = split.parse(shares)
     wanted = {
         "format": name, "data": source.job.name, "job": _digest(source), "split": fractions, "where": where,
@@ -75,7 +77,7 @@ def export(
     form.check()
     files = LocalFiles(target)
     with lock.hold(files):
-        files.sweep()
+        files.sweep(re.compile(rf"parts(/[^/]+)?|{re.escape(form.dataset)}-[^/]+"))
         if not there:
             files.put(MARK, [_json(wanted)])
         images = {part: len(some) for part, some in places.items()}

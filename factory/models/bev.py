@@ -1,14 +1,17 @@
 """BEV (Sun et al. 2022) by PyPI's simple_romp: all people of an image at once, with their distances.
 
-Only its network is used. Its `bev.main` fetches weights when it is imported, and wants SMPL-A's and SMIL's files, which
-users rarely have: pose and shape are all that this factory needs, and the job's own body is posed by them. So the
-eleventh shape number, how childlike a body is, has no effect here.
+Only its network is used, and only the modules that hold it are imported. `import bev` or `import romp` would run
+bev/main.py and romp/main.py, which at once download weights into the home folder, after a `pip install wget`, and want
+SMPL-A's and SMIL's files, which users rarely have. Pose and shape are all that this factory needs, and the job's own
+body is posed by them. So the eleventh shape number, how childlike a body is, has no effect here.
 """
 
 from __future__ import annotations
 
 import contextlib
 import io
+import sys
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +21,15 @@ from PIL import Image
 from torch import Tensor
 
 from factory.errors import UserError
+from factory.models.answers import BadAnswer
 from factory.models.body import BodyModel
 from factory.models.camera import project, transl_to_weak
-from factory.models.pickles import load_checkpoint
+from factory.models.pickles import load_checkpoint, require_finite
 from factory.models.rotations import matrix_to_axis_angle, sixd_to_matrix
 
 SIDE = 512  # px of the network's input
 FOCAL = SIDE / 2 / np.tan(np.radians(60 / 2))  # px: its camera sees 60 degrees
-CONFIDENCE = 0.1  # least of a person's centre, as its authors'
+CONFIDENCE = 0.08  # least of a person's centre: what bev's command uses, whose `crowd` setting is on unless turned off
 SAME = 0.1  # mean distance of two people's joints over their size, below which they are one
 PELVIS = (45, 46)  # hips of `BodyModel`: the point that its translation places
 GET = "fetch BEV.pth from the releases of https://github.com/Arthur151/ROMP"
@@ -42,17 +46,21 @@ class BEV:
         path = Path(model).expanduser()
         if not path.is_file():
             raise UserError(f"HMR model not found: {model}; {GET}")
-        state = load_checkpoint(path, "HMR model")
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is
             self.network = _network(CONFIDENCE)
+        stored = load_checkpoint(path, "HMR model")
+        if not isinstance(stored, dict) or not any(isinstance(value, Tensor) for value in stored.values()):
+            raise UserError(f"HMR model {model} is no mapping of names to tensors; is it BEV's? {GET}")
+        state = {str(name).removeprefix("module."): value for name, value in stored.items()}
         wanted = self.network.state_dict()
-        state = {name.removeprefix("module."): value for name, value in dict(state).items()}
         missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
-        other = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
+        other = [name for name in wanted if name in state and _shape(state[name]) != wanted[name].shape]
         if missing or other:
             words = f"lacks {len(missing)} parameters, first {missing[0]}" if missing else f"has another {other[0]}"
             raise UserError(f"HMR model {model} {words}; is it BEV's? {GET}")
-        self.network.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
+        weights = {name: state[name] for name in wanted if name in state}
+        require_finite(weights, f"HMR model {model}")
+        self.network.load_state_dict(weights, strict=False)
         self.network.eval().to(device)
 
     @torch.no_grad()
@@ -77,6 +85,8 @@ class BEV:
             out = self.network(torch.from_numpy(resized.copy())[None].float().to(self.device))
         if out is None:
             return []
+        if not torch.isfinite(out["params_pred"]).all():  # else those people would be dropped as behind the camera
+            raise BadAnswer("bev's network gives what is not finite (NaN or infinity)")
         camera, sixd, betas = out["params_pred"].split([3, 22 * 6, 11], 1)
         pose = matrix_to_axis_angle(sixd_to_matrix(sixd.view(-1, 22, 6))).flatten(1)
         orient, body_pose = pose[:, :3], torch.cat([pose[:, 3:], pose.new_zeros(len(pose), 6)], 1)  # no hands
@@ -110,9 +120,9 @@ class BEV:
 
 
 def _network(confidence: float) -> Any:
-    if not hasattr(np, "int"):
-        np.int = int  # type: ignore[attr-defined]  # simple_romp predates numpy 1.24
     try:
+        for package in ("romp", "bev"):
+            _without_init(package)
         from bev.model import BEVv1
     except ImportError as error:
         raise UserError(
@@ -120,6 +130,21 @@ def _network(confidence: float) -> Any:
             "pip install --no-build-isolation --no-deps simple_romp opencv-python"
         ) from error
     return BEVv1(center_thresh=confidence)
+
+
+def _without_init(package: str) -> None:
+    """Enter the package as imported, its `__init__` not run: its modules can be imported by name then. It stays so
+    entered, because modules that import each other later would else run the `__init__` after all."""
+    if package in sys.modules:
+        return
+    spec = find_spec(package)  # looks for it, imports nothing
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"No module named {package!r}")
+    sys.modules[package] = module_from_spec(spec)
+
+
+def _shape(value: Any) -> Any:
+    return value.shape if isinstance(value, Tensor) else None
 
 
 def _translation(camera: Tensor) -> Tensor:

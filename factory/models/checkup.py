@@ -11,11 +11,10 @@ from factory.models.adapters import FILES as ADAPTERS
 from factory.models.catalogue import FILES, Need, source
 from factory.models.layout import Layout, check_controlnet, controlnet_config, in_cache, read_json
 from factory.models.locate import PREFIX, locate
-from factory.models.smpl_file import EXTRA_FILE
+from factory.models.smpl_file import EXTRA_FILE, require_file
 from factory.models.weights import TEXTS, check_file, check_pointers, choose, shapes
 
 SINGLE = {"detectron2": "model_final_f10217.pkl", "bev": "BEV.pth"}
-SMPL = ("SMPL_NEUTRAL", "SMPL_MALE", "SMPL_FEMALE")  # names, .pkl or .npz
 
 
 def check_files(need: Need, job: JobSpec, path: Path) -> None:
@@ -124,13 +123,6 @@ def _check_mask2former(need: Need, path: Path) -> None:
 
 
 def _check_body(need: Need, path: Path) -> None:
-    if path.is_dir():
-        inside = sorted(file.name for file in path.glob("*") if file.suffix in (".pkl", ".npz"))
-        named = [name for name in inside if name.upper().startswith(SMPL)] or inside
-        says = f"; {named[0]} lies in it: {path / named[0]}" if named else source(need)
-        raise UserError(f"{need.model} is a folder; a file of SMPL is wanted, SMPL_NEUTRAL.pkl or .npz{says}")
-    if path.suffix not in (".pkl", ".npz"):
-        what = "a PyTorch checkpoint" if path.suffix in (".pth", ".pt", ".ckpt", ".tar") else f"a {path.suffix} file"
-        raise UserError(f"{need.model} is {what}; SMPL's own file is wanted, SMPL_NEUTRAL.pkl or .npz{source(need)}")
+    require_file(path)
     if path.suffix == ".pkl" and not path.with_name(EXTRA_FILE).is_file():
         raise UserError(f"{EXTRA_FILE} must lie beside {need.model}; from SPIN's fetch_data.sh (non-commercial)")

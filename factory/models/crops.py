@@ -35,17 +35,35 @@ def keypoint_crop(keypoints: np.ndarray, scale: float) -> np.ndarray:
     return crop
 
 
+def whole_pixels(crop: np.ndarray) -> tuple[tuple[int, int, int, int], np.ndarray]:
+    """The box that SPIN's own code cuts for a crop (3,): its edges without their fractions (utils/imutils.py: `crop`,
+    whose `transform` ends in `astype(int)`). -> (left, top, width, height) px, and the crop (3,) that this box is.
+
+    Width and height may differ by 1 px; the side is their mean.
+    """
+    x, y, side = (float(v) for v in crop)
+    left, top = int(x - side / 2), int(y - side / 2)
+    width, height = max(int(x + side / 2) - left, 1), max(int(y + side / 2) - top, 1)
+    exact = np.array([left + width / 2, top + height / 2, (width + height) / 2], np.float32)
+    return (left, top, width, height), exact
+
+
 def cut(image: np.ndarray, crop: np.ndarray, size: int) -> np.ndarray:
     """image (H, W, 3) uint8 -> (size, size, 3) uint8: the crop (3,), black outside the image, anti-aliased."""
     x, y, side = (float(v) for v in crop)
-    left, top = x - side / 2, y - side / 2
+    return cut_box(image, (x - side / 2, y - side / 2, side, side), size)
+
+
+def cut_box(image: np.ndarray, box: tuple[float, float, float, float], size: int) -> np.ndarray:
+    """As `cut`. box: left, top, width, height px."""
+    left, top, across, down = box
     height, width = image.shape[:2]
     before = (max(0, int(np.ceil(-top))), max(0, int(np.ceil(-left))))
-    after = (max(0, int(np.ceil(top + side - height))), max(0, int(np.ceil(left + side - width))))
+    after = (max(0, int(np.ceil(top + down - height))), max(0, int(np.ceil(left + across - width))))
     padded = np.pad(image, (*zip(before, after, strict=True), (0, 0)))
     left, top = left + before[1], top + before[0]
-    box = (left, top, min(left + side, padded.shape[1]), min(top + side, padded.shape[0]))
-    return np.asarray(Image.fromarray(padded).resize((size, size), Image.Resampling.BILINEAR, box=box))
+    area = (left, top, min(left + across, padded.shape[1]), min(top + down, padded.shape[0]))
+    return np.asarray(Image.fromarray(padded).resize((size, size), Image.Resampling.BILINEAR, box=area))
 
 
 def normalise(crops: np.ndarray) -> Tensor:

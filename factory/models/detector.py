@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from factory.errors import UserError
+from factory.models.answers import BadAnswer
 from factory.models.device import quiet
 from factory.models.instances import Detector, Instance, distinct, instance
 from factory.models.locate import locate
@@ -59,6 +60,8 @@ class Mask2Former:
         """
         inputs = self.processor(images=images, return_tensors="pt").to(self.device)
         outputs = self.network(pixel_values=inputs["pixel_values"], pixel_mask=inputs["pixel_mask"])
+        if not torch.isfinite(outputs.class_queries_logits).all():  # NaN is no more than any threshold: nobody seen
+            raise BadAnswer("the detector's network gives what is not finite (NaN or infinity)")
         probability, label = outputs.class_queries_logits.softmax(-1)[..., :-1].max(-1)  # the last class is `nothing`
         found: list[list[Instance]] = []
         for i, image in enumerate(images):

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from factory.errors import UserError
+from factory.models import detectron_config
+from factory.models.detectron_config import CONFIG
 from factory.models.instances import Instance, distinct, instance
-from factory.models.pickles import load_arrays, load_checkpoint
+from factory.models.pickles import load_arrays, load_checkpoint, require_finite
 
-CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 PERSON = 0  # COCO's first class; all others are objects
 REBUILT = ("pixel_", "proposal_generator.anchor_generator")  # follows from the config, not stored
 GET = "fetch model_final_f10217.pkl of mask_rcnn_R_50_FPN_3x from detectron2's model zoo"
@@ -29,11 +30,11 @@ class MaskRCNN:
             from detectron2.modeling import build_model
         except ImportError as error:
             raise UserError(
-                "detector kind detectron2 needs detectron2, which is built from source: pip install "
-                "'git+https://github.com/facebookresearch/detectron2' torchvision; or use kind mask2former"
+                "detector kind detectron2 needs detectron2, which is built from source: `factory doctor JOB` says how; "
+                "or use kind mask2former"
             ) from error
         weights = read_weights(model)
-        settings = _config(config)
+        settings = detectron_config.load(config)
         settings.MODEL.DEVICE = str(device)
         settings.MODEL.ROI_HEADS.SCORE_THRESH_TEST = threshold
         self.config, self.network = settings, build_model(settings).eval()
@@ -43,6 +44,7 @@ class MaskRCNN:
         if missing or other:
             words = f"lack {len(missing)} layers, first {missing[0]}" if missing else f"have another {other[0]}"
             raise UserError(f"detectron2 weights {model} {words}; are they of {config}? {GET}")
+        require_finite({name: weights[name] for name in wanted if name in weights}, f"detectron2 weights {model}")
         self.network.load_state_dict(weights, strict=False)
 
     @torch.inference_mode()
@@ -74,19 +76,7 @@ def read_weights(model: str) -> dict[str, torch.Tensor]:
     arrays = stored.get("model", stored) if isinstance(stored, dict) else {}
     if not arrays or not all(isinstance(value, np.ndarray | torch.Tensor) for value in arrays.values()):
         raise UserError(f"detectron2 weights {model} are no mapping of names to arrays; {GET}")
-    return {name: torch.as_tensor(value) for name, value in arrays.items()}
-
-
-def _config(name: str) -> Any:
-    """Of the model zoo, or a YAML file (read as data: detectron2 would run Python tags in it)."""
-    from detectron2 import model_zoo
-    from detectron2.config import get_cfg
-
-    if not Path(name).is_file():
-        try:
-            return model_zoo.get_config(name)
-        except RuntimeError as error:
-            raise UserError(f"detectron2 config {name} is neither a file nor in the model zoo") from error
-    config = get_cfg()
-    config.merge_from_file(name, allow_unsafe=False)
-    return config
+    try:
+        return {str(name): torch.as_tensor(value) for name, value in arrays.items()}
+    except TypeError as error:  # texts or objects, which no tensor holds
+        raise UserError(f"detectron2 weights {model} hold more than numbers ({error}); {GET}") from error

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from factory.errors import UserError
-from factory.models.crops import MEAN, STD, cut, keypoint_crop, normalise, square_crop
+from factory.models.crops import MEAN, STD, cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
 from factory.models.locate import resolve
 from factory.models.part_hmr import JOINTS, SHAPES, PartHMR
-from factory.models.pickles import load_checkpoint, load_npz
+from factory.models.pickles import load_checkpoint, load_npz, require_finite
 from factory.models.resnet import ResNet
 from factory.models.rotations import matrix_to_axis_angle, sixd_to_matrix
 
@@ -84,7 +84,12 @@ def load_network(model: str) -> SpinHMR | PartHMR:
         raise UserError(
             f"HMR model not found: {model}; give SPIN's model_checkpoint.pt ({GET}), a folder, or starter:hmr"
         )
+    where = f"HMR model {model}"
+    strange = next((name for name, value in weights.items() if not isinstance(value, Tensor)), None)
+    if strange is not None:
+        raise UserError(f"{where}: {strange} is a {type(weights[strange]).__name__}, not a tensor; {GET}")
     weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    require_finite(weights, where)
     try:
         network = (PartHMR if "parts" in config else SpinHMR)(**config)
         # Not strict: old checkpoints lack num_batches_tracked, training ones carry more than the network.
@@ -132,19 +137,28 @@ class CropHMR:
 
     predict: (N, 3, size, size) ImageNet-normalised RGB on the device -> rotations (N, 24, 3, 3), betas (N, 10),
     camera (N, 3) = s, tx, ty.
+    snap: cut at whole pixels, as SPIN's code does, and not where the crop lies to a fraction of one.
     """
 
     finds = False
 
-    def __init__(self, predict: Predict, size: int, device: torch.device, crop_scale: float = 1.2) -> None:
+    def __init__(
+        self,
+        predict: Predict,
+        size: int,
+        device: torch.device,
+        crop_scale: float = 1.2,
+        snap: bool = False,
+    ) -> None:
         self.predict, self.size, self.device, self.crop_scale = predict, size, device, crop_scale
+        self.snap = snap
 
     @torch.no_grad()
     def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
         """See `hmr_choice.HMR`. boxes: (n, 4) each; or (n, 49, 3), keypoints of known people."""
         assert boxes is not None
         crops = [[self._crop(box) for box in some] for some in boxes]
-        cuts = [cut(image, crop, self.size) for image, some in zip(images, crops, strict=True) for crop in some]
+        cuts = [self._cut(image, crop) for image, some in zip(images, crops, strict=True) for crop in some]
         if not cuts:
             return [[] for _ in images]
         rotations, betas, camera = self.predict(normalise(np.stack(cuts)).to(self.device))
@@ -154,7 +168,12 @@ class CropHMR:
             {"global_orient": pose[i, :3], "body_pose": pose[i, 3:], "betas": shape[i], "camera": weak[i]}
             for i in range(len(cuts))
         )
+        if self.snap:  # the camera belongs to what the network saw
+            crops = [[whole_pixels(crop)[1] for crop in some] for some in crops]
         return [[{**next(flat), "crop": crop} for crop in some] for some in crops]
+
+    def _cut(self, image: np.ndarray, crop: np.ndarray) -> np.ndarray:
+        return cut_box(image, whole_pixels(crop)[0], self.size) if self.snap else cut(image, crop, self.size)
 
     def _crop(self, person: np.ndarray) -> np.ndarray:
         crop = square_crop if person.ndim == 1 else keypoint_crop
@@ -162,10 +181,14 @@ class CropHMR:
 
 
 class HMR(CropHMR):
-    """SPIN, or the starter's network."""
+    """SPIN, or the starter's network.
+
+    SPIN's own checkpoint sees what SPIN's code shows it: crops of whole pixels. A folder holds a network trained here,
+    on crops to a fraction of a pixel. Either way the camera's crop is the one that was cut.
+    """
 
     def __init__(self, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2) -> None:
-        self.network = load_network(resolve(model)).to(device)
-        super().__init__(
-            lambda crops: self.network(crops), self.network.config["crop"], torch.device(device), crop_scale
-        )
+        path = Path(resolve(model)).expanduser()
+        self.network = load_network(str(path)).to(device)
+        size = self.network.config["crop"]
+        super().__init__(lambda crops: self.network(crops), size, torch.device(device), crop_scale, snap=path.is_file())

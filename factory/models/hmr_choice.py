@@ -46,8 +46,9 @@ class HMR(Protocol):
         """images: (H, W, 3) uint8 RGB each; boxes: (n, 4) x0, y0, x1, y1 px each, or where the job has them (n, 49, 3)
         keypoints of known people -> per image, per box (or per person found, best first), float32: global_orient (3,),
         body_pose (69,) axis-angle; betas (10,); crop (3,) = centre x, y, side px; camera (3,) = s, tx, ty on that crop.
-        Optional: K (3, 3) px of the whole image, for an estimator with a camera of its own (default: SPIN's); score ()
-        of one found.
+        Optional: K (3, 3) px of the whole image, for an estimator with a camera of its own (default: SPIN's; all people
+        of an image have one); score () of one found. `answers.estimates` checks all this: a NaN, another shape or type
+        fails the record with that reason. Raise ValueError where there are boxes and nobody is found.
         """
 
 

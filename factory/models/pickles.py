@@ -1,15 +1,8 @@
-"""Other people's pickles, opened without running them: arrays, tensors and plain values come out, nothing else.
-
-A pickle names functions to call. Here only the constructors of arrays and containers are called; a name that is not on
-the list is refused, or stood in for by what holds its state and does nothing.
-"""
+"""Other people's weights, opened without running them: arrays, tensors and plain values come out, nothing else."""
 
 from __future__ import annotations
 
-import io
-import pickle
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,60 +10,45 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
+from factory.models import inert
 
-_PLAIN = {
-    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("collections", "OrderedDict"),
-    ("_codecs", "encode"),
-}
-_COPYREG = {("copy_reg", "_reconstructor"), ("copyreg", "_reconstructor")}
-_OBJECT = {("__builtin__", "object"), ("builtins", "object")}
-_SET = {("__builtin__", "set"), ("builtins", "set")}
+LFS = b"version https://git-lfs"
+MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a `torch.save` file before PyTorch 1.6
 
 
-class Shell:
-    """Stands in for an object whose class is not loaded; `state` is what it was to be restored from."""
-
-    state: Any = None
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
+class NotWeights(ValueError):
+    """A checkpoint is whole, but of another kind; the message says which."""
 
 
-def load_arrays(path: Path, what: str, shells: Mapping[tuple[str, str], type[Shell]] | None = None) -> Any:
-    """The values of a pickle of arrays (also of Python 2). shells: (module, name) -> what stands in for that class.
+def load_arrays(path: Path, what: str, words: inert.Words | None = None) -> Any:
+    """The values of a pickle of arrays (also of Python 2). words: see `inert.load`.
 
-    UserError when it is truncated or names anything else; nothing of it has been run then.
+    UserError when it is damaged, or calls a function that no arrays need; nothing of it has been run then.
     """
     try:
-        return _Restricted(io.BytesIO(path.read_bytes()), shells or {}).load()
-    except _Refused as error:
-        raise UserError(f"{what} {path} holds more than arrays ({error}) and is not opened") from error
+        with path.open("rb") as file:
+            return inert.load(file, words)
+    except inert.Unsafe as error:
+        raise UserError(f"{what} {path} holds more than arrays (it {error}) and is not opened") from error
     except Exception as error:  # a damaged pickle fails in any way
-        raise UserError(f"{what} {path} is damaged or no pickle ({_first(error)}); fetch it again") from error
+        raise _damaged(path, what, "no pickle", error) from error
 
 
 def load_checkpoint(path: Path, what: str) -> Any:
-    """The values of a `torch.save` file, on the CPU. Objects of other classes (of a trainer, say) become plain dicts:
-    PyTorch's own restricted reader fills no others.
+    """The values of a `torch.save` file, on the CPU. Objects of other classes (of a trainer, say) are placeholders.
 
-    UserError when it is truncated or no such file.
+    UserError when it is damaged, no such file, or calls a function that no tensors need.
     """
-    import torch
-    from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+    from factory.models import torch_file  # imports PyTorch, which commands without a model need not wait for
 
-    strange: list[str] = []
     try:
-        strange = get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
-        with safe_globals([(OrderedDict, name) for name in strange]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return torch_file.load(path)
+    except inert.Unsafe as error:
+        raise UserError(f"{what} {path} holds more than tensors (it {error}) and is not opened") from error
+    except NotWeights as error:
+        raise UserError(f"{what} {path} is {error}") from error
     except Exception as error:  # a damaged file fails in any way
-        if strange or "Unsupported global" in str(error):
-            names = f" ({', '.join(strange)})" if strange else ""
-            raise UserError(f"{what} {path} holds more than tensors{names} and is not opened") from error
-        raise UserError(f"{what} {path} is damaged or no PyTorch file ({_first(error)}); fetch it again") from error
+        raise _damaged(path, what, "no PyTorch file", error) from error
 
 
 def load_npz(path: Path, what: str) -> dict[str, np.ndarray]:
@@ -83,7 +61,26 @@ def load_npz(path: Path, what: str) -> dict[str, np.ndarray]:
     except UserError:
         raise
     except Exception as error:  # numpy, zipfile and zlib have exceptions of their own
-        raise UserError(f"{what} {path} is damaged or no .npz ({_first(error)}); fetch it again") from error
+        raise _damaged(path, what, "no .npz", error) from error
+
+
+def require_finite(weights: Mapping[str, Any], where: str) -> None:
+    """UserError, which begins with `where`, for the first array or tensor that holds NaN or infinity: the network would
+    answer every image with NaN."""
+    for name, value in weights.items():
+        finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()
+        if not finite.all():
+            raise UserError(f"{where}: {name} is not finite everywhere (NaN or infinity); fetch it again")
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether torch.save wrote the file, by its first bytes; a damaged zip counts as none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError):
+        with path.open("rb") as file:
+            return MAGIC.to_bytes(10, "little") in file.read(32)
 
 
 def _readable(stored: Any, name: str) -> bool:
@@ -95,38 +92,23 @@ def _readable(stored: Any, name: str) -> bool:
         raise
 
 
+def _damaged(path: Path, what: str, expected: str, error: Exception) -> UserError:
+    """What the file is instead, where its first bytes tell."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(256).lstrip()
+    except OSError as reason:
+        return UserError(f"{what} {path} cannot be read ({reason.strerror})")
+    if not head:
+        return UserError(f"{what} {path} is empty; fetch it again")
+    if head.startswith(LFS):
+        return UserError(f"{what} {path} is a Git LFS pointer, not the file; run git lfs pull in its checkout")
+    if head[:15].lower().startswith((b"<!doctype html", b"<html")):
+        return UserError(f"{what} {path} is a web page (of a login, perhaps), not the file; fetch it again")
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
+        return UserError(f"{what} {path} is a safetensors file; give the file in the form that is published")
+    return UserError(f"{what} {path} is damaged or {expected} ({_first(error)}); fetch it again")
+
+
 def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-class _Refused(Exception):
-    pass
-
-
-class _Restricted(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, shells: Mapping[tuple[str, str], type[Shell]]) -> None:
-        super().__init__(file, encoding="latin1")
-        self.shells = shells
-
-    def find_class(self, module: str, name: str) -> Any:
-        key = (module, name)
-        if key in self.shells:
-            return self.shells[key]
-        if key in _COPYREG:
-            return _reconstructor
-        if key in _OBJECT:
-            return object
-        if key in _SET:
-            return set
-        if key not in _PLAIN:
-            raise _Refused(f"{module}.{name}")
-        if module.startswith("numpy.core"):
-            module = module.replace("core", "_core", 1)
-        return super().find_class(module, name)
-
-
-def _reconstructor(cls: type, base: type, state: Any) -> Any:
-    """What `copyreg` does for objects of protocol 0 and 1, for stand-ins only."""
-    if not (isinstance(cls, type) and issubclass(cls, Shell)):
-        raise _Refused(f"an object of {cls}")
-    return cls()
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

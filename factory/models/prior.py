@@ -11,7 +11,7 @@ from torch import Tensor
 
 from factory.errors import UserError
 from factory.models.locate import resolve
-from factory.models.pickles import load_checkpoint
+from factory.models.pickles import load_checkpoint, require_finite
 from factory.models.rotations import matrix_to_axis_angle
 
 BODY = 63  # the 21 joints VPoser knows, axis-angle: SMPL's body pose without the hands
@@ -36,6 +36,7 @@ class VPoserPrior:
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
             words = (str(error).splitlines() or [""])[-1].strip()
             raise UserError(f"pose prior {snapshot} has other layers than {kind} ({words}); {GET}") from error
+        require_finite(network.state_dict(), f"pose prior {snapshot}")
         self.network = network.eval().to(device)
         self.device = torch.device(device)
 

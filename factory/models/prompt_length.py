@@ -4,10 +4,13 @@ too long."""
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from factory.errors import UserError
 from factory.models.layout import Layout
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Class of pipelines -> (its tokenizer that reads furthest, tokens read; None: the tokenizer's own length). They cut in
 # silence what goes beyond. Families that are not listed wrap the prompt in words of their own: not known here.
@@ -48,10 +51,25 @@ class Reader:
             return self._limit
         file = self.layout.folder / self.name / "tokenizer_config.json"
         length = self.layout.part(self.name, file.name).get("model_max_length") if file.is_file() else None
-        return length if isinstance(length, int) else int(self.tokenizer.model_max_length)
+        return length if isinstance(length, int) else int(self._transformers().model_max_length)
 
     @cached_property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> Tokenizer:
+        """CLIP's is its tokenizer.json alone, without the seconds that transformers takes to import. To those of other
+        families transformers adds tokens of its own."""
+        assert self.layout.folder is not None
+        file = self.layout.folder / self.name / "tokenizer.json"
+        if not file.is_file() or "CLIP" not in str(self.layout.index[self.name][1]):
+            return self._transformers().backend_tokenizer
+        from tokenizers import Tokenizer
+
+        try:
+            return Tokenizer.from_file(str(file))
+        except Exception as error:  # tokenizers raises nothing more special
+            raise self._unreadable(error) from error
+
+    def _transformers(self) -> Any:
+        """The tokenizer as pipelines load it."""
         from factory.models.device import quiet
 
         quiet()
@@ -61,22 +79,25 @@ class Reader:
         try:
             return kind.from_pretrained(str(self.layout.folder), subfolder=self.name, local_files_only=True)
         except Exception as error:  # transformers and tokenizers have dozens
-            words = " ".join(str(error).split())[:200]
-            says = f"folder {self.name}: the tokenizer does not load ({words}); fetch it again"
-            raise UserError(f"diffusion model {self.layout.model}, {says}") from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> UserError:
+        words = " ".join(str(error).split())[:200]
+        says = f"folder {self.name}: the tokenizer does not load ({words}); fetch it again"
+        return UserError(f"diffusion model {self.layout.model}, {says}")
 
     def cut(self, text: str) -> str:
         """The beginning of the text that the encoder reads; the text itself where it reads all."""
         if not self.known or self.fits(text):
             return text
         tokenizer = self.tokenizer
-        read = self.limit - tokenizer.num_special_tokens_to_add()
-        encoded = tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
-        )
-        if len(encoded["input_ids"]) <= read:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        read = self.limit - tokenizer.num_special_tokens_to_add(False)
+        ends = [end for _, end in tokenizer.encode(text, add_special_tokens=False).offsets]
+        if len(ends) <= read:
             return text
-        return text[: encoded["offset_mapping"][read - 1][1]] if read > 0 else ""
+        return text[: ends[read - 1]] if read > 0 else ""
 
     def fits(self, text: str) -> bool:
         """Whether its length alone tells that it is read whole: a token takes at least one letter."""

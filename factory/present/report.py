@@ -1,4 +1,4 @@
-"""OUT/report.html and OUT/contact.png: what a data set looks like, in a page that needs nothing beside it."""
+"""report.html and contact.png: what a data set looks like, in a page that needs nothing beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from factory.present.mesh import coarse, encode, text
 from factory.present.samples import COLUMNS, painter, spread
 from factory.present.stats import MEASURES, SAYS, Stats, action, figure, summarise
 from factory.present.words import size, state_counts
-from factory.store.fs import LocalFiles, open_files
+from factory.store.disk import WRITE_ELSEWHERE, expanded
+from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import REPORT, read_job
 from factory.store.status import Status, read_index, read_sample
 from factory.store.status import status as read_status
@@ -28,6 +29,7 @@ TEMPLATE, SCRIPT, CONTACT = "report.html.j2", "report.js", "contact.png"
 SIDE = 320  # px at most, of a picture in the page
 LISTED = 500  # records without a sample at most
 IN_CONTACT = 48
+MARK = b'<meta name="factory-stamp"'  # a page of ours holds it near its beginning
 
 
 @dataclass
@@ -40,17 +42,52 @@ class Sample:
     bodies: dict | None
 
 
-def write(out: str, limit: int = 48) -> tuple[str, bool]:
+def write(out: str, limit: int = 48, to: str | None = None) -> tuple[str, bool]:
     """Write the report of a data set, complete or not. Returns its address, and whether there was anything to do.
 
-    At most `limit` samples are shown, evenly spread. UserError: no data set there.
+    At most `limit` samples are shown, evenly spread. `to`: a folder for report.html and contact.png, or an .html file
+    for the page alone; without it, the data set. UserError: no data set there, it cannot be written to, or `to` holds
+    a file that is no report.
     """
-    status, job, files = read_status(out), read_job(out), open_files(out)
+    try:
+        return _write(out, limit, *_place(out, to))
+    except UserError as error:
+        if to is None and WRITE_ELSEWHERE in str(error):
+            raise UserError(f"{error}: factory inspect {out} --to DIR") from None
+        raise
+
+
+def _place(out: str, to: str | None) -> tuple[Files, str, str]:
+    """(where the report is written, the page's name, the contact sheet's name: empty for none)."""
+    if to is None:
+        return open_files(out), REPORT, CONTACT
+    place = Path(expanded(to, "--to"))
+    page = "" if place.is_dir() or place.suffix.lower() not in (".html", ".htm") else place.name
+    files = open_files(to) if "://" in to else LocalFiles(place.parent if page else place, "--to")
+    names = (page, "") if page else (REPORT, CONTACT)
+    there = {name for name in names if name and _lies(files, name)}
+    if there and not (_lies(files, names[0]) and MARK in files.read(names[0], 0, 600)):
+        raise UserError(f"--to {to}: {min(there)} is there and belongs to no report; name another place")
+    return files, *names
+
+
+def _lies(files: Files, name: str) -> bool:
+    try:
+        files.read(name, 0, 1)
+        return True
+    except FileNotFoundError:
+        return False
+
+
+def _write(out: str, limit: int, files: Files, page_name: str, contact: str) -> tuple[str, bool]:
+    status, job = read_status(out), read_job(out)
     table = read_index(out)
     rows = sorted(table.to_pylist(), key=lambda row: row["key"])
-    address = (files.root / REPORT).absolute().as_uri() if isinstance(files, LocalFiles) else f"{out}/{REPORT}"
-    stamp, sizes = _stamp(rows, limit), files.sizes()
-    if REPORT in sizes and CONTACT in sizes and stamp.encode() in files.read(REPORT, 0, 600):
+    folder = files.root if isinstance(files, LocalFiles) else None
+    address = (folder / page_name).absolute().as_uri() if folder else f"{files.where}/{page_name}"
+    stamp = _stamp(rows, limit)
+    whole = _lies(files, page_name) and (not contact or _lies(files, contact))
+    if whole and stamp.encode() in files.read(page_name, 0, 600):
         return address, False
     chosen = spread([row for row in rows if row["size"]], limit)
     faces, samples = _samples(out, job, chosen)
@@ -62,9 +99,10 @@ def write(out: str, limit: int = 48) -> tuple[str, bool]:
             sheet.append(
                 [image for name in ("initial", "final", "mesh") if (image := sample.pictures[name]) is not None]
             )
-    files.put(CONTACT, [_png(pictures.contact_sheet(sheet))])
+    if contact:
+        files.put(contact, [_png(pictures.contact_sheet(sheet))])
     page = _page(status, job, summarise(out, job, table), rows, chosen, packed, faces, stamp)
-    files.put(REPORT, (part.encode() for part in page))
+    files.put(page_name, (part.encode() for part in page))
     return address, True
 
 

@@ -90,7 +90,7 @@ def show_status(console: Console, status: Status, faults: Sequence[Fault]) -> No
 def _run(status: Status) -> Iterator[str]:
     if status.live:
         here = " (this machine)" if status.live.host == socket.gethostname() else ""
-        yield f"[green]live[/]: process {status.live.pid} on {status.live.host}{here}"
+        yield f"[green]live[/]: {status.live}{here}"
     elif status.complete:
         yield "complete"
     else:

@@ -70,6 +70,9 @@ def _npz(path: Path) -> Given:
     missing = [name for name in ("pose", "betas", "camera") if name not in stored]
     if missing:
         raise UserError(f"poses.path: {path} lacks {', '.join(missing)}; it needs pose, betas and camera")
+    for name in SHAPES.keys() & stored.keys():  # complex numbers and dates would become floats without a word
+        if stored[name].dtype.kind not in "fiu":
+            raise UserError(f"poses.path: {path}: {name} is of type {stored[name].dtype}, not of real numbers")
     count = len(np.atleast_1d(stored["pose"]))
     for name, shape in SHAPES.items():
         if name in stored and stored[name].shape != (count, *shape):
@@ -82,6 +85,8 @@ def _npz(path: Path) -> Given:
 
 
 def _eft(path: Path) -> Given:
+    """EFT's fits. Its camera as its own code projects: `weak = s X + t`, then half the box's side times that, from the
+    box's centre (eft/utils/imutils.py: convert_smpl_to_bbox and convert_bbox_to_oriIm)."""
     try:
         fits = json.loads(path.read_text(encoding="utf-8"))["data"]
         kinds = {str(fit.get("smpltype", "smpl")).lower() for fit in fits}
@@ -100,5 +105,11 @@ def _eft(path: Path) -> Given:
         pose = Rotation.from_matrix(turns).as_rotvec().reshape(-1, 72) if len(fits) else turns.reshape(0, 72)
     except ValueError as error:
         raise UserError(f"poses.path: {path}: parm_pose holds no rotation matrices ({error})") from None
+    # EFT's camera maps X to s X + t on the crop's [-1, 1], ours to s (X + t).
+    camera = columns["parm_cam"].copy()
+    flat = np.flatnonzero(~(camera[:, 0] > 0))
+    if len(flat):
+        raise UserError(f"poses.path: {path}: parm_cam of fit {flat[0]} has no scale above 0 (its first number)")
+    camera[:, 1:] /= camera[:, :1]
     crop = np.concatenate([columns["bbox_center"], BOX * columns["bbox_scale"][:, None]], 1)
-    return Given(pose.astype(np.float32), columns["parm_shape"], columns["parm_cam"], crop, images)
+    return Given(pose.astype(np.float32), columns["parm_shape"], camera, crop, images)

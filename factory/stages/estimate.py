@@ -55,10 +55,12 @@ class Estimate(Stage):
         self.body = BodyModel(body, self.device)
 
     def process(self, records: list[Record]) -> None:
+        from factory.models import answers
+
         spec = self.job.stages.estimate
         records = [record for record in records if next_cycle(record)]
         images = [record.array("initial") for record in records]
-        instances = self.detector.detect(images) if images else []
+        instances = answers.instances(self.detector, images) if images else []
         people = [[i for i in found if i.label == "person"] for found in instances]
         objects = [[i for i in found if i.label == "object"] for found in instances]
         for record, seen, things in zip(records, people, objects, strict=True):
@@ -66,12 +68,12 @@ class Estimate(Stage):
             record.person_mask, record.object_mask = _union(seen, shape), _union(things, shape)
         if self.poses:
             records = [record for record in records if not record.people]  # theirs stay the same in every cycle
-            bodies = [self._given(record, self.poses) for record in records]
+            bodies = [answers.bodies(self._given(record, self.poses), "poses.path") for record in records]
             scores = [[1.0] * len(some) for some in bodies]
         else:
             assert self.hmr is not None  # the job sees to it
             places = [self._places(record, seen) for record, seen in zip(records, people, strict=True)]
-            bodies = self.hmr.estimate(images, None if self.hmr.finds else [place for place, _ in places])
+            bodies = answers.estimates(self.hmr, images, None if self.hmr.finds else [place for place, _ in places])
             bodies = [some[: spec.max_people] for some in bodies]
             if spec.hmr and spec.hmr.align:
                 bodies = [self._align(*each) for each in zip(bodies, people, records, strict=True)]
@@ -142,9 +144,12 @@ class Estimate(Stage):
         ]
 
     def _score(self, record: Record, bodies: list[Body]) -> list[float]:
+        from factory.models.answers import numbers
+
         seeds = [record.seed_for(f"score {i}") for i in range(len(bodies))]
         poses = np.stack([body["body_pose"] for body in bodies])
-        return self.prior.score(poses, seeds, self.job.stages.estimate.prior.score).tolist()
+        scores = self.prior.score(poses, seeds, self.job.stages.estimate.prior.score)
+        return numbers(scores, (len(bodies),), "the pose prior's score").tolist()
 
     def _people(
         self, record: Record, estimates: list[Body], scores: list[float], hardness: list[float]
@@ -155,6 +160,7 @@ class Estimate(Stage):
         """
         import torch
 
+        from factory.models.answers import BadAnswer
         from factory.models.body import spin49
         from factory.models.camera import full_image_K, project, weak_to_transl
 
@@ -169,6 +175,8 @@ class Estimate(Stage):
             vertices, joints = self.body(stack["global_orient"], stack["body_pose"], stack["betas"], transl)
             joints = spin49(joints)
             outline, pixels = project(vertices, camera).cpu().numpy(), project(joints, camera).cpu().numpy()
+        if not (np.isfinite(outline).all() and np.isfinite(pixels).all()):  # finite numbers may be too large together
+            raise BadAnswer("pose, betas and camera make a body that is not finite (NaN or infinity)")
         inside = ((pixels >= 0) & (pixels < (width, height))).all(-1, keepdims=True)
         joints2d = np.concatenate([pixels, inside], -1).astype(np.float32)
         joints3d = np.concatenate([joints.cpu().numpy(), np.ones_like(inside)], -1).astype(np.float32)

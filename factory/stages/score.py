@@ -49,8 +49,10 @@ class Score(Stage):
 
     def _people_in(self, images: list[np.ndarray]) -> list[np.ndarray]:
         """(H, W) bool of each image: all people that the detector sees."""
+        from factory.models import answers
+
         nobody = [np.zeros(image.shape[:2], bool) for image in images]
-        found = self.detector.detect(images) if images else []
+        found = answers.instances(self.detector, images) if images else []
         masks = [[instance.mask for instance in some if instance.label == "person"] for some in found]
         return [np.logical_or.reduce([none, *some]) for none, some in zip(nobody, masks, strict=True)]
 
@@ -75,10 +77,12 @@ class Score(Stage):
 
     def _estimate(self, images: list[np.ndarray], boxes: list[np.ndarray]) -> list[list[dict[str, np.ndarray]]]:
         """One estimate per box, or none for an image in which an estimator of whole images finds nobody."""
+        from factory.models import answers
+
         if self.hmr is None or not images:
             return [[] for _ in images]
         try:
-            return self.hmr.estimate(images, boxes)
+            return answers.estimates(self.hmr, images, boxes)
         except ValueError:
             if len(images) == 1:
                 return [[]]

@@ -10,21 +10,19 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from factory.errors import UserError
+from factory.store.disk import FOLDER, TEMPORARY, expanded, open_inner, refuse_dangling, refuse_link, sync, temporary
+from factory.store.disk import make_folder as make_folder
+from factory.store.disk import mendable as mendable
 
 URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._-]*)((?:/[A-Za-z0-9_=+,-][A-Za-z0-9._=+,-]*)*)/?")
-MENDABLE = {  # what a user can mend about a disk
-    errno.ENOSPC: "no space is left; make room and run again, what is finished is kept",
-    errno.EDQUOT: "the quota is used up; make room and run again, what is finished is kept",
-    errno.EFBIG: "a file may not grow that large here; lower samples_per_shard or raise the limit",
-    errno.EROFS: "it is read-only; write elsewhere",
-    errno.EACCES: "permission denied; write elsewhere",
-    errno.EPERM: "permission denied; write elsewhere",
-}
+Fence = Callable[[], None]
+FOREIGN = {"lost+found", "@eaDir"}  # folders that file systems and NAS boxes keep for themselves
 
 
 class Files(Protocol):
@@ -32,8 +30,9 @@ class Files(Protocol):
 
     where: str  # for people
 
-    def put(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Write the object, durably, in place of an older one. Done when it returns."""
+    def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
+        """Write the object, durably, in place of an older one. Done when it returns. `fence` raises where the caller
+        may no longer write: it is called at the last moment, and again where somebody else has written since."""
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
         """Bytes from `start`, `size` of them or up to the end. Raises FileNotFoundError."""
@@ -47,14 +46,16 @@ class Files(Protocol):
     def delete(self, names: Iterable[str]) -> None:
         """Remove the objects; absent ones are no error."""
 
-    def sweep(self) -> None:
-        """Remove what writers that were killed have left."""
+    def sweep(self, folders: re.Pattern[str]) -> None:
+        """Remove what writers that were killed have left: the temporary files of `put` in the place itself and in
+        those folders below it whose whole path (such as parts/000000, and parts) matches, and these where they are
+        empty. Nothing else, nowhere else."""
 
 
 def open_files(out: str | os.PathLike[str]) -> Files:
-    """The place that a job's `output` names: a folder, or s3://, gs:// or az:// with a bucket and a prefix. UserError
-    for anything else. Touches nothing."""
-    text = os.fspath(out)
+    """The place that a job's `output` names: a folder, or s3://, gs:// or az:// with a bucket and a prefix; ~ and
+    environment variables are replaced. UserError for anything else. Touches nothing."""
+    text = expanded(os.fspath(out))
     if "://" not in text:
         if not text or "\0" in text:
             raise UserError(f"output: {text!r} is no path")
@@ -72,34 +73,66 @@ def open_files(out: str | os.PathLike[str]) -> Files:
 
 
 class LocalFiles:
-    """Files under a folder, which appears with the first put. Names that begin with a dot are not objects."""
+    """Files under a folder, which appears with the first put. What begins with a dot is somebody else's: .git, .cache.
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    The folder itself may be reached by a link. Below it a link to a file is read as that file, for so do caches keep
+    data sets; nothing is written or removed through a link.
+    """
+
+    def __init__(self, root: str | os.PathLike[str], field: str = "output") -> None:
+        """field: what messages call the place."""
         self.root = Path(root)
-        self.where = str(root)
+        self.where, self.field = str(root), field
+        self._held: int | None = None
 
-    def put(self, name: str, chunks: Iterable[bytes]) -> None:
-        path = self.root / name
-        temporary = path.parent / f".{path.name}.tmp"
-        with mendable(self.where):
-            make_folder(path.parent)
-            try:
-                with open(temporary, "wb") as file:
+    def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
+        with self._told(name), self._folder(name, make=True) as (folder, last):
+            self._put(folder, [(last, chunks)], fence)
+
+    def put_all(self, folder: str, contents: Mapping[str, bytes]) -> None:
+        """Write several files of a folder, durably: much faster than one `put` after the other."""
+        with self._told(folder), self._folder(f"{folder}/*", make=True) as (here, _):
+            self._put(here, [(name, [data]) for name, data in contents.items()])
+
+    def _put(self, folder: int, contents: list[tuple[str, Iterable[bytes]]], fence: Fence | None = None) -> None:
+        """Write the named contents into an open folder."""
+        written: dict[str, str] = {}  # temporary name -> name
+        try:
+            for name, chunks in contents:
+                refuse_link(name, folder, f"{self.where}: {name}")
+                unfinished = temporary(name)
+                written[unfinished] = name
+                flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(os.open(unfinished, flags, 0o666, dir_fd=folder), "wb") as file:
                     for chunk in chunks:
                         file.write(chunk)
                     file.flush()
-                    os.fsync(file.fileno())
-                os.replace(temporary, path)
-            except BaseException:
+                    sync(file.fileno())
+            if fence:
+                fence()
+            for unfinished, name in written.items():
+                os.replace(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException as error:
+            for unfinished in written:
                 with contextlib.suppress(OSError):
-                    os.remove(temporary)
-                raise
-            sync_folder(path.parent)  # before the next put, so that what lies there is always a prefix of what was put
+                    os.remove(unfinished, dir_fd=folder)
+            if isinstance(error, FileNotFoundError) and TEMPORARY.fullmatch(str(error.filename)):  # and not the chunks'
+                raise self._gone("") from None
+            raise
+        sync(folder)  # before the next put, so that what lies there is always a prefix of what was put
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
-        with mendable(self.where), open(self.root / name, "rb") as file:
-            file.seek(start)
-            return file.read(size)
+        with self._told(name), self._folder(name) as (folder, last):
+            try:
+                descriptor = os.open(last, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+            except PermissionError:
+                place = self.root / name
+                raise UserError(f"{self.field}: {place} may not be read by this user; ask its owner") from None
+            with open(descriptor, "rb") as file:  # a pipe would be waited for
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise UserError(f"{self.field}: {self.root / name} is no plain file; take it away")
+                file.seek(start)
+                return file.read(size)
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
         for name in names:
@@ -109,68 +142,147 @@ class LocalFiles:
                 yield None
 
     def sizes(self) -> dict[str, int]:
-        sizes = {}
-        for path in self._walk(hidden=False):
-            with contextlib.suppress(FileNotFoundError):  # a live run removes parts
-                sizes[path.relative_to(self.root).as_posix()] = path.stat().st_size
+        sizes: dict[str, int] = {}
+        with self._told(""):
+            for _, name, entry in self._walk(lambda name: name.rpartition("/")[2] not in FOREIGN):
+                with contextlib.suppress(FileNotFoundError):  # a live run removes parts
+                    if not entry.name.startswith(".") and not entry.is_dir():
+                        sizes[name] = entry.stat().st_size
         return sizes
 
     def delete(self, names: Iterable[str]) -> None:
-        folders = set()
+        folders: set[str] = set()
         for name in names:
-            path = self.root / name
-            with mendable(self.where), contextlib.suppress(FileNotFoundError):
-                os.remove(path)
-            folders.add(path.parent)
-        for folder in folders - {self.root}:
-            _prune(folder)
+            with self._told(name), contextlib.suppress(FileNotFoundError), self._folder(name) as (here, last):
+                os.remove(last, dir_fd=here)
+            folders.add(name.rpartition("/")[0])
+        for folder in folders - {""}:
+            self._prune(folder)
 
-    def sweep(self) -> None:
-        for path in self._walk(hidden=True):
-            if path.name.endswith(".tmp"):
-                with mendable(self.where):
-                    os.remove(path)
-        for folder, _, names in os.walk(self.root, topdown=False):
-            if not names and folder != str(self.root):
-                _prune(Path(folder))
+    def sweep(self, folders: re.Pattern[str]) -> None:
+        with self._told(""):
+            for here, _, entry in self._walk(lambda name: bool(folders.fullmatch(name))):
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.is_dir(follow_symlinks=False):
+                        _remove_empty(entry.name, here)
+                    elif TEMPORARY.fullmatch(entry.name):
+                        os.remove(entry.name, dir_fd=here)
 
-    def _walk(self, hidden: bool) -> Iterator[Path]:
-        def fault(error: OSError) -> None:
-            if not isinstance(error, FileNotFoundError):  # absent, or gone while we looked
-                raise UserError(f"output: {self.root} cannot be used ({error.strerror}); write elsewhere")
+    @contextlib.contextmanager
+    def held(self) -> Iterator[int]:
+        """The folder's descriptor; the folder is made when absent. Until the context ends, what is written lands in
+        that very folder, wherever its path leads to by then."""
+        before = self._held
+        with self._told(""):
+            make_folder(self.root)
+            folder = self._held = os.open(self.root, FOLDER)
+        try:
+            yield folder
+        finally:
+            self._held = before
+            os.close(folder)
 
-        for folder, _, names in os.walk(self.root, onerror=fault):
-            yield from (Path(folder, name) for name in names if name.startswith(".") == hidden)
+    def check_held(self) -> None:
+        """UserError where the path no longer leads to the folder that is held."""
+        assert self._held is not None
+        with self._told(""):
+            try:
+                there = os.stat(self.root)
+            except FileNotFoundError:
+                there = None
+            if there is None or not os.path.samestat(there, os.fstat(self._held)):
+                raise self._gone("")
+
+    def _gone(self, name: str) -> UserError:
+        return UserError(
+            f"{self.field}: {self.root / name} was moved, removed or replaced while it was written to; "
+            "put it back and run again"
+        )
+
+    @contextlib.contextmanager
+    def _folder(self, name: str, make: bool = False) -> Iterator[tuple[int, str]]:
+        """(descriptor of the folder in which the object lies, the object's name in there). Raises FileNotFoundError
+        where there is no such folder, unless it is to be made."""
+        *inner, last = name.split("/")
+        if {"", ".", ".."} & {*inner, last}:
+            raise UserError(f"{self.field}: {name!r} is no name of a file below {self.where}")
+        with contextlib.ExitStack() as stack:
+            try:
+                here = self._root(stack, make)
+                for depth, folder in enumerate(inner, 1):
+                    path = str(Path(self.root, *inner[:depth]))
+                    try:
+                        here = open_inner(folder, here, path)
+                    except FileNotFoundError:
+                        if not make:
+                            raise
+                        with contextlib.suppress(FileExistsError):
+                            os.mkdir(folder, dir_fd=here)
+                        sync(here)
+                        here = open_inner(folder, here, path)
+                    stack.callback(os.close, here)
+            except FileNotFoundError:
+                if make:
+                    raise self._gone(name) from None
+                raise
+            except NotADirectoryError:
+                if make:
+                    raise
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.root / name)) from None
+            yield here, last
+
+    def _root(self, stack: contextlib.ExitStack, make: bool = False) -> int:
+        if self._held is not None:
+            return self._held
+        if make:
+            make_folder(self.root)
+        refuse_dangling(self.root)
+        here = os.open(self.root, FOLDER)
+        stack.callback(os.close, here)
+        return here
+
+    def _walk(self, enter: Callable[[str], bool]) -> Iterator[tuple[int, str, os.DirEntry[str]]]:
+        """(descriptor of the folder in which it lies, name, entry) of all that lies here and in the folders that
+        `enter` allows by their name, a folder after what is in it. Other folders and hidden ones are left out. A link
+        to a folder is an entry, no folder."""
+
+        def inside(here: int, prefix: str) -> Iterator[tuple[int, str, os.DirEntry[str]]]:
+            with os.scandir(here) as entries:
+                found = list(entries)
+            for entry in found:
+                name = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.name.startswith(".") or not enter(name):
+                        continue
+                    with contextlib.suppress(FileNotFoundError):  # gone while we looked
+                        inner = open_inner(entry.name, here, str(self.root / name))
+                        try:
+                            yield from inside(inner, name + "/")
+                        finally:
+                            os.close(inner)
+                yield here, name, entry
+
+        with self._told(""), contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
+            here = os.open(".", FOLDER, dir_fd=self._root(stack))  # anew: two listings would share one's progress
+            stack.callback(os.close, here)
+            yield from inside(here, "")
+
+    def _prune(self, folder: str) -> None:
+        """Remove the folder, and those above it in the data set, as far as they are empty."""
+        while folder:
+            with contextlib.suppress(FileNotFoundError), self._folder(folder) as (above, last):
+                if not _remove_empty(last, above):
+                    return
+            folder = folder.rpartition("/")[0]
+
+    def _told(self, name: str) -> contextlib.AbstractContextManager[None]:
+        return mendable(str(self.root / name), self.field)
 
 
-@contextlib.contextmanager
-def mendable(where: str) -> Iterator[None]:
-    """UserError for what the disk refuses and a user can mend."""
+def _remove_empty(name: str, folder: int) -> bool:
+    """Remove a folder in an open one if it is empty; says whether it did."""
     try:
-        yield
-    except OSError as error:
-        if error.errno in MENDABLE:
-            raise UserError(f"output: {where}: {MENDABLE[error.errno]}") from None
-        raise
-
-
-def _prune(folder: Path) -> None:
-    """Remove the folder and those above it, as far as they are empty. The root never is: it holds the lock."""
-    with contextlib.suppress(OSError):
-        os.removedirs(folder)
-
-
-def make_folder(path: Path) -> None:
-    """mkdir -p whose result survives a power cut."""
-    if not path.is_dir():
-        make_folder(path.parent)
-        path.mkdir(exist_ok=True)
-        sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        os.rmdir(name, dir_fd=folder)
+        return True
+    except OSError:
+        return False

@@ -14,6 +14,7 @@ from factory.store.fs import Files, open_files
 
 JOB, REPORT, CONTACT = "job.json", "report.html", "contact.png"
 PARTS = "parts/"
+FOLDERS = re.compile(r"parts(/\d{6,})?")  # what a data set makes below its own
 PART_INDEX = re.compile(PARTS + r"(\d{6,})/(\d{6,})\.parquet")
 
 # What may differ between two runs of one data set: where it lies, who computes it, and when to give up. `cpus` and

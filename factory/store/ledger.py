@@ -96,7 +96,7 @@ class Ledger:
     def _recover(self) -> None:
         """Go on from what a killed run has left: sweep, take apart damaged shards, drop damaged parts, seal what is
         complete. One listing, and one more where there is damage."""
-        self.files.sweep()
+        self.files.sweep(layout.FOLDERS)
         found = survey(self.files, self.plan, parts=False)
         if found.broken:
             for shard in sorted(found.broken):
@@ -149,6 +149,7 @@ def open_ledger(
         stored = begun(files, job, contents)  # another run may have begun one in between
         if stored is None:
             files.put(JOB, [job_json(job, contents)])
+        lease.needs.append(JOB)
         ledger = Ledger(files, plan, lease)
         if stored and ledger.units_found < plan.units and (whole := completed(stored, contents)):
             files.put(JOB, [whole])

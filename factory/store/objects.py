@@ -19,6 +19,7 @@ from itertools import islice
 from typing import Any
 
 from factory.errors import UserError
+from factory.store.fs import Fence
 
 LARGEST = 4 * 10**9  # bytes of one PUT; the stores take about 5
 AT_ONCE = 16  # requests under way
@@ -29,7 +30,7 @@ CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CRED
 
 
 class ObjectFiles:
-    """Objects below a prefix of a bucket. Names that begin with a dot are not objects of the data set."""
+    """Objects below a prefix of a bucket. What begins with a dot, as .git/, is somebody else's."""
 
     def __init__(self, scheme: str, bucket: str, prefix: str) -> None:
         from obstore.store import from_url
@@ -44,10 +45,12 @@ class ObjectFiles:
         with self._told():
             self.store = from_url(self.where, **options)
 
-    def put(self, name: str, chunks: Iterable[bytes]) -> None:
+    def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
         import obstore
 
         data = b"".join(chunks)
+        if fence:
+            fence()
         if len(data) > LARGEST:
             raise UserError(
                 f"output: {name} has {len(data) / 1e9:.1f} GB, too much for one PUT; lower samples_per_shard"
@@ -84,7 +87,7 @@ class ObjectFiles:
 
         with self._told():
             found = {item["path"]: item["size"] for page in obstore.list(self.store) for item in page}
-        return {name: size for name, size in found.items() if not name.rpartition("/")[2].startswith(".")}
+        return {name: size for name, size in found.items() if not f"/{name}".count("/.")}
 
     def delete(self, names: Iterable[str]) -> None:
         import obstore
@@ -98,7 +101,7 @@ class ObjectFiles:
                     with suppress(FileNotFoundError):
                         obstore.delete(self.store, name)
 
-    def sweep(self) -> None:
+    def sweep(self, folders: re.Pattern[str]) -> None:
         """Nothing half-made can lie there."""
 
     def read_tagged(self, name: str) -> tuple[bytes, str | None]:

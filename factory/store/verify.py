@@ -58,7 +58,7 @@ def repair(out: str, say: Callable[[str], None] = lambda text: None) -> Report:
     files = open_files(out)
     planned = plan(layout.stored_job(files, out))
     with lock.hold(files, say) as lease:
-        files.sweep()
+        files.sweep(layout.FOLDERS)
         report = _verify(files, planned)
         for shard, units in report.broken.items():
             lease.check()

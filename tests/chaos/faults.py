@@ -157,8 +157,22 @@ def disk_refuses(arena: Arena) -> None:
     run(arena.on("inline"), LINES[arena.line])
 
 
+def output_disturbed(arena: Arena) -> None:
+    """The folder is moved away under the run, or its job or its lock is removed; put back when the run has ended."""
+    out = Path(arena.job.output)
+    what = arena.random.choice([out, out / "job.json", out / lock.NAME])
+    aside = out.with_name("aside")
+    code, wrong = arena.disturb(arena.on("inline"), lambda process: what.rename(aside) and None)
+    assert code in (0, REFUSED) and "Traceback" not in wrong and wrong.count("\n") <= 1, (code, wrong)  # 0: it was done
+    if what.name == lock.NAME:
+        aside.unlink()
+    else:
+        aside.rename(what)
+    arena.finish("inline")
+
+
 INLINE: list[Callable[[Arena], None]] = [
-    driver_killed_inline, sigterm_inline, job_changed, file_damaged, disk_refuses,
+    driver_killed_inline, sigterm_inline, job_changed, file_damaged, disk_refuses, output_disturbed,
 ]  # fmt: skip
 OWN_RAY: list[Callable[[Arena], None]] = [driver_killed_own_ray, sigterm_own_ray, ctrl_c_own_ray]
 CLUSTER: list[Callable[[Arena], None]] = [

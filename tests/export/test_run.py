@@ -167,7 +167,7 @@ def test_bad_input_is_one_line_and_touches_nothing(dataset: Path, tmp_path: Path
 
 @pytest.mark.parametrize("step", ["factory.export.base.make_folder", "os.replace"])
 def test_a_full_disk_is_told_of_in_one_line(dataset: Path, tmp_path: Path, monkeypatch, step: str) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(UserError, match="no space is left"):
@@ -204,6 +204,14 @@ def test_the_command_exports_checks_and_refuses(dataset: Path, tmp_path: Path, f
     assert wrong.returncode == 2 and wrong.stderr.startswith("error: ") and "no .npz" in wrong.stderr
     refused = factory("export", dataset, "--format", "hmr2", "--to", to, "--where", "scoer > 30")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1 and "Traceback" not in refused.stderr
+
+
+def test_home_in_a_target_is_replaced(dataset: Path, tmp_path: Path, monkeypatch) -> None:
+    """`--to=~/x` comes as it is written: shells replace only what stands alone."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    export(str(dataset), "~/to", "hmr2", "train=1", "people = 2")
+    assert [path.name for path in tmp_path.iterdir()] == ["to"]
 
 
 def test_the_data_set_of_these_tests_is_as_they_count_on(dataset: Path, labels) -> None:

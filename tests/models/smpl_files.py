@@ -30,7 +30,7 @@ def write_pickle(folder: Path, protocol: int = 2, **changes: Any) -> Path:
     """SMPL_NEUTRAL.pkl with chumpy arrays and a scipy matrix, and SPIN's regressor beside it."""
     data = arrays()
     np.save(folder / EXTRA_FILE, data.pop(EXTRA))
-    _, reordering = _chumpy()
+    reordering = _chumpy()[1]
     inner = chumpy_array(data["weights"].ravel())
     picks = {"a": inner, "idxs": np.arange(data["weights"].size), "preferred_shape": data["weights"].shape}
     content = {
@@ -50,7 +50,7 @@ def write_pickle(folder: Path, protocol: int = 2, **changes: Any) -> Path:
 
 def dump(content: Any, protocol: int) -> bytes:
     """Pickled while packages called chumpy are there, as on the machine that made SMPL's files."""
-    modules = {"chumpy": types.ModuleType("chumpy"), "chumpy.ch": _chumpy()[0], "chumpy.reordering": _chumpy()[1]}
+    modules = {"chumpy": types.ModuleType("chumpy"), **{module.__name__: module for module in _chumpy()}}
     sys.modules.update(modules)
     try:
         return pickle.dumps(content, protocol)
@@ -64,14 +64,22 @@ def chumpy_array(x: np.ndarray) -> Any:
     return _object(_chumpy()[0].Ch, state)
 
 
+def chumpy_object(module: str, kind: str, **state: Any) -> Any:
+    """One of chumpy's formulas, such as chumpy.ch_ops.dot."""
+    found = next(made for made in _chumpy() if made.__name__ == module)
+    return _object(getattr(found, kind), state)
+
+
 _made: list[Any] = []
+_KINDS = [("chumpy.ch", ["Ch"]), ("chumpy.reordering", ["Select"]), ("chumpy.ch_ops", ["dot", "add"])]
 
 
 def _chumpy() -> list[Any]:
     if not _made:
-        for name, kind in (("chumpy.ch", "Ch"), ("chumpy.reordering", "Select")):
+        for name, kinds in _KINDS:
             module: Any = types.ModuleType(name)
-            setattr(module, kind, type(kind, (), {"__module__": name}))
+            for kind in kinds:
+                setattr(module, kind, type(kind, (), {"__module__": name}))
             _made.append(module)
     return _made
 

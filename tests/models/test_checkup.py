@@ -109,16 +109,16 @@ def test_a_detector_of_another_kind(job, tmp_path, tiny_detector) -> None:  # no
 def test_smpl_as_a_checkpoint_or_as_a_folder(values: dict, tmp_path: Path) -> None:
     body = write_pickle(tmp_path)
     values["body"]["model"] = str(tmp_path)
-    assert "is a folder; a file of SMPL is wanted, SMPL_NEUTRAL.pkl or .npz; " in says(JobSpec(**values), "body.model")
+    assert "is a folder; give the file in it" in says(JobSpec(**values), "body.model")
     assert str(body) in says(JobSpec(**values), "body.model")
     checkpoint = tmp_path / "SMPL_NEUTRAL.pth"
     torch.save({"v_template": torch.zeros(2)}, checkpoint)
     values["body"]["model"] = str(checkpoint)
-    assert "is a PyTorch checkpoint; SMPL's own file is wanted" in says(JobSpec(**values), "body.model")
+    assert "is a PyTorch file, as simple_romp packs SMPL" in says(JobSpec(**values), "body.model")
     table = tmp_path / "body.npy"
     np.save(table, np.zeros(2))
     values["body"]["model"] = str(table)
-    assert "is a .npy file; SMPL's own file is wanted" in says(JobSpec(**values), "body.model")
+    assert "is neither a .pkl nor an .npz; give SMPL_NEUTRAL.pkl" in says(JobSpec(**values), "body.model")
 
 
 def test_a_folder_in_the_place_of_a_file_and_a_pointer_of_a_checkpoint(values: dict, tmp_path: Path) -> None:

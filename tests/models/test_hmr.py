@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from factory.errors import UserError
+from factory.models.crops import cut_box, whole_pixels
 from factory.models.hmr import HMR, cut, load_network, normalise, square_crop
 
 
@@ -146,3 +147,51 @@ def test_people_come_back_to_their_images(tiny_hmr):
         np.testing.assert_allclose(found[2][0][name], alone[name], atol=1e-4)
     np.testing.assert_allclose(found[0][1]["crop"], square_crop(boxes[0][1], 1.2))
     assert hmr.estimate(images, [np.zeros((0, 4))] * 3) == [[], [], []]
+
+
+def spins_box(x: float, y: float, side: float) -> list[int]:
+    """left, top, right, bottom by SPIN's `transform`: the corners through the inverse matrix, `astype(int)`, plus 1,
+    and minus 1 in `crop`. Written down from its formula: t = res / h, offset res (-c / h + 1/2)."""
+    res = 224
+    matrix = np.array([[res / side, 0, res * (-x / side + 0.5)], [0, res / side, res * (-y / side + 0.5)], [0, 0, 1]])
+    corners = [np.linalg.inv(matrix) @ [at - 1, at - 1, 1] for at in (1, res + 1)]
+    return [int(value) for corner in corners for value in (corner[:2].astype(int) + 1 - 1)]
+
+
+def test_spins_checkpoint_sees_the_pixels_that_spins_code_cuts():
+    """Its edges lose their fractions, also towards 0 outside the image; the camera's crop is the box that was cut."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (90, 100, 3), np.uint8)
+    for x, y, side in rng.uniform([-10, -10, 20], [110, 100, 80], (50, 3)):
+        (left, top, width, height), exact = whole_pixels(np.array([x, y, side]))
+        x0, y0, x1, y1 = spins_box(x, y, side)
+        assert [left, top, left + width, top + height] == [x0, y0, x1, y1]
+        np.testing.assert_allclose(exact, [(x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0 + y1 - y0) / 2])
+        canvas = np.zeros((300, 300, 3), np.uint8)  # the image in a wide black surround
+        canvas[100:190, 100:200] = image
+        theirs = Image.fromarray(canvas[100 + y0 : 100 + y1, 100 + x0 : 100 + x1])
+        ours = cut_box(image, (left, top, width, height), 64)
+        # Pillow filters past the edges of a box inside a picture; SPIN's crop ends there.
+        inner = slice(2, -2)
+        wanted = np.asarray(theirs.resize((64, 64), Image.Resampling.BILINEAR)).astype(int)
+        np.testing.assert_allclose(ours[inner, inner], wanted[inner, inner], atol=1)  # its fixed-point rounding
+
+
+def test_only_spins_own_file_is_cut_at_whole_pixels(spin_checkpoint, tiny_hmr):
+    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    box = np.array([[10.3, 5.1, 40.9, 60.2]])
+    spin, ours = (HMR(str(model)).estimate([image], [box])[0][0]["crop"] for model in (spin_checkpoint, tiny_hmr))
+    np.testing.assert_allclose(ours, square_crop(box[0], 1.2))
+    np.testing.assert_allclose(spin, whole_pixels(ours)[1])
+    assert spin[2] == int(spin[2]) and not np.array_equal(spin, ours)
+
+
+def test_nan_in_a_network_is_one_line(tmp_path, spin_checkpoint):
+    stored = torch.load(spin_checkpoint, weights_only=True)
+    stored["model"]["layer3.2.conv1.weight"][0, 0] = torch.nan
+    torch.save(stored, tmp_path / "m.pt")
+    with pytest.raises(UserError, match="HMR model .*m.pt: layer3.2.conv1.weight is not finite everywhere"):
+        load_network(str(tmp_path / "m.pt"))
+    torch.save({"model": {"conv1.weight": "text"}}, tmp_path / "m.pt")
+    with pytest.raises(UserError, match="conv1.weight is a str, not a tensor"):
+        load_network(str(tmp_path / "m.pt"))

@@ -1,5 +1,7 @@
 """Estimators by other packages, given keypoints, and BEV through the package that its users install."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 import torch
 
 from factory.errors import UserError
+from factory.models import bev
+from factory.models.answers import BadAnswer
 from factory.models.body import BodyModel
 from factory.models.camera import project, weak_to_transl
 from factory.models.crops import keypoint_crop, square_crop
@@ -95,11 +99,11 @@ def test_spins_mean_parameters_may_lie_beside_the_checkpoint(tmp_path):
 @pytest.fixture(scope="module")
 def bev_file(tmp_path_factory) -> Path:
     """BEV.pth: the state dict of its whole network. Random weights, but sure of every centre."""
-    if not hasattr(np, "int"):
-        np.int = int
-    bev = pytest.importorskip("bev.model", reason="simple_romp is not installed")
-    torch.manual_seed(0)
-    network = bev.BEVv1()
+    try:
+        torch.manual_seed(0)
+        network = bev._network(bev.CONFIDENCE)
+    except UserError as error:
+        pytest.skip(str(error))
     network.det_head[-1].bias.data[0] = 4.0
     path = tmp_path_factory.mktemp("bev") / "BEV.pth"
     torch.save(network.state_dict(), path)
@@ -148,6 +152,96 @@ def test_bev_files_that_are_not(bev_file, tmp_path):
     (tmp_path / "BEV.pth").write_bytes(bev_file.read_bytes()[:5000])
     with pytest.raises(UserError, match="BEV.pth is damaged"):
         load_hmr("bev", str(tmp_path / "BEV.pth"))
+
+
+TRAP = """
+import os, socket, subprocess, sys
+from pathlib import Path
+
+def download_model():
+    os.system("true")  # pip install wget
+    subprocess.run(["true"])
+    Path.home().joinpath(".romp").mkdir()
+    socket.create_connection(("127.0.0.1", 9))
+
+download_model()
+raise SystemExit("the main module ran")
+"""
+LAYOUT = {  # simple_romp's: what imports what, and where its downloads start
+    "bev/__init__.py": "from .main import BEV, bev_settings\n",
+    "bev/main.py": "from .model import BEVv1\nfrom romp.utils import rot6D_to_angular\n" + TRAP,
+    "bev/model.py": """
+import torch
+from romp.model import HigherResolutionNet
+from .post_parser import CenterMap3D
+
+class BEVv1(torch.nn.Module):
+    def __init__(self, center_thresh):
+        super().__init__()
+        print("Using BEV.")
+        self.backbone, self.thresh = HigherResolutionNet(), center_thresh
+
+    def forward(self, pixels):
+        from . import post_parser  # a late import needs its package once more
+        from romp import utils
+        return None
+""",
+    "bev/post_parser.py": "from romp.utils import rot6D_to_angular\nclass CenterMap3D: pass\n",
+    "romp/__init__.py": "from .main import ROMP, romp_settings\nfrom .utils import rot6D_to_angular\n",
+    "romp/main.py": TRAP,
+    "romp/model.py": "import torch\nclass HigherResolutionNet(torch.nn.Linear):\n"
+    "    def __init__(self): super().__init__(2, 2)\n",
+    "romp/utils.py": "def rot6D_to_angular(x): return x\n",
+}
+WATCHED = """
+import sys
+import numpy as np, torch
+from factory.models.hmr_choice import load_hmr
+import scipy.sparse, smplx  # what the body model imports later
+
+events = []
+OUTSIDE = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn", "socket.__new__",
+           "socket.connect", "socket.getaddrinfo", "urllib.Request", "ftplib.connect", "os.mkdir")
+sys.addaudithook(lambda event, _: events.append(event) if event in OUTSIDE else None)
+hmr = load_hmr("bev", sys.argv[1])
+assert hmr.network.thresh == 0.08 and hmr.estimate([np.zeros((4, 4, 3), np.uint8)], None) == [[]]
+assert not [name for name in sys.modules if name in ("bev.main", "romp.main")]
+print("events:", events)
+"""
+
+
+def test_bev_is_loaded_without_a_process_or_a_download(tmp_path):
+    """In a process of its own, where every process, socket and folder that Python makes is noted."""
+    for name, source in LAYOUT.items():
+        (tmp_path / "site" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "site" / name).write_text(source)
+    (tmp_path / "home").mkdir()
+    torch.save(
+        {"module.backbone.weight": torch.ones(2, 2), "module.backbone.bias": torch.ones(2)}, tmp_path / "BEV.pth"
+    )
+    environment = {**os.environ, "HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).parents[2])])
+    run = [sys.executable, "-c", WATCHED, str(tmp_path / "BEV.pth")]
+    done = subprocess.run(run, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, "events: []\n"), done.stderr
+    assert not list((tmp_path / "home").iterdir())
+
+
+def test_bevs_real_modules_start_nothing_either(bev_file, tmp_path):
+    """The same watch over simple_romp itself, where it is installed."""
+    watched = WATCHED.replace("assert hmr.network.thresh == 0.08 and", "import cv2; ").replace(" == [[]]", "")
+    run = [sys.executable, "-c", watched, str(bev_file)]
+    environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(run, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, "events: []\n"), done.stderr
+
+
+def test_a_bev_that_answers_nan_fails_and_sees_not_nobody(bev_file):
+    hmr = load_hmr("bev", str(bev_file))
+    seen = torch.full((1, 3 + 22 * 6 + 11), torch.nan)
+    hmr.network = lambda pixels: {"params_pred": seen, "center_confs": torch.ones(1)}
+    with pytest.raises(BadAnswer, match="bev's network gives what is not finite"):
+        hmr.estimate([IMAGE], None)
 
 
 def test_without_simple_romp_the_error_says_how_to_get_it(tmp_path, monkeypatch):

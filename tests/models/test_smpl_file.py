@@ -1,5 +1,6 @@
 """SMPL's own files: the .npz and the official pickle, whole, poor, damaged and hostile."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from factory.models import smpl_file
 from factory.models.body import BodyModel
 from factory.models.locate import resolve
 from factory.models.smpl_file import EXTRA, EXTRA_FILE
-from tests.models.smpl_files import arrays, chumpy_array, dump, write_pickle
+from tests.models.smpl_files import arrays, chumpy_array, chumpy_object, dump, write_pickle
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,13 @@ def test_the_official_pickle_is_the_same_body_and_converted_once(official, cache
     monkeypatch.setattr(smpl_file, "convert", lambda path: pytest.fail("converted again"))
     again = smpl_file.read(official)
     assert np.array_equal(again["v_template"], body.smpl.v_template.numpy())
+
+
+def test_a_damaged_copy_in_the_cache_is_made_anew(official, cache):
+    whole = smpl_file.read(official)
+    (file,) = (cache / "factory").iterdir()
+    file.write_bytes(file.read_bytes()[:1000])
+    assert np.array_equal(smpl_file.read(official)["f"], whole["f"]) and file.stat().st_size > 1000
 
 
 def test_a_home_that_cannot_be_written_is_no_fault(official, tmp_path, monkeypatch):
@@ -96,7 +104,7 @@ def test_damaged_files(tmp_path, official):
     with pytest.raises(UserError, match="cut.npz is damaged"):
         smpl_file.read(tmp_path / "cut.npz")
     (tmp_path / "text.npz").write_text("<html>")
-    with pytest.raises(UserError, match="text.npz is damaged"):
+    with pytest.raises(UserError, match="text.npz is a web page .* fetch it again"):
         smpl_file.read(tmp_path / "text.npz")
 
 
@@ -114,11 +122,81 @@ def test_the_extra_regressor_lies_beside_or_inside(tmp_path):
         smpl_file.read(path)
 
 
-def test_another_body_is_told_apart(tmp_path):
-    data = arrays(10) | {"weights": np.zeros((6890, 52))}  # SMPL-H
-    np.savez(tmp_path / "SMPLH.npz", **data)
-    with pytest.raises(UserError, match=r"weights is \(6890, 52\), not \(6890, 24\); SMPL is expected"):
-        smpl_file.read(tmp_path / "SMPLH.npz")
-    np.savez(tmp_path / "few.npz", **(arrays(10) | {"shapedirs": np.zeros((6890, 3, 8))}))
-    with pytest.raises(UserError, match="10 or more"):
-        smpl_file.read(tmp_path / "few.npz")
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ((10475, 55), "is a file of SMPL-X; SMPL's is wanted: SMPL_NEUTRAL.pkl"),
+        ((6890, 52), "is a file of SMPL-H; SMPL's is wanted"),
+        ((778, 16), "is a file of MANO, a hand; SMPL's is wanted"),
+        ((5023, 5), "is a file of FLAME, a head"),
+        ((6890, 30), r"weights is \(6890, 30\) of float64, not numbers \(6890, 24\); SMPL's is wanted"),
+    ],
+)
+def test_another_body_is_told_by_its_name(tmp_path, weights, words):
+    np.savez(tmp_path / "other.npz", **(arrays(10) | {"weights": np.zeros(weights)}))
+    with pytest.raises(UserError, match=words):
+        smpl_file.read(tmp_path / "other.npz")
+
+
+def test_a_pickle_of_smpl_h_is_told_by_its_name(tmp_path):
+    path = write_pickle(tmp_path, weights=np.zeros((6890, 52)))
+    (tmp_path / EXTRA_FILE).unlink()  # what it is comes first
+    with pytest.raises(UserError, match="is a file of SMPL-H; SMPL's is wanted"):
+        smpl_file.read(path)
+
+
+def test_too_few_shapes_and_texts(tmp_path):
+    for change, words in (
+        ({"shapedirs": np.zeros((6890, 3, 8))}, "10 or more"),
+        ({"f": np.full((13776, 3), "1")}, "U1"),
+    ):
+        np.savez(tmp_path / "few.npz", **(arrays(10) | change))
+        with pytest.raises(UserError, match=words):
+            smpl_file.read(tmp_path / "few.npz")
+
+
+def test_a_pytorch_file_or_a_folder_in_smpls_place(tmp_path, official):
+    for old, name in ((False, "SMPL_NEUTRAL.pth"), (True, "SMPLA_NEUTRAL.pkl")):  # simple_romp's, whatever the ending
+        torch.save({"v_template": torch.zeros(3)}, tmp_path / name, _use_new_zipfile_serialization=not old)
+        with pytest.raises(UserError, match=f"{name} is a PyTorch file, as simple_romp.*SMPL_NEUTRAL.pkl or"):
+            smpl_file.read(tmp_path / name)
+    (tmp_path / "models" / "smpl").mkdir(parents=True)
+    with pytest.raises(UserError, match="models is a folder; give the file in it: SMPL_NEUTRAL.pkl or .npz"):
+        smpl_file.read(tmp_path / "models")
+    shutil.copy(official, tmp_path / "models" / "smpl")
+    with pytest.raises(UserError, match="a folder; give the file in it, such as .*/smpl/SMPL_NEUTRAL.pkl"):
+        smpl_file.read(tmp_path / "models")
+    (tmp_path / "SMPL.fbx").write_bytes(b"Kaydara")
+    with pytest.raises(UserError, match="SMPL.fbx is neither a .pkl nor an .npz"):
+        smpl_file.read(tmp_path / "SMPL.fbx")
+
+
+def test_an_npz_that_is_called_pkl_is_read(tmp_path):
+    np.savez(tmp_path / "SMPL_NEUTRAL.npz", **arrays(10))
+    (tmp_path / "SMPL_NEUTRAL.npz").rename(tmp_path / "SMPL_NEUTRAL.pkl")
+    assert smpl_file.read(tmp_path / "SMPL_NEUTRAL.pkl")["f"].shape == (13776, 3)
+
+
+def test_nan_in_a_body_is_one_line(tmp_path):
+    data = arrays(10)
+    data["posedirs"][5, 1, 3] = np.nan
+    np.savez(tmp_path / "SMPL_NEUTRAL.npz", **data)
+    with pytest.raises(UserError, match="SMPL_NEUTRAL.npz: posedirs is not finite everywhere"):
+        smpl_file.read(tmp_path / "SMPL_NEUTRAL.npz")
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_what_smpl_does_not_need_may_be_anything(tmp_path, official, protocol):
+    """J as chumpy's product of regressor and vertices, as some packages save it: left out."""
+    path = write_pickle(tmp_path, protocol, J=chumpy_object("chumpy.ch_ops", "dot", a=chumpy_array(np.eye(3))))
+    ours, theirs = smpl_file.read(path), smpl_file.read(official)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+    path = write_pickle(tmp_path, protocol, v_template=chumpy_object("chumpy.ch_ops", "add", a=chumpy_array(np.eye(3))))
+    with pytest.raises(UserError, match="v_template is a chumpy.ch_ops.add, not an array"):
+        smpl_file.read(path)
+
+
+def test_a_matrix_that_says_it_fills_a_terabyte_is_not_unfolded(tmp_path):
+    path = write_pickle(tmp_path, J_regressor=csc_matrix((10**6, 10**6)))
+    with pytest.raises(UserError, match="J_regressor is a scipy.sparse._csc.csc_matrix, not an array"):
+        smpl_file.read(path)

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from factory import config
+from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import report
 from factory.present.mesh import coarse, encode
@@ -116,6 +117,33 @@ def test_the_small_body_lies_on_the_large_one() -> None:
     assert faces.max() == len(picks) - 1 and (faces[:, 0] != faces[:, 1]).all()
     corners = vertices[0, picks][faces].numpy()
     assert np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1).max() < 0.25
+
+
+def test_the_report_of_a_data_set_that_may_not_be_written_goes_where_it_is_told(
+    job: JobSpec, tmp_path, factory
+) -> None:
+    small.make(job)
+    where = Path(job.output)
+    address, written = report.write(job.output, to=str(tmp_path / "seen" / "pilot.html"))
+    assert (address, written) == ((tmp_path / "seen" / "pilot.html").as_uri(), True)
+    assert not report.write(job.output, to=str(tmp_path / "seen" / "pilot.html"))[1]
+    assert [path.name for path in (tmp_path / "seen").iterdir()] == ["pilot.html"]
+    assert report.write(job.output, to=str(tmp_path / "reports"))[0] == (tmp_path / "reports/report.html").as_uri()
+    assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == ["contact.png", "report.html"]
+    (tmp_path / "mine.html").write_text("mine")
+    with pytest.raises(UserError, match="--to .*mine.html is there and belongs to no report"):
+        report.write(job.output, to=str(tmp_path / "mine.html"))
+    assert (tmp_path / "mine.html").read_text() == "mine" and not (where / "report.html").exists()
+    if subprocess.run(["mount", "--bind", "-o", "ro", where, where], capture_output=True).returncode:
+        pytest.skip("only root may make a read-only folder of it")
+    try:
+        refused = factory("inspect", where)
+        told = factory("inspect", where, "--to", tmp_path / "again")
+    finally:
+        subprocess.run(["umount", where], check=True)
+    assert refused.returncode == 2 and "it is read-only" in refused.stderr
+    assert f"factory inspect {where} --to DIR" in refused.stderr and refused.stderr.count("\n") == 1
+    assert told.returncode == 0 and (tmp_path / "again" / "report.html").exists(), told.stderr
 
 
 STEPS = Path(__file__).with_name("steps.js").read_text()

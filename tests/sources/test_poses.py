@@ -4,10 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
 from factory.errors import UserError
 from factory.job import Poses
+from factory.models.body import BodyModel
+from factory.models.camera import full_image_K, project, weak_to_transl
 from factory.sources.poses import load, rows_of
 
 RANDOM = np.random.default_rng(0)
@@ -51,8 +54,34 @@ def test_npz(tmp_path):
 def test_eft_gives_the_same(tmp_path):
     given = load(eft(tmp_path, [fit(i, "a.jpg") for i in range(3)]))
     np.testing.assert_allclose(given.pose, POSE, atol=1e-5)
-    np.testing.assert_array_equal(given.camera, CAMERA)
     np.testing.assert_allclose(given.crop, [[200, 100, 300]] * 3)  # 200 px per unit of scale
+
+
+def test_an_efts_body_lies_where_eft_draws_it(tmp_path):
+    """EFT's own convention: joints s X + t on its box, half of which is 1. Ours, by way of the perspective camera of
+    the whole image, differs by what perspective does, less than a pixel in a box of 300 px."""
+    size, box, centre = 480, 300.0, np.array([270.0, 220.0])
+    weak = np.float32([[0.85, 0.12, -0.25], [0.6, -0.3, 0.2], [0.9, 0.0, 0.05]])
+    upright = POSE * 0.2 + np.eye(1, 72) * np.pi
+    turns = Rotation.from_rotvec(upright.reshape(-1, 3)).as_matrix().reshape(3, 24, 3, 3)
+    fits = [
+        fit(i, "a.jpg", parm_pose=turns[i].tolist(), parm_cam=weak[i].tolist(), bbox_center=centre.tolist())
+        for i in range(3)
+    ]
+    given = load(eft(tmp_path, fits))
+    body, still = BodyModel("starter:body"), torch.zeros(3, 3)
+    pose, betas = torch.from_numpy(given.pose), torch.from_numpy(given.betas)
+    joints = body(pose[:, :3], pose[:, 3:], betas, still)[1]
+    theirs = centre + box / 2 * (weak[:, None, :1] * joints[..., :2].numpy() + weak[:, None, 1:])
+    K = torch.from_numpy(full_image_K(size, size))
+    transl = weak_to_transl(torch.from_numpy(given.camera), torch.from_numpy(given.crop), K)
+    ours = project(joints + transl[:, None], K).numpy()
+    assert np.abs(ours - theirs).max() <= 1
+
+
+def test_an_efts_camera_without_a_scale_is_refused(tmp_path):
+    with pytest.raises(UserError, match="parm_cam of fit 1 has no scale above 0"):
+        load(eft(tmp_path, [fit(0, "a.jpg"), fit(1, "b.jpg", parm_cam=[0.0, 0.1, 0.2])]))
 
 
 def test_an_image_finds_its_people(tmp_path):
@@ -70,6 +99,9 @@ def test_an_image_finds_its_people(tmp_path):
         ({"pose": POSE[:, :69]}, r"pose is \(3, 69\), not \(3, 72\)"),
         ({"betas": BETAS[:2]}, r"betas is \(2, 10\), not \(3, 10\)"),
         ({"pose": POSE * np.nan}, "pose is not finite"),
+        ({"pose": POSE * 1j}, "pose.* complex64"),
+        ({"betas": np.zeros((3, 10), "M8[s]")}, "betas.* datetime64"),
+        ({"camera": np.full((3, 3), "0.9")}, "camera.* <U3"),
         ({"imgname": ["a.jpg"]}, "imgname has 1 rows"),
         ({"imgname": np.array(["a", "b", None], object)}, "no plain .npz"),
         ({name: array[:0] for name, array in NPZ.items()}, "holds no pose"),

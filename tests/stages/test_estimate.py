@@ -87,3 +87,52 @@ def test_scores_do_not_depend_on_the_batch(job):
 def test_a_record_without_an_image_fails_alone(job):
     unit = Estimate(job())(Unit(0, 0, [record(0), record(1, initial=None)]))
     assert [done.state for done in unit.records] == ["pending", "failed"]
+
+
+class Plugin:
+    """An estimator of another package that answers one image of the batch wrongly."""
+
+    finds = False
+
+    def __init__(self, hmr, wrong) -> None:
+        self.hmr, self.wrong = hmr, wrong
+
+    def estimate(self, images, boxes):
+        found = self.hmr.estimate(images, boxes)
+        for image, people in zip(images, found, strict=True):
+            if (image == record(1).initial).all():
+                people[0] = {**people[0], **self.wrong}
+        return found
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"camera": np.full(3, np.nan, np.float32)}, "camera is not finite (it holds nan)"),
+        ({"betas": np.full(10, np.inf, np.float32)}, "betas is not finite (it holds inf)"),
+        ({"betas": np.full(10, 1e38, np.float32)}, "pose, betas and camera make a body that is not finite"),
+        ({"body_pose": np.zeros(69, np.complex64)}, "body_pose is of type complex64, not float32"),
+        ({"body_pose": np.zeros(69, "M8[s]")}, "body_pose is of type datetime64[s], not float32"),
+    ],
+)
+def test_a_plug_ins_wrong_answer_fails_that_record_and_says_why(job, wrong, error):
+    stage = Estimate(job())
+    stage.setup()
+    stage.hmr, stage._ready = Plugin(stage.hmr, wrong), True
+    sound, failed, other = stage(Unit(0, 0, [record(i) for i in range(3)])).records
+    assert sound.active and other.active and sound.people and other.people
+    assert (failed.state, failed.reason, failed.stage) == ("failed", "", "estimate")
+    assert error in failed.error and "BadAnswer" in failed.error
+
+
+@pytest.mark.parametrize(
+    ("part", "words"), [("detector", "detector's network gives what is not finite"), ("prior", "nan")]
+)
+def test_a_network_that_gives_nan_fails_and_does_not_find_nobody(job, part, words):
+    stage = Estimate(job())
+    stage.setup()
+    stage._ready = True
+    for parameter in getattr(stage, part).network.parameters():
+        torch.nn.init.constant_(parameter, torch.nan)
+    (done,) = stage(Unit(0, 0, [record(0)])).records
+    assert done.state == "failed" and words in done.error

@@ -130,7 +130,7 @@ def test_a_plan_larger_than_the_disk_is_refused(job):
 
 def test_an_output_that_is_a_file_is_refused(job):
     Path(job.output).write_text("")
-    with pytest.raises(UserError, match="cannot be used"):
+    with pytest.raises(UserError, match="a file stands where a folder should be"):
         run(job, STAGES)
 
 

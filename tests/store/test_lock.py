@@ -12,7 +12,7 @@ from threading import Event
 import pytest
 
 from factory.errors import UserError
-from factory.store import lock
+from factory.store import lock, mark
 from factory.store.fs import LocalFiles
 
 HOLD = """
@@ -44,9 +44,9 @@ def other(tmp_path):
 def elsewhere(files: LocalFiles, age: float) -> lock.Holder:
     """The mark of a run on a machine whose locks we do not see, which last beat `age` seconds ago."""
     beat = time.time() - age
-    mark = lock.Holder(7, "elsewhere", beat - 500, beat, 3, "abc", "another kernel")
-    (files.root / lock.NAME).write_bytes(lock._bytes(mark))
-    return mark
+    holder = lock.Holder(7, "elsewhere", beat - 500, beat, 3, "abc", "another kernel")
+    (files.root / lock.NAME).write_bytes(mark.encode(holder))
+    return holder
 
 
 def test_a_live_run_is_refused_and_named(files, other):
@@ -77,10 +77,10 @@ def test_a_killed_run_is_gone_at_once(files, other):
 def test_a_machine_whose_locks_we_do_not_see_is_watched(files, monkeypatch):
     """Its beats tell that it lives, not its clock: here that has stood still, or was set back by an hour."""
     monkeypatch.setattr(lock, "STALE", 0.5)
-    mark = elsewhere(files, age=3600)
+    holder = elsewhere(files, age=3600)
 
     def beat(_: float) -> None:
-        (files.root / lock.NAME).write_bytes(lock._bytes(replace(mark, beats=4)))
+        (files.root / lock.NAME).write_bytes(mark.encode(replace(holder, beats=4)))
 
     with monkeypatch.context() as patch:
         patch.setattr(lock.time, "sleep", beat)
@@ -117,7 +117,7 @@ def test_who_lost_the_place_writes_no_more(files, monkeypatch):
         lease._thread.join(60)
         with pytest.raises(UserError, match="taken over by process 7 on elsewhere"):
             lease.check()
-    assert lock._parse((files.root / lock.NAME).read_bytes()).pid == 7  # and not taken from it
+    assert mark.parse((files.root / lock.NAME).read_bytes()).pid == 7  # and not taken from it
 
 
 def test_who_slept_asks_before_he_writes(files, monkeypatch):

@@ -15,7 +15,7 @@ from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import plan
-from factory.store import lock
+from factory.store import lock, mark
 from factory.store.fs import open_files
 from factory.store.ledger import open_ledger
 from factory.store.reopen import retry
@@ -112,7 +112,8 @@ def test_two_runs_in_one_place(remote, monkeypatch):
     """The second sees the first one's heart beat and is refused."""
     monkeypatch.setattr(lock, "BEAT", 0.01)
     with open_ledger(remote, plan(remote)):
-        monkeypatch.setattr(lock, "_kernel", lambda: "another machine")
+        monkeypatch.setattr(mark, "kernel", lambda: "another machine")
+        monkeypatch.setattr(lock, "kernel", mark.kernel)
         assert status(remote.output).live.pid == os.getpid()
         with pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
             run(remote, STAGES)
@@ -146,15 +147,15 @@ def test_a_machine_that_died_is_waited_for_and_a_revived_one_writes_no_more(url,
     """Whatever its clock says: here it runs a year ahead."""
     monkeypatch.setattr(lock, "STALE", 0.3)
     files = open_files(remote.output)
-    mark = lock.ObjectMark(files)
-    mark.read()
+    there = lock.ObjectMark(files)
+    there.read()
     dead = lock.Holder(7, "elsewhere", 0.0, 4e9, 5, "abc", "another kernel")
-    assert mark.write(dead)
+    assert there.write(dead)
     told = []
     run(remote, STAGES, lambda event: told.append(event))
     assert told[0].kind == "waiting" and "process 7 on elsewhere" in told[0].message
     assert stored(url, remote) == local
-    assert not mark.write(replace(dead, beats=6))  # it comes back, and learns that it has lost the place
+    assert not there.write(replace(dead, beats=6))  # it comes back, and learns that it has lost the place
 
 
 def test_credentials_are_in_no_file_and_no_message(url, remote, proxy, factory, values, tmp_path):

@@ -1,0 +1,135 @@
+"""What a folder on a disk or a share may refuse, in words; and steps below a folder that follow no link.
+
+A data set may come from a stranger, and a folder may change while we work in it. So whatever is written is written
+relative to a folder that is open, and a link below it is never followed to another folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from factory.errors import UserError
+
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # what `temporary` gives, and nobody else's habit
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+AGAIN, WRITE_ELSEWHERE = "what is finished is kept", "write elsewhere"
+REFUSED = {  # what a user can mend about a disk
+    errno.ENOSPC: f"no space is left; make room and run again, {AGAIN}",
+    errno.EDQUOT: f"the quota is used up; make room and run again, {AGAIN}",
+    errno.EFBIG: "a file may not grow that large here; lower samples_per_shard or raise the limit",
+    errno.EROFS: f"it is read-only; {WRITE_ELSEWHERE}",
+    errno.EACCES: f"permission denied; ask its owner for the right, or {WRITE_ELSEWHERE}",
+    errno.EPERM: f"permission denied; ask its owner for the right, or {WRITE_ELSEWHERE}",
+    errno.EIO: f"the disk reports an input/output error; look at its health, then run again, {AGAIN}",
+    errno.ESTALE: f"the share has lost it (stale file handle); mount the share anew and run again, {AGAIN}",
+    errno.ENOTDIR: f"a file stands where a folder should be; {WRITE_ELSEWHERE}",
+    errno.EISDIR: f"a folder stands where a file should be; {WRITE_ELSEWHERE}",
+    errno.EEXIST: f"a file stands where a folder should be; {WRITE_ELSEWHERE}",
+    errno.ENAMETOOLONG: f"the name is too long for this disk; shorten the job's name, or {WRITE_ELSEWHERE}",
+    **dict.fromkeys(
+        (errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ECONNABORTED, errno.ECONNRESET),
+        f"the share does not answer; mount it anew and run again, {AGAIN}",
+    ),
+}
+UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+@contextlib.contextmanager
+def mendable(where: str, field: str = "output") -> Iterator[None]:
+    """UserError for what the disk refuses below. A FileNotFoundError passes: it is an answer, not a refusal."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (None, errno.EBADF):  # not of a disk: a library's, or a fault of ours
+            raise
+        words = REFUSED.get(error.errno) or f"{error.strerror}; mend it and run again, {AGAIN}"
+        raise UserError(f"{field}: {where}: {words}") from None
+
+
+def expanded(path: str, field: str = "output") -> str:
+    """The path with ~ and environment variables replaced, as a shell does with what stands unquoted. A job's field and
+    `--to=~/x` reach us as they are written. UserError for a variable that is not set, and a user whom nobody knows."""
+
+    def value(match: re.Match[str]) -> str:
+        name = match[1] or match[2]
+        if name not in os.environ:
+            raise UserError(f"{field}: {path}: the environment has no variable {name}; set it, or write the path out")
+        return os.environ[name]
+
+    if re.match(r"~[\w.-]*(/|$)", path):
+        home = os.path.expanduser(path)
+        if home.startswith("~"):
+            raise UserError(f"{field}: {path}: no home is known for {path.partition('/')[0]}; write the path out")
+        path = home
+    return VARIABLE.sub(value, path)
+
+
+def temporary(name: str) -> str:
+    """A name beside `name` that nobody can foresee, so that nobody can have laid a link there."""
+    return f".{name}.{secrets.token_hex(8)}.tmp"
+
+
+def make_folder(path: Path) -> None:
+    """mkdir -p whose result survives a power cut. UserError where a link leads to no folder."""
+    if not path.is_dir():
+        refuse_dangling(path)
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def refuse_dangling(path: Path) -> None:
+    """UserError where the path is a link that leads to no folder."""
+    if path.is_symlink() and not path.is_dir():
+        raise UserError(f"output: {path} is a link that leads to no folder ({os.readlink(path)}); make that one first")
+
+
+def open_inner(name: str, folder: int, where: str) -> int:
+    """Descriptor of the folder `name` in an open one. UserError where it is a link."""
+    try:
+        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError:
+        refuse_link(name, folder, where)
+        raise
+
+
+def refuse_link(name: str, folder: int, where: str) -> None:
+    """UserError where `name` in an open folder is a link: what is written there might land anywhere."""
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            raise UserError(
+                f"output: {where} is a link, and nothing is written through links inside a data set; "
+                f"put what it points to in its place, or {WRITE_ELSEWHERE}"
+            )
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable, as far as the disk can."""
+    try:
+        descriptor = os.open(path, FOLDER)
+    except PermissionError:  # one may be allowed to write in a folder and not to read it
+        return
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync(descriptor: int) -> None:
+    """fsync; nothing where the disk has none for this: SMB and FUSE know none of folders."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
