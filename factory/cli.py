@@ -184,8 +184,8 @@ def verify(
 
     console = open_console()
     report = checks.repair(out, partial(say, console)) if repair else checks.verify(out)
-    for problem in report.problems:
-        say(console, problem)
+    for line in report.notes + report.problems:
+        say(console, line)
     shards = f"{report.shards:,} shard{'s' * (report.shards != 1)}"
     words = f"{shards}, {report.samples:,} samples, {size(report.bytes)}"
     if report.problems:

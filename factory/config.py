@@ -15,10 +15,10 @@ from pydantic import BaseModel, ValidationError
 
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.untrusted import Unreadable, text, yaml_text
 
 Location = tuple[int | str, ...]
-# What PyYAML lets through where a scalar is not what it looks like: month 99, an integer of 5000 digits.
-UNREAD = (ValueError, AttributeError, TypeError, OverflowError, RecursionError)
+SHOWN = 100  # characters at most of a wrong value, in a message
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
@@ -38,10 +38,16 @@ def validate(values: dict, where: Callable[[Location], str] = lambda location: "
     try:
         return JobSpec.model_validate(values)
     except ValidationError as error:
-        faults = sorted(error.errors(), key=lambda f: f["type"] != "extra_forbidden")  # a typo explains what is missing
+        faults = sorted(error.errors(), key=_weight)
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        location: Location = tuple(faults[0]["loc"])
+        location: Location = tuple(key for key in faults[0]["loc"] if not str(key).startswith(("list[", "dict[")))
         raise UserError(f"{where(location)}: {_explain(faults[0], location)}{more}") from None
+
+
+def _weight(fault: Any) -> int:
+    """A typo explains what is missing; and of a value that may be a list or a mapping, what is wrong inside of it says
+    more than that it is not the other."""
+    return 0 if fault["type"] == "extra_forbidden" else 2 if fault["type"] in ("list_type", "dict_type") else 1
 
 
 def dump(job: JobSpec) -> str:
@@ -51,7 +57,7 @@ def dump(job: JobSpec) -> str:
 
 def _compose(path: Path) -> yaml.Node:
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        node = yaml_text.compose(text.decoded(text.read(path, yaml_text.BYTES)))
     except FileNotFoundError:
         others = {p.stem: p for p in path.parent.glob("*.y*ml")}
         near = get_close_matches(path.stem, others, 1)
@@ -59,15 +65,8 @@ def _compose(path: Path) -> yaml.Node:
         raise UserError(f"{path}: no such job file{hint}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a text file in UTF-8") from None
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: not valid YAML: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    except RecursionError:
-        raise UserError(f"{path}: nested too deeply") from None
+    except Unreadable as error:
+        raise UserError(f"{_place(path, error)}: {error}") from None
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{path}: a job is a mapping of keys to values; see schemas/job.schema.json")
     return node
@@ -76,17 +75,18 @@ def _compose(path: Path) -> yaml.Node:
 def _construct(node: yaml.Node, path: str) -> dict:
     """Plain values of a node. YAML lets the last of two equal keys win in silence; a job does not."""
     _refuse_repeats(node, path)
-    loader = yaml.SafeLoader("")
     try:
-        values = loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UserError(f"{path}{line}: {error.problem}") from None
-    except UNREAD as error:
-        raise UserError(f"{path}: a value cannot be read ({' '.join(str(error).split())[:100]})") from None
+        values = yaml_text.construct(node)
+    except Unreadable as error:
+        raise UserError(f"{_place(path, error)}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: a job is a mapping of keys to values; see schemas/job.schema.json")
     return values
+
+
+def _place(path: str | Path, error: Unreadable) -> str:
+    line = getattr(error, "line", None)
+    return f"{path}:{line}" if line else str(path)
 
 
 def _refuse_repeats(node: yaml.Node, path: str, done: set[int] | None = None) -> None:
@@ -103,14 +103,14 @@ def _refuse_repeats(node: yaml.Node, path: str, done: set[int] | None = None) ->
 
 
 def _override(values: dict, override: str) -> None:
-    name, equals, text = override.partition("=")
+    name, equals, value_text = override.partition("=")
     keys = name.strip().split(".")
     if not equals or not all(keys):
         raise UserError(f"--set {override}: write it as --set stages.refine.strength=0.6")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, *UNREAD):
-        raise UserError(f"--set {override}: the value is not valid YAML") from None
+        value = yaml_text.load(value_text)
+    except Unreadable as error:
+        raise UserError(f"--set {_short(override)}: {error}") from None
     at: Any = values
     for depth, key in enumerate(keys):
         fields = _fields(tuple(keys[:depth]))
@@ -168,8 +168,12 @@ def _explain(fault: Any, location: Location) -> str:
     if fault["type"] == "missing":
         return f"{name} is missing"
     given = fault["input"]
-    what = f"a {type(given).__name__}" if isinstance(given, dict | list) else repr(given)
+    what = f"a {type(given).__name__}" if isinstance(given, dict | list) else _short(repr(given))
     return f"{name}: {fault['msg'][:1].lower()}{fault['msg'][1:]}, not {what}"
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= SHOWN else f"{words[:SHOWN]}..."
 
 
 def _line(path: str | Path, node: yaml.Node, location: Location) -> str:

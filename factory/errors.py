@@ -1,5 +1,23 @@
 """The one exception the command line turns into a single clear line and exit code 2."""
 
+import re
+
+USERINFO = re.compile(r"(://)[^/@\s]*@")
+
 
 class UserError(Exception):
-    """Bad input. The message says what is wrong, where, and how to mend it; nothing was touched."""
+    """Bad input. The message says what is wrong, where, and how to mend it; nothing was touched. It can be printed
+    anywhere and holds no password that stood in a URL."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(redacted(printable(message)))
+
+
+def redacted(text: str) -> str:
+    """The text without the user and password of its URLs: http://me:secret@host becomes http://host."""
+    return USERINFO.sub(r"\1", text)
+
+
+def printable(text: str) -> str:
+    r"""The text as UTF-8 can hold it: a byte of a file name that is no UTF-8 is written as \udc80 to \udcff."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
+
+STORED = {"stored": True}  # the context in which a job is validated that a run has stored
 
 
 class Spec(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 Model = Annotated[str, Field(min_length=1)]
@@ -22,7 +24,7 @@ DType = Literal["float32", "float16", "bfloat16"]
 
 
 Words = Annotated[
-    list[str] | dict[str, Annotated[float, Field(gt=0)]],
+    list[str] | dict[str, Annotated[float, Field(gt=0, le=10**9)]],
     Field(description="Texts, all as likely; or a mapping from text to its weight."),
 ]
 
@@ -46,9 +48,10 @@ class Prompts(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _fill(cls, values: Any) -> Any:
-        """A stored job has every field, so that it means the same where the named files are not at hand."""
-        if isinstance(values, dict) and (values.get("set") or values.get("categories")):
+    def _fill(cls, values: Any, info: ValidationInfo) -> Any:
+        """A stored job has every field, so that it means the same where the named files are not at hand; and a
+        stranger's has no file opened."""
+        if info.context != STORED and isinstance(values, dict) and (values.get("set") or values.get("categories")):
             from factory.prompts import fill
 
             return fill(values)
@@ -74,8 +77,10 @@ class Images(Spec):
         description="Known people: stage 2 crops around their keypoints and not around the detector's boxes. An .npz "
         "as SPIN's data sets: imgname (N,), part (N, 24, 3) or openpose (N, 25, 3) or both: x, y px and confidence.",
     )
-    min_side: int = Field(64, ge=1, description="Smaller images are rejected, px.")
-    max_pixels: int = Field(50_000_000, ge=1, description="Larger images are rejected before they are decoded, px.")
+    min_side: int = Field(64, ge=1, le=100_000, description="Smaller images are rejected, px.")
+    max_pixels: int = Field(
+        50_000_000, ge=1, le=2 * 10**9, description="Larger images are rejected before they are decoded, px."
+    )
 
 
 class Poses(Spec):
@@ -91,9 +96,9 @@ class Poses(Spec):
 class Workers(Spec):
     """How a stage is hosted."""
 
-    workers: int = Field(1, ge=1, description="Actors of this stage (engine ray).")
-    gpus: float = Field(0, ge=0, description="GPUs held by each actor; fractions share one GPU.")
-    cpus: float = Field(1, gt=0, description="CPU cores held by each actor; also its number of threads.")
+    workers: int = Field(1, ge=1, le=10_000, description="Actors of this stage (engine ray).")
+    gpus: float = Field(0, ge=0, le=1000, description="GPUs held by each actor; fractions share one GPU.")
+    cpus: float = Field(1, gt=0, le=10_000, description="CPU cores held by each actor; also its number of threads.")
     device: Device = "auto"
 
 
@@ -107,7 +112,7 @@ class Diffusion(Workers):
     adapter: Model | None = Field(
         None, description="Fine-tuned weights for the model (guidance D): LoRA or attention processors (.safetensors)."
     )
-    adapter_scale: float = Field(1.0, ge=0, description="Weight of a LoRA adapter.")
+    adapter_scale: float = Field(1.0, ge=0, le=100, description="Weight of a LoRA adapter.")
     save_memory: Literal["no", "slices", "offload"] = Field(
         "no", description="slices: attention and images one by one; offload: networks wait in host memory. Both slow."
     )
@@ -126,8 +131,8 @@ class Generate(Diffusion):
     )
     revision: str | None = Field(None, description="Revision of a hub id.")
     dtype: DType = "float32"
-    steps: int = Field(50, ge=1)
-    guidance_scale: float = Field(7.5, ge=0)
+    steps: int = Field(50, ge=1, le=10_000)
+    guidance_scale: float = Field(7.5, ge=0, le=1000)
     negative_prompt: str = ""
 
 
@@ -139,7 +144,9 @@ class Hmr(Spec):
         "gives in the entry point group factory.hmr.",
     )
     model: Model = Field(description="SPIN's model_checkpoint.pt, BEV.pth, a folder of SPIN's layout, or starter:hmr.")
-    crop_scale: float = Field(1.2, gt=0, description="Side of the square crop over the longer side of the person box.")
+    crop_scale: float = Field(
+        1.2, gt=0, le=100, description="Side of the square crop over the longer side of the person box."
+    )
     align: bool = Field(
         False,
         description="Move and scale each body in the image until it covers the detector's mask of its person best. Not "
@@ -150,7 +157,7 @@ class Hmr(Spec):
 class PosePrior(Spec):
     kind: Literal["vposer-v1", "vposer-v2"] = Field("vposer-v1", description="VPoser release: v1.0, or V02_05.")
     model: Model = Field(description="A VPoser experiment folder, such as V02_05, or starter:vposer.")
-    tau: float = Field(30.0, ge=0, description="A pose is hard when its score exceeds tau.")
+    tau: float = Field(30.0, ge=0, le=10**9, description="A pose is hard when its score exceeds tau.")
     score: Literal["sample", "expected"] = Field(
         "sample", description="Sum of squares of one code drawn with the record's seed, or its closed-form mean."
     )
@@ -168,15 +175,18 @@ class Detector(Spec):
 class Augment(Spec):
     """Poses varied in the prior's code after stage 2 (the paper's Eq. 8-10): z from N(mu, sigma), then scaled."""
 
-    variants: int = Field(3, ge=1, description="Records per image, each with a pose of its own.")
+    variants: int = Field(3, ge=1, le=100_000, description="Records per image, each with a pose of its own.")
     code: Literal["paper", "authors"] = Field(
         "paper", description="paper: z (1 + s e), e uniform in [-1, 1]; authors: z (1.5 + s n), n normal."
     )
-    s: float = Field(0.3, ge=0, description="The s above. The paper gives no number, the authors' code 0.3.")
+    s: float = Field(0.3, ge=0, le=1000, description="The s above. The paper gives no number, the authors' code 0.3.")
     orientation: float = Field(
-        0.0, ge=0, description="Jitter of the global orientation about each axis, standard deviation in degrees."
+        0.0,
+        ge=0,
+        le=360,
+        description="Jitter of the global orientation about each axis, standard deviation in degrees.",
     )
-    shape: float = Field(0.0, ge=0, description="Jitter of each beta by a factor 1 + shape n, n normal.")
+    shape: float = Field(0.0, ge=0, le=1000, description="Jitter of each beta by a factor 1 + shape n, n normal.")
     keep_first: bool = Field(False, description="The first variant keeps the pose as it was estimated.")
 
 
@@ -192,7 +202,9 @@ class Estimate(Workers):
         "Left out: drop, and refine in a job with real images or given poses.",
     )
     augment: Augment | None = Field(None, description="Vary the poses; none: they stay as estimated.")
-    max_people: int = Field(8, ge=1, description="At most so many people per image, the best detections first.")
+    max_people: int = Field(
+        8, ge=1, le=1000, description="At most so many people per image, the best detections first."
+    )
 
 
 class Render(Workers):
@@ -201,6 +213,9 @@ class Render(Workers):
     rasteriser: Literal["torch", "pyrender"] = "torch"
     min_coverage: float = Field(0.01, ge=0, le=1, description="Least share of the frame that the bodies must cover.")
     min_inside: float = Field(0.5, ge=0, le=1, description="Least share of a body's vertices inside the frame.")
+
+
+Radius = Annotated[float, Field(ge=0, le=1000)]
 
 
 class Refine(Diffusion):
@@ -216,17 +231,17 @@ class Refine(Diffusion):
         "starter:depth-to-image."
     )
     controlnet: Model | None = Field(None, description="Kind controlnet: the depth ControlNet, a folder or hub id.")
-    controlnet_scale: float = Field(1.0, ge=0, description="Weight of the ControlNet's hints.")
+    controlnet_scale: float = Field(1.0, ge=0, le=100, description="Weight of the ControlNet's hints.")
     revision: str | None = Field(None, description="Revision of a hub id.")
     dtype: DType = "float32"
-    steps: int = Field(50, ge=1)
+    steps: int = Field(50, ge=1, le=10_000)
     strength: float = Field(0.7, gt=0, le=1, description="Share of the steps that are redrawn.")
-    guidance_scale: float = Field(7.5, ge=0)
+    guidance_scale: float = Field(7.5, ge=0, le=1000)
     negative_prompt: str = "deformed, bad anatomy"
     random_latents: bool = Field(
         False, description="Start the human region (person mask or body, minus objects) from noise, not the image."
     )
-    blur: tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(ge=0)]] | None = Field(
+    blur: tuple[Radius, Radius] | None = Field(
         None, description="Blur every final image, Gaussian, radius drawn from this range, px; the authors: [1, 2.5]."
     )
 
@@ -265,9 +280,9 @@ class Output(Spec):
 class Autoscaler(Spec):
     """Nodes that a cluster adds when they are asked for."""
 
-    nodes: int = Field(ge=1, description="At most so many.")
-    cpus: float = Field(ge=0, description="CPU cores of each.")
-    gpus: int = Field(0, ge=0, description="GPUs of each.")
+    nodes: int = Field(ge=1, le=100_000, description="At most so many.")
+    cpus: float = Field(ge=0, le=10_000, description="CPU cores of each.")
+    gpus: int = Field(0, ge=0, le=1000, description="GPUs of each.")
 
 
 class JobSpec(Spec):
@@ -281,12 +296,17 @@ class JobSpec(Spec):
     records: int = Field(
         0,
         ge=0,
+        lt=2**63,
         description="Records to plan; rejected ones count. 0: each real image or given pose once, times variants.",
     )
-    seed: int = Field(0, ge=0, description="Everything random follows from it.")
-    image_size: int = Field(512, ge=64, multiple_of=8, description="Side of the square images, px.")
-    unit_size: int = Field(8, ge=1, description="Records per unit: the batch that travels and is committed at once.")
-    samples_per_shard: int = Field(1000, ge=1, description="Records planned per shard; a multiple of unit_size.")
+    seed: int = Field(0, ge=0, lt=2**128, description="Everything random follows from it.")
+    image_size: int = Field(512, ge=64, le=4096, multiple_of=8, description="Side of the square images, px.")
+    unit_size: int = Field(
+        8, ge=1, le=10_000, description="Records per unit: the batch that travels and is committed at once."
+    )
+    samples_per_shard: int = Field(
+        1000, ge=1, le=1_000_000, description="Records planned per shard; a multiple of unit_size."
+    )
     engine: Literal["ray", "inline"] = Field(
         "ray", description="ray: actors on a cluster or this machine; inline: one process."
     )
@@ -308,7 +328,7 @@ class JobSpec(Spec):
     images: Images | None = Field(None, description="Real images instead of stage 1.")
     poses: Poses | None = Field(None, description="Given poses instead of estimated ones.")
     cycles: int = Field(
-        1, ge=1, description="Rounds of stages 2 to 4; the final image of one is the next one's initial."
+        1, ge=1, le=1000, description="Rounds of stages 2 to 4; the final image of one is the next one's initial."
     )
     body: Body
     stages: Stages
@@ -327,6 +347,8 @@ class JobSpec(Spec):
     @model_validator(mode="after")
     def _fits(self) -> JobSpec:
         generate, estimate = self.stages.generate, self.stages.estimate
+        if "@" in (self.ray_address or ""):  # it is stored and shown
+            raise _fault("ray_address: holds a name or password; a cluster's token goes into RAY_AUTH_TOKEN")
         if self.images is None:
             if generate.model is None:
                 raise _fault("stages.generate.model is missing: name a text-to-image model, or give real images")

@@ -16,8 +16,8 @@ Ten lines that train one step:
 
 from __future__ import annotations
 
-import io
 import random
+import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -32,6 +32,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from factory.errors import UserError
+from factory.job import JobSpec
 from factory.models.camera import transl_to_weak
 from factory.models.hmr import cut, normalise, square_crop
 from factory.models.joints import FLIP24, FLIP49
@@ -39,7 +40,9 @@ from factory.models.joints import FLIP24, FLIP49
 CROP_SCALE = 1.2  # side of the crop over the longer side of the body's box
 # SPIN's augmentation: spread of the scale, spread of the turn (degrees; none in 60 % of the samples), colour noise.
 SCALE, TURN, UNTURNED, COLOUR = 0.25, 30.0, 0.6, 0.4
+LEAST = 1.0  # px: the side of the smallest box
 PELVIS = 8  # of SPIN-49: SMPL's root joint
+LABELS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox")  # of smpl.npz, that are read here
 
 
 class Sample(NamedTuple):
@@ -82,42 +85,40 @@ def load(out: str | Path, *, crop: int = 224, train: bool = True, where: str | N
     """
     import webdataset as wds
 
-    shards, keys = _find(str(out), where)
+    job, shards, keys = _find(str(out), where)
     stages = [wds.SimpleShardList(list(shards)), partial(_divide_shards, total=len(shards))]
     stages += [partial(_shuffle, size=len(shards))] if train else []
-    stages += [wds.tarfile_to_samples()]
+    stages += [partial(_samples, job=job)]
     stages += [partial(_select, keys=keys)] if keys is not None else []
     stages += [partial(_divide_samples, shards=shards)]
     stages += [partial(_shuffle, size=shuffle)] if train else []
-    return wds.DataPipeline(*stages, partial(_people, size=crop, train=train))
+    return wds.DataPipeline(*stages, partial(_people, size=crop, train=train, job=job))
 
 
-def _find(out: str, where: str | None) -> tuple[dict[str, int], frozenset[str] | None]:
-    """Path of each shard that holds samples that fit -> how many; keys of the samples that fit, None for all."""
-    from factory.plan import plan
-    from factory.store import layout
-    from factory.store.fs import LocalFiles, open_files
-    from factory.store.part import SCHEMA, index_table
+def _find(out: str, where: str | None) -> tuple[JobSpec, dict[str, int], frozenset[str] | None]:
+    """The job; path of each shard that holds samples that fit -> how many; keys of those samples, None for all."""
+    from factory.store.dataset import open_data
+    from factory.store.fs import LocalFiles
+    from factory.store.part import SCHEMA
     from factory.store.where import Where, select
 
-    files, planned = open_files(out), plan(layout.read_job(out))
-    if not isinstance(files, LocalFiles):
+    data = open_data(out)
+    if not isinstance(data.files, LocalFiles):
         raise UserError(f"{out}: training reads from a disk; copy the data set to a folder first")
     condition = Where(where, SCHEMA) if where else None
     shards: dict[str, int] = {}
     keys: set[str] = set()
-    sealed = layout.found(planned, files.sizes())[0]
-    for shard in sorted(sealed):
-        tar_name, index_name = layout.shard_names(planned, shard)
-        rows = index_table(files.read(index_name))[0]
+    sealed = sorted(data.sealed)
+    for shard, rows in zip(sealed, data.tables(sealed), strict=True):
+        tar_name = data.names((shard, None))[0]
         chosen = rows.filter(select(condition, rows))["key"].to_pylist()
         if chosen:
-            shards[str((files.root / tar_name).absolute())] = len(chosen)
+            shards[str((data.files.root / tar_name).absolute())] = len(chosen)
             keys.update(chosen if condition else ())
     if not shards:
-        why = f"no sample fits {where!r}" if where and sealed else f"none of {planned.shards} shards is ready"
+        why = f"no sample fits {where!r}" if where and sealed else f"none of {data.plan.shards} shards is ready"
         raise UserError(f"{out}: {why}; see factory stats {out}")
-    return shards, frozenset(keys) if condition else None
+    return data.job, shards, frozenset(keys) if condition else None
 
 
 def _reader() -> tuple[int, int]:
@@ -166,18 +167,49 @@ def _shuffle(items: Iterable[dict], size: int) -> Iterator[dict]:
     return wds.shuffle(size, rng=random.Random(_seed()))(items)
 
 
+def _samples(shards: Iterable[dict], job: JobSpec) -> Iterator[dict]:
+    """The samples of the shards, as webdataset has them: __key__, and extension -> bytes. A data set may be a
+    stranger's: what webdataset reads itself may be packed, sparse or a link."""
+    from factory.store import opened, tar
+
+    for shard in shards:
+        sample: dict = {}
+        try:
+            with open(shard["url"], "rb") as file:
+                for name, content in tar.walk(file, opened.most_bytes(job)):
+                    key, _, extension = name.partition(".")
+                    if sample and sample["__key__"] != key:
+                        yield sample
+                        sample = {}
+                    sample |= {"__key__": key, "__url__": shard["url"], extension: content}
+        except (OSError, tarfile.TarError) as error:
+            raise _damaged(shard["url"], error) from None
+        if sample:
+            yield sample
+
+
+def _damaged(url: str, why: Exception) -> UserError:
+    return UserError(f"{url}: damaged ({why}); factory verify tells how much of it")
+
+
 def _select(samples: Iterable[dict], keys: frozenset[str]) -> Iterator[dict]:
     return (sample for sample in samples if sample["__key__"] in keys)
 
 
-def _people(samples: Iterable[dict], size: int, train: bool) -> Iterator[Sample]:
+def _people(samples: Iterable[dict], size: int, train: bool, job: JobSpec) -> Iterator[Sample]:
+    from factory.store import opened
+    from factory.untrusted import Unreadable
+
     rng = np.random.default_rng(_seed()) if train else None
     for sample in samples:
-        image = np.asarray(Image.open(io.BytesIO(sample["jpg"])).convert("RGB"))
-        with np.load(io.BytesIO(sample["smpl.npz"]), allow_pickle=False) as stored:
-            people = dict(stored)
+        try:
+            image, people = opened.image(sample["jpg"], job), opened.people(sample["smpl.npz"], LABELS)
+        except (Unreadable, KeyError) as error:
+            raise _damaged(f"{sample['__url__']}: {sample['__key__']}", error) from None
         for i in range(len(people["pose"])):
             label = {name: rows[i] for name, rows in people.items()}
+            if (label["bbox"][2:] - label["bbox"][:2] < LEAST).any():  # out of the picture: no export holds it either
+                continue
             view = View(square_crop(label["bbox"], CROP_SCALE))
             yield look(sample["__key__"], i, image, label, _augmented(view, rng) if rng else view, size)
 

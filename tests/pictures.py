@@ -29,7 +29,7 @@ def draw(job: Path, to: Path, columns: Sequence[str], samples: int, side: int, p
         spec = load(job, [f"output={folder}/out"])
         run(spec)
         rows = [row for row in read_index(spec.output).to_pylist() if row["state"] == "ok"][:samples]
-        paint = painter(BodyModel(resolve(spec.body.model)), columns, side)
+        paint = painter(spec, BodyModel(resolve(spec.body.model)), columns, side)
         drawn = [[paint(read_sample(spec.output, row))[name] for name in columns] for row in rows]
     Image.fromarray(contact_sheet(drawn, per_row, side, gap=4)).save(to, quality=90)
     print(to.relative_to(ROOT), flush=True)

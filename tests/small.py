@@ -78,8 +78,12 @@ def fill(record: Record, size: int, people: int = 1) -> None:
     record.reestimate_pa_mpjpe = round(float(rng.uniform(20, 120)), 2)
 
 
-def make(job: JobSpec, units: int | None = None, rejected: Iterable[int] = (3,), two: Iterable[int] = (1,)) -> None:
-    """The first units of the job (none: all). Record numbers in `rejected` were, those in `two` show two people."""
+def make(
+    job: JobSpec, units: int | None = None, rejected: Iterable[int] = (3,), two: Iterable[int] = (1,),
+    failed: Iterable[int] = (),
+) -> None:  # fmt: skip
+    """The first units of the job that are missing (none: all). Record numbers in `rejected` and `failed` ended so,
+    those in `two` show two people."""
     planned, number = plan(job), 0
     with open_ledger(job, planned) as ledger:
         for shard, index in list(ledger.missing())[:units]:
@@ -88,6 +92,8 @@ def make(job: JobSpec, units: int | None = None, rejected: Iterable[int] = (3,),
                 number = int(record.key[-8:])
                 if number in set(rejected):
                     record.reject(Reason.TOO_SMALL if number % 2 else Reason.NO_PERSON, "render")
+                elif number in set(failed):
+                    record.fail("on purpose", "refine")
                 else:
                     fill(record, job.image_size, 2 if number in set(two) else 1)
             ledger.commit(shard, index, pack(unit, job))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from factory.record import Record
 from factory.starter.train.hmr import weak_project
 from factory.store.status import read_index, read_sample
 from tests import small
+from tests.export.forge import arrays, forge
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,19 @@ def test_every_person_of_every_sample_once(out):
     found = [(sample.key, sample.person) for sample in factory.load(out, crop=64, train=False)]
     rows = [row for row in read_index(str(out)).to_pylist() if row["size"]]
     assert found == [(row["key"], i) for row in rows for i in range(row["people"])] and len(found) == 8
+
+
+def test_whoever_is_out_of_the_picture_is_no_sample(out, tmp_path):
+    """The first of two people has an empty box."""
+
+    def change(stored):
+        stored["bbox"][0] = 7 if len(stored["bbox"]) == 2 else stored["bbox"][0]
+        return stored
+
+    shutil.copytree(out, tmp_path / "out")
+    forge(tmp_path / "out", arrays(change))
+    before, after = ([(s.key, s.person) for s in loader.load(place, train=False)] for place in (out, tmp_path / "out"))
+    assert after == [place for place in before if place != ("small-00000001", 0)] and len(after) == len(before) - 1
 
 
 def test_workers_share_the_shards_and_see_the_same(out):

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import struct
+import tarfile
 import zipfile
 import zlib
 
@@ -14,6 +15,9 @@ import pytest
 
 from factory import config
 from factory.errors import UserError
+from factory.job import Poses
+from factory.sources import keypoints, poses
+from factory.store import tar
 from factory.store.status import status
 from factory.store.verify import verify
 from tests.store.conftest import job  # noqa: F401
@@ -94,3 +98,83 @@ def test_nested_aliases_are_refused_quickly(job_file):
     job_file.write_text("\n".join([*lines, job_file.read_text().replace("action:", "action: *a8 #")]))
     with pytest.raises(UserError):
         config.load(job_file)
+
+
+def test_a_strangers_job_lists_no_folder_and_opens_no_file(out):
+    """Its images would be looked for where job.json says, its prompts in a file that it names."""
+    stored = json.loads((out / "job.json").read_text())
+    described = [{"records": 0, "images": {"kind": "folder", "path": "/"}}, {"prompts": {"set": "/dev/zero"}}]
+    for change, words in zip(described, ["records is 0", "prompts.action is missing"], strict=True):
+        (out / "job.json").write_text(json.dumps({**stored, "job": {**stored["job"], **change}}))
+        with pytest.raises(UserError, match=words):
+            status(str(out))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 100_000, b"[" + b"[]," * 3_000_000 + b"[]]", b'{"job": NaN}', b'{"job": ' + b"9" * 5000 + b"}", b"\xff"],
+    ids=range(5),
+)
+def test_a_job_json_that_is_none_is_one_line(out, content):
+    (out / "job.json").write_bytes(content)
+    with pytest.raises(UserError, match="not a job this version can read") as caught:
+        status(str(out))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+def sparse() -> bytes:
+    """A member of a few bytes that tarfile reads as eight gigabytes."""
+    info = tarfile.TarInfo("small-00000000.jpg")
+    info.type, info.size = tarfile.GNUTYPE_SPARSE, 512
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[386:398], header[398:410] = b"00000000000\0", b"00000001000\0"
+    header[483:495] = b"77777777777\0"
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:512]))
+    return bytes(header) + bytes(512)
+
+
+def test_a_sparse_member_is_not_made_whole():
+    with pytest.raises(tarfile.ReadError, match="no plain file"):
+        list(tar.members(sparse() + tar.trailer(1024)))
+
+
+@pytest.mark.parametrize("name", ["poses", "keypoints"])
+@pytest.mark.parametrize("member", [greedy_npy(), b"", bytes(10_000_000)], ids=["greedy", "empty", "zeros"])
+def test_labels_that_would_unpack_to_far_more_are_one_line(tmp_path, name, member):
+    with zipfile.ZipFile(tmp_path / "labels.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for column in ("pose", "betas", "camera", "imgname", "part"):
+            archive.writestr(f"{column}.npy", member)
+    with pytest.raises(UserError, match="no plain .npz") as caught:
+        if name == "poses":
+            poses.load(Poses(path=str(tmp_path / "labels.npz")))
+        else:
+            keypoints.load(str(tmp_path / "labels.npz"))
+    assert "\n" not in str(caught.value)
+
+
+def test_deeply_nested_fits_are_one_line(tmp_path):
+    for content in ('{"data": ' + "[" * 100_000, '{"data": [{"parm_pose": ' + "[" * 100_000):
+        (tmp_path / "fits.json").write_text(content)
+        with pytest.raises(UserError, match="nested too deeply"):
+            poses.load(Poses(path=str(tmp_path / "fits.json")))
+
+
+@pytest.mark.parametrize(
+    ("ending", "bomb"), [("jpg", huge_png()), ("smpl.npz", zip_bomb()), ("depth.npy", greedy_npy())]
+)
+def test_a_bomb_in_a_sample_is_one_line_in_inspect_export_and_load(out, ending, bomb):
+    import factory
+    from factory.export.run import export
+    from factory.present.report import write
+
+    rewrite(out, lambda rows, members: (rows, replaced(members, ending, bomb)))
+    readers = {
+        "inspect": lambda: write(str(out)),
+        "export": lambda: export(str(out), str(out.parent / "to"), "spin"),
+        "load": lambda: list(factory.load(out, crop=32, train=False)),
+    }
+    for name, read in readers.items():
+        if name == "load" and ending == "depth.npy":  # it does not read the depth
+            continue
+        with pytest.raises(UserError, match="damaged"):
+            read()

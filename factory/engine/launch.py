@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from factory import config
-from factory.errors import UserError
+from factory.errors import UserError, redacted
 from factory.job import JobSpec
 
 RUN = "python -m factory.cli run job.yaml"
@@ -38,11 +38,11 @@ def launch(job: JobSpec, address: str, say: Callable[[str], None], stream: Calla
             submission_id=f"{job.name}-{secrets.token_hex(4)}",
             runtime_env={"working_dir": folder},
         )
-    say(f"Submitted {name} to {address}.")
+    say(f"Submitted {name} to {redacted(address)}.")
     try:
         asyncio.run(_follow(client, name, stream))
     except KeyboardInterrupt:
-        at = f"--address {address} {name}"
+        at = f"--address {redacted(address)} {name}"
         say(f"\n{name} goes on. Its log: ray job logs --follow {at}. Stop it: ray job stop {at}")
         return 1
     details = client.get_job_info(name)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
-import math
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from factory.export import pickles
+from factory.untrusted import arrays
 
 CHUNK = 1 << 20
+SPARE, RATIO = 1 << 28, 8  # what an archive of anybody's may unpack to: so many bytes, and so many for each of its own
 
 
 def column(shape: tuple[int, ...], dtype: np.dtype, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -48,20 +48,6 @@ def zipped(members: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
     yield sink.take()
 
 
-def arrays(data: bytes, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Arrays of an .npz of ours in memory, not to be written to. Several times faster than numpy, which parses every
-    header as Python. Raises KeyError, ValueError or zipfile.BadZipFile where it is damaged."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return {name: npy(archive.read(f"{name}.npy")) for name in names}
-
-
-def npy(data: bytes) -> np.ndarray:
-    """The array of an .npy of ours."""
-    start = 10 + int.from_bytes(data[8:10], "little")
-    shape, dtype = _parsed(data[:start])
-    return np.frombuffer(data, dtype, math.prod(shape), start).reshape(shape)
-
-
 class Npz(Mapping[str, Any]):
     """An .npz of anybody's: arrays as they are; plain data where an object is allowed and was pickled.
 
@@ -69,7 +55,9 @@ class Npz(Mapping[str, Any]):
     """
 
     def __init__(self, path: Path | IO[bytes], objects: bool = False) -> None:
-        self.archive, self.objects = zipfile.ZipFile(path), objects
+        self.file = open(path, "rb") if isinstance(path, Path) else path
+        self.archive, self.objects = arrays.directory(self.file), objects
+        self.left = SPARE + RATIO * self.file.seek(0, io.SEEK_END)  # bytes that may still be unpacked at once
         self.modules: set[str] = set()
 
     def __enter__(self) -> Npz:
@@ -77,6 +65,7 @@ class Npz(Mapping[str, Any]):
 
     def __exit__(self, *error: object) -> None:
         self.archive.close()
+        self.file.close()
 
     def __iter__(self) -> Iterator[str]:
         return (name.removesuffix(".npy") for name in self.archive.namelist())
@@ -89,16 +78,20 @@ class Npz(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         with self.archive.open(f"{name}.npy") as file:
-            shape, dtype = _read_header(file)
-            if not dtype.hasobject:
-                with self.archive.open(f"{name}.npy") as whole:
-                    return np.lib.format.read_array(whole, allow_pickle=False)
+            head = arrays.header(arrays.start(file))
+            if not head.dtype.hasobject:
+                value = arrays.member(self.archive, name, arrays.ANY, self.left)
+                self.left -= value.nbytes
+                return value
             if not self.objects:
                 raise ValueError(f"{name}: holds objects, which the loader refuses (it has no allow_pickle)")
-            reader = pickles.Reader(io.BytesIO(file.read()))
+            pickled = file.read(self.left + 1)
+            if len(pickled) > self.left:
+                raise ValueError(f"{name}: unpacks to far more than the file has")
+            reader = pickles.Reader(io.BytesIO(pickled))
             value = reader.load()
             self.modules |= reader.modules
-            return value.item() if isinstance(value, np.ndarray) and not shape else value
+            return value.item() if isinstance(value, np.ndarray) and not head.shape else value
 
     def shape(self, name: str) -> tuple[int, ...]:
         with self.archive.open(f"{name}.npy") as file:
@@ -132,15 +125,8 @@ def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
 
 
 def _read_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
-
-
-@lru_cache
-def _parsed(header: bytes) -> tuple[tuple[int, ...], np.dtype]:
-    return _read_header(io.BytesIO(header))
+    head = arrays.header(arrays.start(file))
+    return head.shape, head.dtype
 
 
 class _Sink(io.RawIOBase):

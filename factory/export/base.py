@@ -1,9 +1,8 @@
-"""What a format is: it writes pieces of at most PIECE images, each on its own, then what holds them together."""
+"""What a format is: it writes steps of at most STEP images, each on its own, then what holds them together."""
 
 from __future__ import annotations
 
-import os
-import shutil
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,34 +14,66 @@ from factory.errors import UserError
 from factory.export import archive
 from factory.export.contract import Field, problems
 from factory.export.people import People, people_of
+from factory.export.pictures import size_of
 from factory.export.source import Sample, Source
-from factory.store.fs import LocalFiles, make_folder, mendable
+from factory.store.fs import LocalFiles
 from factory.store.sample import npz
 
 PIECE = 1000  # images: one tar, or one folder of images; a power of ten, so that numbers of pieces read well
+STEP = 50  # images: what a worker that is killed has done in vain, at most; PIECE is a multiple of it
 PARTS = "parts/"
+SPLIT = "[a-z0-9]+"  # a split's name
 
 
 class Format(ABC):
-    """One export. Its pieces may be written by many processes, in any order, more than once: the bytes are the same."""
+    """One export. Its steps may be written by many processes, in any order, more than once: the bytes are the same."""
 
     name: ClassVar[str]
     trainer: ClassVar[str]
+    turned: ClassVar[tuple[str, ...]] = ()  # words in a data set's name at which it turns images
 
     def __init__(self, source: Source, target: Path) -> None:
-        self.source, self.target, self.files = source, target, LocalFiles(target)
+        self.source, self.target, self.files = source, target, LocalFiles(target, "--to")
         self.dataset = source.job.name.replace("_", "-")  # BEDLAM and CameraHMR split their lists of names at "_"
 
-    def check(self) -> None:  # noqa: B027
+    def check(self) -> None:
         """UserError where this data set cannot be written so; nothing is touched."""
+        for word in self.turned:
+            if word in self.dataset:
+                raise UserError(
+                    f"--format {self.name}: the name {self.source.job.name} holds {word!r}, and {self.trainer} turns"
+                    " the images of such data sets by 90 degrees, but not the labels; make the job under another `name`"
+                )
 
     @abstractmethod
-    def piece(self, split: str, number: int, samples: Iterable[Sample]) -> int:
-        """Write the piece; returns how many people are in it."""
+    def step(self, split: str, piece: int, number: int, samples: Iterable[Sample]) -> int:
+        """Write the step, which belongs to the piece; returns how many people are in it."""
+
+    def join(self, split: str, piece: int, steps: Iterable[int]) -> None:  # noqa: B027
+        """Make one file of a piece's steps, all of which are written. May be called again afterwards."""
 
     @abstractmethod
-    def finish(self, split: str, pieces: int) -> None:
-        """Write what needs all the pieces of a split. Those may be removed when it returns."""
+    def finish(self, split: str, steps: int) -> None:
+        """Write what needs all the steps of a split. Those may be removed when it returns."""
+
+    @abstractmethod
+    def outputs(self) -> re.Pattern[str]:
+        """The names, below the target, of all files that this export may make beside `PARTS`; of no others."""
+
+    @abstractmethod
+    def folders(self) -> re.Pattern[str]:
+        """The names, below the target, of all folders that this export may make; of no others."""
+
+    def clear(self) -> None:
+        """Remove what an unfinished export of an older state of the data set has made, and nothing else."""
+        parts = re.compile(PARTS + SPLIT + r"/\d{6,}\.(json|tar|npz)")
+        ours = self.outputs()
+        self.files.delete([name for name in self.files.sizes() if parts.fullmatch(name)])  # the marks come first
+        self.files.delete([name for name in self.files.sizes() if ours.fullmatch(name)])
+
+    def part(self, split: str, number: int, ending: str) -> str:
+        """What a step leaves for `join` or `finish`."""
+        return f"{PARTS}{split}/{number:06d}.{ending}"
 
     @abstractmethod
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
@@ -78,28 +109,31 @@ class Table(Format):
         """What the .npz holds: name -> bytes of an .npy, of column -> shape, dtype, bytes."""
         return {name: archive.column(*column) for name, column in rows.items()}
 
-    def piece(self, split: str, number: int, samples: Iterable[Sample]) -> int:
-        folder = f"images/{split}/{number:06d}"
-        whole = self.target / self.images() / folder
-        temporary = whole.with_name(f".{whole.name}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        with mendable(str(self.target)):
-            make_folder(temporary)
-        kept = []
+    def outputs(self) -> re.Pattern[str]:
+        name, images = re.escape(self.source.job.name), re.escape(self.images() + "/" * bool(self.images()))
+        table = re.escape(self.table("*")).replace(r"\*", SPLIT)
+        return re.compile(rf"{images}images/{SPLIT}/\d{{6,}}/{name}-\d{{8}}\.jpg|{table}")
+
+    def folders(self) -> re.Pattern[str]:
+        above = [*Path(self.images(), "images").parents, *Path(self.table("*")).parents]
+        chain = "|".join(sorted({re.escape(path.as_posix()) for path in above} - {re.escape(".")}))
+        images = re.escape(Path(self.images(), "images").as_posix())
+        return re.compile(rf"parts(/{SPLIT})?|{images}(/{SPLIT}(/\d{{6,}})?)?" + f"|{chain}" * bool(chain))
+
+    def step(self, split: str, piece: int, number: int, samples: Iterable[Sample]) -> int:
+        folder = f"images/{split}/{piece:06d}"
+        jpgs, kept = {}, []
         for sample in samples:
-            with mendable(str(self.target)), open(temporary / f"{sample.key}.jpg", "wb") as file:
-                file.write(sample.jpg)
+            jpgs[f"{sample.key}.jpg"] = sample.jpg
             kept.append(Sample(sample.key, b"", sample.width, sample.height, sample.people))
-        shutil.rmtree(whole, ignore_errors=True)
-        with mendable(str(self.target)):
-            os.replace(temporary, whole)
+        self.files.put_all((Path(self.images()) / folder).as_posix(), jpgs)
         people = people_of(kept)
         images = np.array([f"{folder}/{key}.jpg" for key in people.keys])
-        self.files.put(self._part(split, number), [npz(self.columns(people, images))])
+        self.files.put(self.part(split, number, "npz"), [npz(self.columns(people, images))])
         return len(images)
 
-    def finish(self, split: str, pieces: int) -> None:
-        names = [self.target / self._part(split, number) for number in range(pieces)]
+    def finish(self, split: str, steps: int) -> None:
+        names = [self.target / self.part(split, number, "npz") for number in range(steps)]
         shapes: dict[str, list[tuple[int, ...]]] = {}
         dtypes: dict[str, np.dtype] = {}
         for name in names:
@@ -117,12 +151,7 @@ class Table(Format):
             column: ((sum(shape[0] for shape in some), *some[0][1:]), dtypes[column], data(column))
             for column, some in shapes.items()
         }
-        if not next(iter(rows.values()))[0][0]:
-            raise UserError(f"split {split}: none of its images shows a person; export more samples")
         self.files.put(self.table(split), archive.zipped(self.members(rows)))
-
-    def _part(self, split: str, number: int) -> str:
-        return f"{PARTS}{split}/{number:06d}.npz"
 
     @classmethod
     def validate(cls, folder: Path) -> Iterator[str]:
@@ -137,8 +166,14 @@ class Table(Format):
             except Exception as error:  # damaged in any of the ways that archives and pickles can be
                 yield f"{where}: unreadable ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
                 continue
-            found = [*problems(cls.fields, arrays), *cls.more(folder, path, arrays, table.modules)]
+            alone = list(problems(cls.fields, arrays))
+            found = [*alone, *cls.more(folder, path, arrays, table.modules), *([] if alone else cls.agree(arrays))]
             yield from (f"{where}: {problem}" for problem in found)
+
+    @classmethod
+    @abstractmethod
+    def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
+        """Whether columns agree with each other, of which each of `fields` is sound alone."""
 
     @classmethod
     def is_table(cls, name: str) -> bool:
@@ -156,10 +191,19 @@ class Table(Format):
 
 
 def images_there(root: Path, names: Any, field: str) -> Iterator[str]:
-    """Whether the images lie where the loader will look; a thousand of them are tried."""
+    """Whether the images lie where the loader will look, and can be decoded; a thousand of them are tried."""
     if not isinstance(names, np.ndarray) or not names.size:
         return
     chosen = names[np.linspace(0, len(names) - 1, min(len(names), 1000)).astype(int)]
     missing = [str(name) for name in chosen if not (root / str(name)).is_file()]
     if missing:
         yield f"{field}: {len(missing):,} of {len(chosen):,} images are not below {root}, such as {missing[0]}"
+        return
+    broken = []
+    for name in dict.fromkeys(map(str, chosen)):
+        try:
+            size_of(root / name)
+        except ValueError as error:
+            broken.append(f"{name} ({error})")
+    if broken:
+        yield f"{field}: {len(broken):,} images cannot be decoded, such as {broken[0]}"

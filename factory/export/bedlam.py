@@ -10,20 +10,24 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
-from factory.export import contract
+from factory.export import agree, contract
 from factory.export.base import Table
 from factory.export.contract import Field
 from factory.export.people import J24, OPENPOSE, PX, People
 
+HANDS = slice(22, 24)  # of SMPL's joints
+SMPL = (*range(22), -1, -1)  # of gtkps, those that SMPL and SMPL-X share
 KEPT = 0.8  # of the rows, the first: what BEDLAM trains on
 
 
 class Bedlam(Table):
     """gtkps are SMPL's own 24 joints, in its order, which a sample does not hold: they are posed anew from the job's
-    body model. `gender` is left out: the loader takes its absence for neutral, and any text but 'm' for female.
+    body model. The last two are SMPL's hands, where SMPL-X has its jaw and left eye: they have no confidence.
+
+    `gender` is left out: the loader takes its absence for neutral, and any text but 'm' for female.
     """
 
-    name, trainer = "bedlam", "BEDLAM-CLIFF"
+    name, trainer, turned = "bedlam", "BEDLAM-CLIFF", ("closeup",)
     fields = (
         Field("imgname", (), "image names below the image folder", "U"),
         Field("scale", (), "the box's side in px / 200", checks=(contract.box_over_200,)),
@@ -53,10 +57,11 @@ class Bedlam(Table):
             checks=(contract.pixels, contract.openpose_order),
         ),
         Field("part", (24, 3), "2D joints in px and confidence", must=False, checks=(contract.pixels,)),
-        Field("gender", (), "'m' or 'f'", "U", must=False),
+        Field("gender", (), "'m' or 'f'", "U", must=False, checks=(contract.gender,)),
     )
 
     def check(self) -> None:
+        super().check()
         try:
             self.skeleton  # noqa: B018
         except UserError as error:
@@ -69,31 +74,56 @@ class Bedlam(Table):
         return Skeleton(self.source.job.body.model)
 
     def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+        gtkps = self.skeleton.joints2d(people)
+        gtkps[:, HANDS, 2] = 0
         return {
             **shared(people, images),
             "betas": people.betas,
-            "gtkps": self.skeleton.joints2d(people),
+            "gtkps": gtkps,
             "openpose": people.joints2d[:, OPENPOSE],  # of these two the SMPL loader makes its 2D loss
             "part": people.joints2d[:, J24],
         }
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
-        names = [f"{self.dataset}-{split}" for split in splits]
-        return f"""In BEDLAM's `train/core/config.py`, for each of {", ".join(names)}:
+        return f"""At the end of BEDLAM's `train/core/config.py`:
 
-    DATASET_FOLDERS[name] = "{self.target.name}"            # this folder
-    DATASET_FILES[1][name] = "{self.target.name}/" + name + ".npz"
+    ROOT = "/where/this/folder/is"
+{registered(self, splits)}
 
-BEDLAM trains on the first {KEPT:.0%} of the rows (CROP_PERCENT) and leaves the rest alone; the rows are
-shuffled, so any share will do. A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:3, 3], its camera cam_int.
-`gtkps` are SMPL's own 24 joints: for CameraHMR, which reads another order under the same name, export anew.
+and append `_{first_of(self, splits)}` to DATASETS_AND_RATIOS of the config that you train with:
+`configs/bedlam_cliff.yaml` (`python train.py --cfg configs/bedlam_cliff.yaml`: SMPL-X, BEDLAM's main one) or
+`configs/orig_cliff.yaml` (`python train_smpl.py --cfg configs/orig_cliff.yaml`: SMPL; there the names come first and
+then as many ratios: add one of each).
+
+SMPL betas are no SMPL-X betas. `shape` and `betas` are those of the body model above; the SMPL-X trainer makes its
+joints and vertices with them, and gets another body. Convert the bodies first where shape matters there; the SMPL
+trainer takes them as they are.
+`gtkps` are SMPL's own 24 joints, and the SMPL-X trainer compares them with the first 24 of SMPL-X. The last two are
+hands in SMPL, jaw and left eye in SMPL-X: they have confidence 0. The SMPL trainer reads `openpose` and `part` instead.
+For CameraHMR, which reads another order under the name `gtkps`, export anew.
+
+BEDLAM trains on the first {KEPT:.0%} of the rows (CROP_PERCENT) and leaves the rest alone; the rows are shuffled, so
+any share will do. A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:3, 3], its camera cam_int.
 `camera` is the weak-perspective (s, tx, ty) on the square box of `center` and `scale`.
 """
 
     @classmethod
     def more(cls, folder: Path, path: Path, arrays: Mapping[str, Any], modules: set[str]) -> Iterator[str]:
         yield from super().more(folder, path, arrays, modules)
-        yield from underscore(path)
+        yield from misleading(path, cls)
+
+    @classmethod
+    def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
+        gtkps = arrays["gtkps"][:, :24]
+        yield from agree.rows("shape", arrays["shape"][:, :10], "betas", arrays["betas"][:, :10], 1e-3)
+        yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), "gtkps", gtkps)
+        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, SMPL)
+        yield from agree.distance(*translation(arrays), arrays["cam_int"], "gtkps", gtkps, range(24))
+        if "openpose" in arrays:
+            pairs = [(joint, j) for j, joint in enumerate(agree.SMPL_OF[:25]) if joint >= 0]
+            yield from agree.twins("gtkps", gtkps, "openpose", arrays["openpose"], pairs)
+            if "part" in arrays:
+                yield from agree.twins("openpose", arrays["openpose"], "part", arrays["part"], agree.PAIRS)
 
 
 def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -115,6 +145,32 @@ def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def underscore(path: Path) -> Iterator[str]:
+def translation(arrays: Mapping[str, Any]) -> tuple[str, np.ndarray]:
+    """(its field, (M, 3) m) of the body in front of the camera."""
+    there = [arrays["trans_cam"]] if "trans_cam" in arrays else []
+    there += [arrays["cam_ext"][:, :3, 3]] if "cam_ext" in arrays else []
+    return "trans_cam + cam_ext", np.sum(there, axis=0) if there else np.zeros((0, 3))
+
+
+def registered(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
+    """Lines of Python that tell BEDLAM's or CameraHMR's config of each split."""
+    names = (f"{form.dataset}-{split}" for split in splits)
+    return "\n".join(
+        f"""    DATASET_FOLDERS["{name}"] = ROOT
+    DATASET_FILES[1]["{name}"] = ROOT + "/{name}.npz\""""
+        for name in names
+    )
+
+
+def first_of(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
+    """The split to train on."""
+    return f"{form.dataset}-{'train' if 'train' in splits else next(iter(splits))}"
+
+
+def misleading(path: Path, form: type[Table]) -> Iterator[str]:
+    """What is wrong with a table's name, under which its trainer will know the data set."""
     if "_" in path.stem:
         yield "name: holds '_', at which the trainer splits its list of data sets; use '-'"
+    for word in form.turned:
+        if word in path.stem:
+            yield f"name: holds {word!r}: the trainer turns such images by 90 degrees, but not the labels; rename it"

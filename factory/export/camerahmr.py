@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from factory.export import contract
+from factory.export import agree, contract
 from factory.export.base import Table
-from factory.export.bedlam import shared, underscore
+from factory.export.bedlam import first_of, misleading, registered, shared, translation
 from factory.export.contract import Field
 from factory.export.people import People
 
+# Where SMPL's joints lie in OpenPose-25; -1: nowhere.
+OPENPOSE_AT = [agree.SMPL_OF[:25].index(joint) if joint in agree.SMPL_OF[:25] else -1 for joint in range(24)]
+
 
 class CameraHmr(Table):
-    name, trainer = "camerahmr", "CameraHMR"
+    name, trainer, turned = "camerahmr", "CameraHMR", ("closeup", "portrait")
     fields = (
         Field("imgname", (), "image names below the image folder", "U"),
         Field("scale", (), "the box's side in px / 200", checks=(contract.box_over_200,)),
@@ -46,11 +49,13 @@ class CameraHmr(Table):
         }
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
-        names = [f"{self.dataset}-{split}" for split in splits]
-        return f"""In CameraHMR's `core/configs/__init__.py`, for each of {", ".join(names)}:
+        return f"""At the end of CameraHMR's `core/configs/__init__.py`:
 
-    DATASET_FOLDERS[name] = "{self.target.name}"            # this folder
-    DATASET_FILES[1][name] = "{self.target.name}/" + name + ".npz"
+    ROOT = "/where/this/folder/is"
+{registered(self, splits)}
+
+and append `_{first_of(self, splits)}` to DATASETS_AND_RATIOS in
+`core/configs_hydra/data/train.yaml`, then `python train.py data=train experiment=camerahmr exp_name=...`.
 
 A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:3, 3], its camera cam_int. `gtkps` are OpenPose-25 and then
 19 joints: for BEDLAM, which reads another order under the same name, export anew.
@@ -60,4 +65,13 @@ A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:3, 3], its camera c
     @classmethod
     def more(cls, folder: Path, path: Path, arrays: Mapping[str, Any], modules: set[str]) -> Iterator[str]:
         yield from super().more(folder, path, arrays, modules)
-        yield from underscore(path)
+        yield from misleading(path, cls)
+
+    @classmethod
+    def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
+        gtkps = arrays["gtkps"][:, :44]
+        yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), "gtkps", gtkps)
+        pairs = [(a, b) for a, b in agree.PAIRS if b < 19]
+        yield from agree.twins("gtkps[:25]", gtkps, "gtkps[25:]", gtkps[:, 25:], pairs)
+        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, agree.SMPL_OF[:44])
+        yield from agree.distance(*translation(arrays), arrays["cam_int"], "gtkps", gtkps, OPENPOSE_AT)

@@ -127,6 +127,11 @@ def flag(values: np.ndarray) -> str | None:
     return None if np.isin(values, (0, 1)).all() else "must be 0 or 1"
 
 
+def gender(values: np.ndarray) -> str | None:
+    other = sorted({str(value) for value in values} - {"m", "f"})
+    return f"holds {other[0]!r}: the loader takes all but 'm' for female; leave it out for neutral" if other else None
+
+
 def metres(joints: np.ndarray) -> str | None:
     """The extent of a body."""
     extent = np.median(np.ptp(joints[..., :3], axis=-2).max(-1))

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from PIL import Image
 
 from factory.errors import UserError
-from factory.export import contract, pickles
+from factory.export import agree, contract, pickles, recipe
 from factory.export.archive import Npz
-from factory.export.base import PIECE, Format
+from factory.export.base import PIECE, SPLIT, Format
 from factory.export.contract import Field
 from factory.export.humandata import numpy1
 from factory.export.masks import seen
-from factory.export.people import PX, people_of
+from factory.export.people import BOX, PX, people_of
+from factory.export.pictures import size_of
 from factory.export.source import Sample
+from factory.models.joints import FLIP49
 from factory.store import tar
 from factory.store.sample import npz
 
+MEMBER = 1 << 28  # bytes of one file of a sample, at most
 JOINTS = 44  # OpenPose-25, then the first 19 of J24
 FIELDS = (
     Field("keypoints_2d", (JOINTS, 3), "2D joints in px and confidence", checks=contract.JOINTS2D),
@@ -46,55 +48,50 @@ FIELDS = (
 class Hmr2(Format):
     name, trainer = "hmr2", "4D-Humans (HMR2) or TokenHMR"
 
-    def piece(self, split: str, number: int, samples: Iterable[Sample]) -> int:
-        count = size = 0
+    def step(self, split: str, piece: int, number: int, samples: Iterable[Sample]) -> int:
+        count, chunks = 0, []
+        for sample in samples:
+            entries, masks = people(sample), seen(sample)
+            if entries:  # an image without a person has no row
+                files = {"jpg": sample.jpg, "data.pyd": b"".join(pickles.dump(entries))}
+                if masks is not None:
+                    files["detection.npz"] = npz({"masks": masks}, deflate=True)
+                chunks.append(tar.segment((f"{sample.key}.{name}", content) for name, content in files.items()))
+                count += len(entries)
+        self.files.put(self.part(split, number, "tar"), chunks)
+        return count
+
+    def join(self, split: str, piece: int, steps: Iterable[int]) -> None:
+        name, parts = self._tar(split, piece), [self.part(split, number, "tar") for number in steps]
 
         def chunks() -> Iterator[bytes]:
-            nonlocal count, size
-            for sample in samples:
-                entries, masks = people(sample), seen(sample)
-                if entries:  # an image without a person has no row
-                    files = {"jpg": sample.jpg, "data.pyd": b"".join(pickles.dump(entries))}
-                    if masks is not None:
-                        files["detection.npz"] = npz({"masks": masks}, deflate=True)
-                    chunk = tar.segment((f"{sample.key}.{name}", content) for name, content in files.items())
-                    count, size = count + len(entries), size + len(chunk)
-                    yield chunk
+            size = 0
+            for part in parts:
+                segment = self.files.read(part)
+                size += len(segment)
+                yield segment
             yield tar.trailer(size)
 
-        self.files.put(self._tar(split, number), chunks())
-        return count
+        if not (self.target / name).is_file():
+            self.files.put(name, chunks())
+        self.files.delete(parts)
+
+    def finish(self, split: str, steps: int) -> None: ...
+
+    def outputs(self) -> re.Pattern[str]:
+        return re.compile(rf"{re.escape(self.dataset)}-{SPLIT}/\d{{6,}}\.tar|datasets_tar\.yaml|override\.yaml")
+
+    def folders(self) -> re.Pattern[str]:
+        return re.compile(rf"parts(/{SPLIT})?|{re.escape(self.dataset)}-{SPLIT}")
 
     def _tar(self, split: str, number: int) -> str:
         return f"{self.dataset}-{split}/{number:06d}.tar"
 
-    def finish(self, split: str, pieces: int) -> None: ...
-
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
-        entries = {}
-        for split, (images, count) in splits.items():
-            last = -(-images // PIECE) - 1
-            urls = f"{self.target.name}/{self.dataset}-{split}/{{000000..{last:06d}}}.tar"
-            entries[self._entry(split)] = {"TYPE": "ImageDataset", "URLS": urls, "epoch_size": count}
-        first = self._entry("train" if "train" in splits else next(iter(splits)))
-        override = {"DATASETS": {"SUPPRESS_BAD_POSES": False, "TRAIN": {first: {"WEIGHT": 1.0}}}}
-        self.files.put("datasets_tar.yaml", [yaml.safe_dump(entries, sort_keys=False, width=1000).encode()])
-        self.files.put("override.yaml", [f"# @package _global_\n{yaml.safe_dump(override, sort_keys=False)}".encode()])
-        return f"""Add the entries of `datasets_tar.yaml` to 4D-Humans' `hmr2/configs/datasets_tar.yaml`, and lay
-`override.yaml` over its data config: copy it to `hmr2/configs_hydra/data/{self.dataset}.yaml` and train with
-`data={self.dataset}`.
-
-The override matters. By default SUPPRESS_BAD_POSES takes the label from every pose that is improbable among AMASS's:
-those are the hard poses that this data set is for. It is off there. SUPPRESS_BETAS_THRESH (3.0) stays on: a body with a
-coefficient beyond it trains without its shape, and, with POSES_BETAS_SIMULTANEOUS, without its pose.
-
-`extra_info` of each person holds `K`, the camera of the whole image, `transl` in metres, and `camera`, the
-weak-perspective (s, tx, ty) on the square box of `center` and the longer side of `scale`. Where the data set holds the
-depth, `detection.npz` has a mask of each person: where the label's body is seen, not where a detector saw somebody.
-"""
-
-    def _entry(self, split: str) -> str:
-        return f"{self.dataset}-{split}".upper()
+        tars = {split: (-(-images // PIECE), people) for split, (images, people) in splits.items()}
+        self.files.put("datasets_tar.yaml", [recipe.entries(self.dataset, tars)])
+        self.files.put("override.yaml", [recipe.override(self.dataset, tars)])
+        return recipe.guide(self.dataset, tars)
 
     @classmethod
     def validate(cls, folder: Path) -> Iterator[str]:
@@ -103,31 +100,36 @@ depth, `detection.npz` has a mask of each person: where the label's body is seen
             raise UserError(f"{folder}: no .tar is there, so it is no hmr2 folder")
         for path in tars:
             where, told, count = path.relative_to(folder).as_posix(), {}, 0  # type: ignore[var-annotated]
+            sound: list[dict[str, Any]] = []
             try:
                 for key, files in _samples(path):
                     count += 1
-                    for problem in sample_problems(files):
+                    for problem in sample_problems(files, sound):
                         told.setdefault(problem.partition(":")[0], (key, problem, []))[2].append(key)
-            except (tarfile.TarError, OSError) as error:
+            except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
                 yield f"{where}: not a readable tar ({error})"
             for key, problem, keys in told.values():
                 others = len(set(keys)) - 1
                 yield f"{where}: {key}: {problem}" + f" (and {others:,} more of {count:,} images)" * bool(others)
             if not count:
                 yield f"{where}: holds no sample"
+            if sound and not told:
+                yield from (f"{where}: {problem}" for problem in _agree(sound))
+        yield from recipe.problems(folder)
 
 
 def people(sample: Sample) -> list[dict[str, Any]]:
     """The list that `<key>.data.pyd` holds. `scale` is (w, h) / 200, unlike in HMR2's evaluation files."""
     rows = people_of([sample])
-    camera = rows.camera(rows.sides.max(1))
+    sides = np.float32(BOX) * rows.sides  # as in HMR2's own tars: its ViT sees 3/4 of the square's width alone
+    camera = rows.camera(sides.max(1))
     flag = np.array(1, np.float32)
     return [
         {
             "keypoints_2d": rows.joints2d[i, :JOINTS],
             "keypoints_3d": rows.joints3d[i, :JOINTS],
             "center": rows.center[i],
-            "scale": rows.sides[i] / np.float32(PX),
+            "scale": sides[i] / np.float32(PX),
             "body_pose": rows.pose[i],
             "betas": rows.betas[i],
             "has_body_pose": flag,
@@ -141,17 +143,16 @@ def people(sample: Sample) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def sample_problems(files: Mapping[str, bytes]) -> Iterator[str]:
-    """files: extension -> bytes."""
+def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | None = None) -> Iterator[str]:
+    """files: extension -> bytes. Its people are added to `sound` where nothing is wrong with them."""
     image = next((files[name] for name in ("jpg", "jpeg", "png") if name in files), None)
     size = None
     if image is None:
         yield "jpg: missing (or jpeg, or png)"
     else:
         try:
-            with Image.open(io.BytesIO(image)) as opened:
-                size = opened.size
-        except OSError as error:
+            size = size_of(io.BytesIO(image))
+        except ValueError as error:
             yield f"jpg: unreadable ({error})"
     if "data.pyd" not in files:
         yield "data.pyd: missing"
@@ -173,12 +174,30 @@ def sample_problems(files: Mapping[str, bytes]) -> Iterator[str]:
             yield "detection.npz: masks must be (n, H, W) bool, of the image's size"
             masks = None
     for entry in entries:
-        yield from contract.problems(FIELDS, entry, rows=False)
+        wrong = list(contract.problems(FIELDS, entry, rows=False))
+        yield from wrong
+        if sound is not None and not wrong and len(sound) < agree.ROWS:
+            sound.append({field.name: entry[field.name] for field in FIELDS})
         if masks is not None:
             extra = entry.get("extra_info")
             index = extra.get("detection_npz_idx") if isinstance(extra, dict) else None
             if not isinstance(index, int | np.integer) or not 0 <= index < len(masks):
                 yield "extra_info: detection_npz_idx must number one of detection.npz's masks"
+
+
+def _agree(entries: list[dict[str, Any]]) -> Iterator[str]:
+    """Whether the labels of a tar's people agree."""
+    rows = {field.name: np.stack([entry[field.name] for entry in entries]) for field in FIELDS}
+    joints = rows["keypoints_2d"]
+    side = rows["scale"].max(1)
+    yield from agree.boxes("center", *agree.square(rows["center"], side), "keypoints_2d", joints)
+    pairs = [(a, b) for a, b in agree.PAIRS if b < JOINTS - 25]
+    yield from agree.twins("keypoints_2d[:25]", joints, "keypoints_2d[25:]", joints[:, 25:], pairs)
+    yield from agree.joints3d2d("keypoints_3d", rows["keypoints_3d"], "keypoints_2d", joints, FLIP49[:JOINTS])
+    posed = np.flatnonzero(rows["has_body_pose"])
+    yield from agree.pose2d(
+        "body_pose", rows["body_pose"][posed], "keypoints_2d", joints[posed], agree.SMPL_OF[:JOINTS]
+    )
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -194,6 +213,8 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
                 if files:
                     yield key, files
                 key, files = folder + slash + stem, {}
+            if info.issparse() or info.size > MEMBER:
+                raise tarfile.ReadError(f"{info.name[:100]!r} is sparse, or longer than any image or label")
             stream = archive.extractfile(info)
             files[extension.lower()] = stream.read() if stream else b""
     if files:

@@ -8,16 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from factory.export import archive, contract
+from factory.export import agree, archive, contract
 from factory.export.base import Table, images_there
 from factory.export.contract import Field
 from factory.export.people import BOX, People
 from factory.export.pickles import Stream
+from factory.models.joints import FLIP49
 
 JOINTS = 190
 # HumanData's number of each joint of SPIN-49: OpenPose-25 has a row of its own there, the 24 are spread about.
 OPENPOSE = tuple(range(153, 178))
 J24 = (8, 5, 144, 145, 4, 7, 21, 19, 17, 16, 18, 20, 146, 147, 148, 149, 150, 151, 152, 55, 57, 56, 59, 58)
+AT = [*OPENPOSE, *J24]  # of the 49
 SMPL = {8: 0, 12: 1, 9: 2, 1: 12}  # of OpenPose's, those that are SMPL's own: pelvis, left and right hip, neck
 PARAMETERS = (
     Field("body_pose", (23, 3), "axis-angles in radians", checks=(contract.axis_angle,)),
@@ -116,8 +118,10 @@ Boxes are {BOX} times the body's. `misc` holds `K`, the camera of the whole imag
 
     @classmethod
     def more(cls, folder: Path, path: Path, arrays: Mapping[str, Any], modules: set[str]) -> Iterator[str]:
+        names = arrays.get("image_path", np.empty(0))
         roots = [folder, *sorted((folder / "datasets").glob("*/"))]
-        yield from min((list(images_there(root, arrays.get("image_path"), "image_path")) for root in roots), key=len)
+        first = str(names[0]) if np.ndim(names) and len(names) else ""
+        yield from images_there(max(roots, key=lambda root: (root / first).is_file()), names, "image_path")
         yield from numpy1(modules)
         if "__keypoints_compressed__" not in arrays:
             yield "__keypoints_compressed__: missing; it must say whether masked joints are left out"
@@ -130,9 +134,26 @@ Boxes are {BOX} times the body's. `misc` holds `K`, the camera of the whole imag
             yield "smpl: missing; it must be a dict of body_pose, global_orient and betas"
         else:
             yield from (f"smpl.{problem}" for problem in contract.problems(PARAMETERS, smpl))
+        if "keypoints3d" in arrays and np.shape(arrays.get("keypoints3d_mask", ())) == (JOINTS,):
+            known = arrays["keypoints3d"][:, arrays["keypoints3d_mask"] > 0]
+            if known.ndim == 3 and known.size and (problem := contract.metres(known)):
+                yield f"keypoints3d: {problem}"
         meta = arrays.get("meta")
         if not isinstance(meta, dict) or not {"height", "width"} <= meta.keys():
             yield "meta: must be a dict of height and width"
+
+    @classmethod
+    def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
+        box, joints, smpl = arrays["bbox_xywh"], arrays["keypoints2d"][:, AT], arrays.get("smpl")
+        yield from agree.corners("bbox_xywh", box, "keypoints2d", joints)
+        yield from agree.boxes("bbox_xywh", box[:, :2] + box[:, 2:4] / 2, box[:, 2:4].max(1), "keypoints2d", joints)
+        if "keypoints3d" in arrays:
+            yield from agree.joints3d2d("keypoints3d", arrays["keypoints3d"][:, AT], "keypoints2d", joints, FLIP49)
+        if not isinstance(smpl, dict) or any(contract.problems(PARAMETERS, smpl)) or len(smpl["betas"]) != len(box):
+            return
+        pose = np.concatenate([smpl["global_orient"][:, None], smpl["body_pose"]], 1).reshape(len(box), -1)
+        posed = np.flatnonzero(arrays.get("has_smpl", np.ones(len(box))))
+        yield from agree.pose2d("smpl", pose[posed], "keypoints2d", joints[posed], agree.SMPL_OF)
 
 
 def spread(joints: np.ndarray) -> np.ndarray:

@@ -81,7 +81,7 @@ def people_of(samples: Sequence[Sample]) -> People:
     sizes = np.array([(sample.width, sample.height) for sample in samples])
     return People(
         keys=[sample.key for sample, count in zip(samples, counts, strict=True) for _ in range(count)],
-        number=np.concatenate([np.arange(count) for count in counts]),
+        number=np.concatenate([np.flatnonzero(kept) for kept in keep]),
         size=np.repeat(sizes, counts, axis=0),
         **{name: rows(name) for name in ARRAYS},
     )

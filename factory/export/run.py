@@ -1,18 +1,19 @@
 """One export, from the sealed shards of a data set to a folder that a trainer reads.
 
     TO/export.json      what it is made of, first; and what it holds, once it is whole
-    TO/parts/           while it is made: a mark for each finished piece
+    TO/parts/           while it is made: a mark for each finished step
     TO/...              what the format asks for, and README.md
 
-Every file appears whole or not at all, and a piece's mark comes after its files. So an export that was killed goes on
-where it stopped, and ends with the same bytes, whatever the number of workers.
+Every file appears whole or not at all, and a step's mark comes after its files. So an export that was killed goes on
+where it stopped, and ends with the same bytes, whatever the number of workers. export.json holds a hash of every index
+that was read: where one is another now, an unfinished export begins anew, and a finished one is left as it is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
+import os
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -21,22 +22,23 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
 from factory.errors import UserError
 from factory.export import formats, split
-from factory.export.base import PARTS, PIECE, Format
+from factory.export.base import PIECE, STEP, Format
 from factory.export.source import Source
 from factory.present.words import size
 from factory.store import layout, lock
 from factory.store.disk import expanded
-from factory.store.fs import LocalFiles
 
 MARK, README = "export.json", "README.md"
-Piece = tuple[str, int, np.ndarray]  # split, number, places (N, 3)
+LAYOUT = 2  # of what an export holds: raise it whenever its bytes change, for two versions must not write one export
+Step = tuple[str, int, int, np.ndarray]  # split, piece, number, places (N, 4)
 
 
 @dataclass(frozen=True)
@@ -59,97 +61,143 @@ def export(
     """
     kind, source, target = formats.find(name), Source(out), Path(expanded(to, "--to"))
     fractions = split.parse(shares)
-    wanted = {
+    wanted: dict = {
         "format": name, "data": source.job.name, "job": _digest(source), "split": fractions, "where": where,
-        "shards": source.shards,
+        "layout": LAYOUT,
     }  # fmt: skip
-    there = _begun(target, Path(out), wanted)
-    source.shards = there["shards"] if there else source.shards
-    wanted["shards"] = source.shards
-    unsealed = source.plan.shards - len(source.shards)
-    if there and "images" in there:
-        shutil.rmtree(target / PARTS, ignore_errors=True)  # where it was killed at the very end
-        return Summary(there["images"], there["people"], len(source.shards), unsealed, done=False)
+    there = _begun(target, source, wanted)
+    if there:
+        source.shards = _shards(source, there, target)
     places = source.choose(fractions, where)
+    stale = there is not None and there["indexes"] != _indexes(source)
+    if there and stale:
+        if "images" in there:
+            raise UserError(
+                f"--to {target}: is the whole export of an older state of {out}, of which {_differing(source, there)}"
+                " changed since; it stays as it is: write the new one elsewhere"
+            )
+        source = Source(out)
+        places = source.choose(fractions, where)
+    unsealed = source.plan.shards - len(source.shards)
+    form = kind(source, target)
+    if there and "images" in there:
+        _drop_parts(form, places)  # where it was killed at the very end
+        return Summary(there["images"], there["people"], len(source.shards), unsealed, done=False)
     if not there:
         _check_room(target, sum(int(some[:, 2].sum()) for some in places.values()))
-    form = kind(source, target)
     form.check()
-    files = LocalFiles(target)
+    wanted["indexes"] = _indexes(source)
+    files = form.files
     with lock.hold(files):
-        files.sweep(re.compile(rf"parts(/[^/]+)?|{re.escape(form.dataset)}-[^/]+"))
-        if not there:
+        files.sweep(form.folders())
+        if stale:
+            form.clear()
+        if stale or not there:
             files.put(MARK, [_json(wanted)])
         images = {part: len(some) for part, some in places.items()}
-        people = _pieces(form, places, workers, on_piece)
+        people = _steps(form, places, workers, on_piece)
         for part, some in places.items():
-            form.finish(part, -(-len(some) // PIECE))
+            if not people[part]:
+                raise UserError(f"split {part}: none of its {len(some):,} images shows a person; export others")
+        if changed := source.changed():
+            raise UserError(
+                f"{out}: {source.plan.shard_name(changed[0])} was made anew while it was exported; run the same export"
+                " again"
+            )
+        for part, some in places.items():
+            form.finish(part, _count(some))
         guide = form.guide({part: (images[part], people[part]) for part in places})
         files.put(README, [_readme(form, wanted, images, people, unsealed, guide).encode()])
         files.put(MARK, [_json({**wanted, "images": images, "people": people})])
-        shutil.rmtree(target / PARTS, ignore_errors=True)
+        _drop_parts(form, places)
     return Summary(images, people, len(source.shards), unsealed, done=True)
 
 
-def _pieces(
+def _steps(
     form: Format, places: dict[str, np.ndarray], workers: int, on_piece: Callable[[int, int], None]
 ) -> dict[str, int]:
-    """Write the pieces that are missing; split -> people in it."""
-    pieces = [
-        (part, i, some[start : start + PIECE])
-        for part, some in places.items()
-        for i, start in enumerate(range(0, len(some), PIECE))
-    ]
+    """Write the steps that are missing, and join those of each piece; split -> people in it."""
     people: Counter[str] = Counter()
     left, done, total = [], 0, sum(map(len, places.values()))
-    for piece in pieces:
-        try:
-            people[piece[0]] += json.loads(form.files.read(_mark(piece)))["people"]
-            done += len(piece[2])
-        except FileNotFoundError:
-            left.append(piece)
+    for part, some in places.items():
+        for i in range(_count(some)):
+            step = part, i * STEP // PIECE, i, some[i * STEP : (i + 1) * STEP]
+            try:
+                people[part] += json.loads(form.files.read(_mark(form, part, i)))["people"]
+                done += len(step[3])
+            except FileNotFoundError:
+                left.append(step)
     on_piece(done, total)
-    for piece, count in _compute(form, left, workers):
-        form.files.put(_mark(piece), [_json({"people": count})])
-        people[piece[0]] += count
-        done += len(piece[2])
+    pieces, missing = deque(_pieces(places)), {(part, number) for part, _, number, _ in left}
+
+    def join() -> None:
+        while pieces and not any((pieces[0][0], number) in missing for number in pieces[0][2]):
+            form.join(*pieces.popleft())
+
+    join()
+    for (part, _, number, some), count in _compute(form, left, workers):
+        form.files.put(_mark(form, part, number), [_json({"people": count})])
+        missing.remove((part, number))
+        people[part] += count
+        done += len(some)
+        join()
         on_piece(done, total)
-    return dict(people)
+    return {part: people[part] for part in places}
 
 
-def _compute(form: Format, pieces: list[Piece], workers: int) -> Iterator[tuple[Piece, int]]:
-    if workers <= 1 or len(pieces) <= 1:
-        for piece in pieces:
-            yield piece, _write(form, piece)
+def _pieces(places: dict[str, np.ndarray]) -> Iterator[tuple[str, int, range]]:
+    """(split, number, its steps) of each piece, in order."""
+    each = PIECE // STEP
+    for part, some in places.items():
+        for number, first in enumerate(range(0, _count(some), each)):
+            yield part, number, range(first, min(first + each, _count(some)))
+
+
+def _compute(form: Format, steps: list[Step], workers: int) -> Iterator[tuple[Step, int]]:
+    """(step, people in it), in order."""
+    if workers <= 1 or len(steps) <= 1:
+        for step in steps:
+            yield step, _write(form, step)
         return
     with ExitStack() as stack:
         # Processes that are begun anew: a fork would inherit the threads and locks of Arrow and PyTorch.
-        pool = ProcessPoolExecutor(min(workers, len(pieces)), get_context("spawn"))
+        pool = ProcessPoolExecutor(min(workers, len(steps)), get_context("spawn"), _end_with_parent)
         stack.callback(pool.shutdown, cancel_futures=True)
-        waiting: deque[tuple[Piece, Future[int]]] = deque()
+        waiting: deque[tuple[Step, Future[int]]] = deque()
         try:
-            for piece in pieces:
-                arguments = form.name, form.source.out, str(form.target), piece
-                waiting.append((piece, pool.submit(_write_there, *arguments)))
+            for step in steps:
+                arguments = form.name, form.source.out, str(form.target), step
+                waiting.append((step, pool.submit(_write_there, *arguments)))
                 if len(waiting) > 2 * workers:  # no more than that wait in memory
-                    piece, future = waiting.popleft()
-                    yield piece, future.result()
-            for piece, future in waiting:
-                yield piece, future.result()
+                    step, future = waiting.popleft()
+                    yield step, future.result()
+            for step, future in waiting:
+                yield step, future.result()
         except BrokenProcessPool:
             raise UserError(
                 "a worker died, perhaps for want of memory; what is written is kept: run it again, with fewer --workers"
             ) from None
 
 
-def _write(form: Format, piece: Piece) -> int:
-    part, number, places = piece
-    return form.piece(part, number, form.source.read(places))
+def _end_with_parent() -> None:
+    """End this process as soon as the one that began it is gone, however that ended: two exports must not write to one
+    place, and a worker without its export only burns the machine."""
+
+    def watch() -> None:
+        parent_process().join()  # type: ignore[union-attr]
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
-def _write_there(name: str, out: str, to: str, piece: Piece) -> int:
+def _write(form: Format, step: Step) -> int:
+    part, piece, number, places = step
+    return form.step(part, piece, number, form.source.read(places))
+
+
+def _write_there(name: str, out: str, to: str, step: Step) -> int:
     """In a worker's process."""
-    return _write(_opened(name, out, to), piece)
+    return _write(_opened(name, out, to), step)
 
 
 @lru_cache
@@ -157,15 +205,47 @@ def _opened(name: str, out: str, to: str) -> Format:
     return formats.find(name)(Source(out), Path(to))
 
 
-def _mark(piece: Piece) -> str:
-    return f"{PARTS}{piece[0]}/{piece[1]:06d}.json"
+def _count(places: np.ndarray) -> int:
+    """Steps of a split."""
+    return -(-len(places) // STEP)
 
 
-def _begun(target: Path, out: Path, wanted: dict) -> dict | None:
+def _mark(form: Format, part: str, number: int) -> str:
+    return form.part(part, number, "json")
+
+
+def _drop_parts(form: Format, places: dict[str, np.ndarray]) -> None:
+    endings = ("json", "npz", "tar")
+    steps = ((part, i) for part, some in places.items() for i in range(_count(some)))
+    form.files.delete([form.part(*step, ending) for step in steps for ending in endings])
+
+
+def _indexes(source: Source) -> dict[str, str]:
+    """Name of a shard -> hash of its index."""
+    return {source.plan.shard_name(shard): digest for shard, digest in source.digests.items()}
+
+
+def _shards(source: Source, there: dict, target: Path) -> list[int]:
+    """The shards that the export was begun with. UserError where the data set no longer has them."""
+    names = {source.plan.shard_name(shard): shard for shard in source.shards}
+    if gone := sorted(set(there["indexes"]) - set(names)):
+        raise UserError(
+            f"--to {target}: was made from shards that are not sealed in {source.out} now, such as {gone[0]}; let"
+            " factory run finish them, or write elsewhere"
+        )
+    return sorted(names[name] for name in there["indexes"])
+
+
+def _differing(source: Source, there: dict) -> str:
+    names = [name for name, digest in _indexes(source).items() if there["indexes"][name] != digest]
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more shards"
+
+
+def _begun(target: Path, source: Source, wanted: dict) -> dict | None:
     """What an export that was begun there is made of; None where there is nothing. UserError where something else is.
 
     A data set that has grown since makes no other export: the one that was begun is finished as it was."""
-    inside, data = target.resolve(), out.resolve()
+    inside, data = target.resolve(), Path(source.out).resolve()
     if inside == data or data in inside.parents:
         raise UserError(f"--to {target}: lies inside the data set; write beside it")
     try:
@@ -180,15 +260,18 @@ def _begun(target: Path, out: Path, wanted: dict) -> dict | None:
         raise UserError(f"--to {target}: holds files but no export (such as {min(names)}); write elsewhere")
     try:
         there = json.loads((target / MARK).read_bytes())
-        differ = [name for name in wanted if name != "shards" and there[name] != wanted[name]]
-        gone = set(there["shards"]) - set(wanted["shards"])
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"--to {target}: its {MARK} is not one this version can read; write elsewhere") from None
+        differ = [name for name in wanted if there[name] != wanted[name]]
+        sound = bool(there["indexes"]) and all(isinstance(digest, str) for digest in there["indexes"].values())
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+        sound = False
+    if not sound or "layout" in differ:
+        raise UserError(
+            f"--to {target}: its {MARK} is not one that this version can go on with; write elsewhere, or use the"
+            " version that began it"
+        )
     if differ:
         fields = "; ".join(f"{name}: {there[name]} there, {wanted[name]} here" for name in differ)
         raise UserError(f"--to {target}: holds another export ({fields}); write elsewhere")
-    if gone:
-        raise UserError(f"--to {target}: was made from shards that {out} no longer has, such as {min(gone)}")
     return there
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,16 @@ from factory.doctor import SOURCES, Need, needs
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.models.locate import PREFIX, resolve
-from factory.plan import plan
 from factory.present import pictures
 from factory.present.stats import SAYS, Stats, figure, summarise
-from factory.store import layout
-from factory.store.fs import Files, open_files
+from factory.record import State
+from factory.store.beside import CARD, PREVIEW, SHARDS, listed_shards, shard_list, signature, signed, stamp
+from factory.store.dataset import DataSet, in_order, open_data
+from factory.store.fs import Files
+from factory.store.part import Head
 from factory.store.sample import extensions
-from factory.store.status import read_index, read_sample
+from factory.store.survey import survey
 
-CARD, PREVIEW, SHARDS = "README.md", "preview.jpg", "wids.json"
 PICTURES, SIDE = 12, 180  # on the preview; px
 ACTIONS = 100  # rows at most
 SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
@@ -34,59 +34,81 @@ OURS = "Apache-2.0"  # the starter pack's
 
 
 def write(out: str) -> bool:
-    """Write the card of a data set whose shards are all sealed, unless one is there: it may have been edited. Says
-    whether it did."""
-    job, files = layout.read_job(out), open_files(out)
-    planned, sizes = plan(job), files.sizes()
-    if CARD in sizes or len(layout.found(planned, sizes)[0]) < planned.shards:
+    """Write the card of a data set whose shards are all sealed, or write it anew where they have changed since. A card
+    that somebody has edited stays; wids.json always tells of the shards that are there. Says whether anything was
+    written."""
+    data = open_data(out, keep=True)
+    if len(data.sealed) < data.plan.shards:
         return False
-    table = read_index(out)
-    rows = [row for row in table.to_pylist() if row["size"]]
-    shards = [layout.shard_names(planned, shard)[0] for shard in sorted({row["shard"] for row in rows})]
-    files.put(SHARDS, [_shards(files, job, shards, rows)])
-    if preview := _preview(out, job, rows):
-        files.put(PREVIEW, [preview])
-    files.put(CARD, [_card(job, summarise(out, job, table), bool(preview)).encode()])
+    found = survey(data, parts=False)
+    if found.broken:
+        return False
+    made_from = stamp(found.sealed, data.fingerprint)
+    there, listed = _there(data, CARD), _there(data, SHARDS)
+    told = signature(there) if there is not None else ""
+    keep_card, keep_list = told in (None, made_from), listed is not None and _stamp(listed) == made_from
+    if keep_card and keep_list:
+        return False
+    if not keep_list:
+        data.files.put(SHARDS, [_shards(data, found.sealed, made_from)])
+    if not keep_card:
+        rows = [row for row in data.rows.to_pylist() if row["size"]]
+        if preview := _preview(data, rows):
+            data.files.put(PREVIEW, [preview])
+        card = _card(data.job, summarise(out, data.job, data.rows), bool(preview))
+        data.files.put(CARD, [signed(card, made_from).encode()])
     return True
 
 
-def _shards(files: Files, job: JobSpec, names: list[str], rows: list[dict]) -> bytes:
+def _there(data: DataSet, name: str) -> bytes | None:
+    return data.files.read(name) if name in data.sizes else None
+
+
+def _stamp(listed: bytes) -> str | None:
+    try:
+        return listed_shards(listed)[0]
+    except ValueError:
+        return None
+
+
+def _shards(data: DataSet, sealed: dict[int, Head], made_from: str) -> bytes:
     """The shard index that `wids` reads."""
-    count = {row["shard"]: 0 for row in rows}
-    for row in rows:
-        count[row["shard"]] += 1
-    listed = [
-        {"url": name, "md5sum": _md5(files, name), "nsamples": count[shard], "filesize": files.sizes()[name]}
-        for name, shard in zip(names, sorted(count), strict=True)
-    ]
-    told = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": job.name, "shardlist": listed}
-    return (json.dumps(told, indent=1) + "\n").encode()
+    shards = [shard for shard in sorted(sealed) if sealed[shard].bytes]
+
+    def told(shard: int) -> dict[str, Any]:
+        name, size = data.names((shard, None))[0], sealed[shard].bytes
+        count = sealed[shard].states.get(State.OK, 0)
+        return {"url": name, "md5sum": _md5(data.files, name, size), "nsamples": count, "filesize": size}
+
+    return shard_list(data.job.name, list(in_order(told, shards, data.files, lambda shard: 0)), made_from)
 
 
-def _md5(files: Files, name: str, chunk: int = 1 << 24) -> str:
-    digest, at = hashlib.md5(usedforsecurity=False), 0
-    while data := files.read(name, at, chunk):
-        digest.update(data)
-        at += len(data)
+def _md5(files: Files, name: str, size: int, chunk: int = 1 << 24) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    for at in range(0, size, chunk):
+        digest.update(files.read(name, at, min(chunk, size - at)))
     return digest.hexdigest()
 
 
-def _preview(out: str, job: JobSpec, rows: list[dict]) -> bytes | None:
+def _preview(data: DataSet, rows: list[dict]) -> bytes | None:
     """Final images beside the bodies over them, or alone where the body model is not at hand."""
     from PIL import Image
 
     from factory.models.body import BodyModel
-    from factory.present.samples import painter, spread
+    from factory.present.samples import damage, painter, spread, stored
 
     chosen = spread(rows, PICTURES)
     if not chosen:
         return None
     try:
-        body = BodyModel(resolve(job.body.model))
+        body = BodyModel(resolve(data.job.body.model))
     except UserError:
         body = None
-    paint = painter(body, ("final", "mesh"), SIDE)
-    drawn = [[image for image in paint(read_sample(out, row)).values() if image is not None] for row in chosen]
+    paint = painter(data.job, body, ("final", "mesh"), SIDE)
+    drawn = []
+    for row, files in stored(data, chosen):
+        with damage(data.out, row["key"]):
+            drawn.append([image for image in paint(files).values() if image is not None])
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pictures.contact_sheet(drawn, 3, SIDE))).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()

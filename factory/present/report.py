@@ -16,13 +16,15 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import pictures
 from factory.present.mesh import coarse, encode, text
-from factory.present.samples import COLUMNS, painter, spread
+from factory.present.samples import COLUMNS, POSED, damage, painter, spread, stored
 from factory.present.stats import MEASURES, SAYS, Stats, action, figure, summarise
 from factory.present.words import size, state_counts
+from factory.store import opened
+from factory.store.dataset import DataSet, open_data
 from factory.store.disk import WRITE_ELSEWHERE, expanded
 from factory.store.fs import Files, LocalFiles, open_files
-from factory.store.layout import REPORT, read_job
-from factory.store.status import Status, read_index, read_sample
+from factory.store.layout import REPORT
+from factory.store.status import Status
 from factory.store.status import status as read_status
 
 TEMPLATE, SCRIPT, CONTACT = "report.html.j2", "report.js", "contact.png"
@@ -80,8 +82,8 @@ def _lies(files: Files, name: str) -> bool:
 
 
 def _write(out: str, limit: int, files: Files, page_name: str, contact: str) -> tuple[str, bool]:
-    status, job = read_status(out), read_job(out)
-    table = read_index(out)
+    data = open_data(out, keep=True)
+    status, job, table = read_status(data), data.job, data.rows
     rows = sorted(table.to_pylist(), key=lambda row: row["key"])
     folder = files.root if isinstance(files, LocalFiles) else None
     address = (folder / page_name).absolute().as_uri() if folder else f"{files.where}/{page_name}"
@@ -90,7 +92,7 @@ def _write(out: str, limit: int, files: Files, page_name: str, contact: str) -> 
     if whole and stamp.encode() in files.read(page_name, 0, 600):
         return address, False
     chosen = spread([row for row in rows if row["size"]], limit)
-    faces, samples = _samples(out, job, chosen)
+    faces, samples = _samples(data, chosen)
     packed, sheet = [], []
     in_contact = {row["key"] for row in spread(chosen, IN_CONTACT)}
     for sample in samples:  # one at a time: of a thousand only the packed pictures are held
@@ -106,25 +108,26 @@ def _write(out: str, limit: int, files: Files, page_name: str, contact: str) -> 
     return address, True
 
 
-def _samples(out: str, job: JobSpec, rows: list[dict]) -> tuple[np.ndarray | None, Iterator[Sample]]:
+def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterator[Sample]]:
     """(faces of the bodies, the samples). Without the body model, which may be on another machine, no bodies."""
     from factory.models.body import BodyModel
     from factory.starter import pack
 
     try:
-        body = BodyModel(pack.resolve(job.body.model))
+        body = BodyModel(pack.resolve(data.job.body.model))
     except UserError:
         body = None
-    paint = painter(body)
+    paint = painter(data.job, body)
 
     def draw() -> Iterator[Sample]:
-        for row in rows:
-            files = read_sample(out, row)
+        for row, files in stored(data, rows):
             bodies = None
-            if body is not None and row["people"]:
-                with np.load(io.BytesIO(files["smpl.npz"]), allow_pickle=False) as people:
-                    bodies = encode(dict(people), body)
-            yield Sample(row, paint(files), bodies)
+            with damage(data.out, row["key"]):
+                people = opened.people(files["smpl.npz"], POSED)
+                if body is not None and len(people["K"]):
+                    bodies = encode(people, body)
+                drawn = paint(files)
+            yield Sample(row, drawn, bodies)
 
     return None if body is None else coarse(body)[1], draw()
 
@@ -198,6 +201,7 @@ def _told(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dic
     for row in sorted(chosen + without, key=lambda row: row["key"]):
         why = f"{row['stage']}: {row['reason'] or row['error']}" if row["stage"] else ""
         told = {name: row[name] for name in columns}
+        told |= {name: None for name in MEASURES if not np.isfinite(row[name] or 0)}  # of a stranger: JSON has no NaN
         yield {**told, "why": why, "action": action(row["prompt"], actions), "sample": number.get(row["key"], -1)}
 
 

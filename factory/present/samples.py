@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from factory.errors import UserError
+from factory.job import JobSpec
 from factory.present import pictures
+from factory.store import opened
+from factory.store.dataset import DataSet
+from factory.untrusted import Unreadable
 
 if TYPE_CHECKING:
     from factory.models.body import BodyModel
 
+POSED = ("global_orient", "body_pose", "betas", "transl", "K")  # what draws a body
 COLUMNS = ("initial", "masks", "depth", "final", "mesh")
 Paint = Callable[[dict[str, bytes]], dict[str, np.ndarray | None]]
 
 
-def painter(body: BodyModel | None, columns: Sequence[str] = COLUMNS, side: int = 320) -> Paint:
+def painter(job: JobSpec, body: BodyModel | None, columns: Sequence[str] = COLUMNS, side: int = 320) -> Paint:
     """Files of a sample -> its pictures by column, (H, W, 3) uint8, None where it was not stored. side: of the mesh's
-    picture, about, px; without a body model there is none."""
+    picture, about, px; without a body model there is none. It raises Unreadable or KeyError for a damaged sample."""
 
     def paint(files: dict[str, bytes]) -> dict[str, np.ndarray | None]:
         out: dict[str, np.ndarray | None] = dict.fromkeys(columns)
-        final = _image(files["jpg"])
-        initial = _image(files["initial.jpg"]) if "initial.jpg" in files else None
+        final = opened.image(files["jpg"], job)
+        initial = opened.image(files["initial.jpg"], job) if "initial.jpg" in files else None
         for name, image in (("initial", initial), ("final", final)):
             if name in columns:
                 out[name] = image
         if "masks" in columns and "person.png" in files:
             behind = final if initial is None else initial
-            out["masks"] = pictures.masks(behind, *(_mask(files[name]) for name in ("person.png", "object.png")))
+            out["masks"] = pictures.masks(
+                behind, *(opened.mask(files[name], job) for name in ("person.png", "object.png"))
+            )
         if "depth" in columns and "depth.npy" in files:
-            out["depth"] = pictures.depth(np.load(io.BytesIO(files["depth.npy"]), allow_pickle=False))
+            out["depth"] = pictures.depth(opened.depth(files["depth.npy"], job))
         if "mesh" in columns and body is not None:
-            with np.load(io.BytesIO(files["smpl.npz"]), allow_pickle=False) as people:
-                out["mesh"] = pictures.overlay(final, dict(people), body, side)
+            out["mesh"] = pictures.overlay(final, opened.people(files["smpl.npz"], POSED), body, side)
         return out
 
     return paint
@@ -48,13 +55,21 @@ def spread(rows: list[dict], limit: int) -> list[dict]:
     return [rows[i * len(rows) // limit] for i in range(limit)]
 
 
-def _image(data: bytes) -> np.ndarray:
-    from PIL import Image
+def stored(data: DataSet, rows: Sequence[dict]) -> Iterator[tuple[dict, dict[str, bytes]]]:
+    """Each row and the files of its sample. UserError where one is not there."""
+    stream = data.samples(rows)
+    for row in rows:
+        with damage(data.out, row["key"]):
+            files = next(stream)
+        yield row, files
 
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
-
-def _mask(data: bytes) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(io.BytesIO(data)).convert("L")) > 127
+@contextmanager
+def damage(out: str, key: str) -> Iterator[None]:
+    """UserError for a sample that is not there or not what it should be."""
+    try:
+        yield
+    except (Unreadable, KeyError) as error:
+        raise UserError(
+            f"{out}: sample {key} is damaged ({error}); factory verify {out} tells how much of it"
+        ) from None

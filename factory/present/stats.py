@@ -16,10 +16,9 @@ from factory.job import JobSpec
 from factory.present.terminal import say, shown
 from factory.present.words import fault_lines
 from factory.record import FIDELITY
+from factory.store.dataset import open_data
 from factory.store.failed import Fault, faults
-from factory.store.layout import read_job
 from factory.store.part import SCHEMA
-from factory.store.status import read_index
 from factory.store.where import Where
 
 BINS = 20
@@ -66,7 +65,8 @@ class Stats:
 def collect(out: str, where: str | None = None) -> Stats:
     """Figures of the finished records, or of those that fit a condition as for `factory export`. UserError: no data set
     there, or the condition is wrong."""
-    job, rows = read_job(out), read_index(out)
+    data = open_data(out)
+    job, rows = data.job, data.rows
     if where:
         rows = rows.filter(Where(where, SCHEMA)(rows))
     return summarise(out, job, rows)

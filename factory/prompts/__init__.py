@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from factory.errors import UserError
+from factory.untrusted import Unreadable, mat, text, yaml_text
 
 SHIPPED = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
 WORDS = ("template", "description", "person", "action")
@@ -31,11 +30,14 @@ def read(name: str) -> dict[str, Any]:
     """A shipped set by name, or a YAML file of the fields in WORDS."""
     path = SHIPPED.get(name) or Path(name)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():
+            raise Unreadable("not a plain file")
+        values = yaml_text.load(text.decoded(text.read(path, yaml_text.BYTES)))
     except OSError:
         raise UserError(f"prompts.set: {name} is neither a file nor one of {', '.join(SHIPPED)}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"prompts.set: {name} is not valid YAML: {' '.join(str(error).split())}") from None
+    except Unreadable as error:
+        line = getattr(error, "line", None)
+        raise UserError(f"prompts.set: {name}{f':{line}' if line else ''}: {error}") from None
     if not isinstance(values, dict) or not set(values) <= set(WORDS):
         raise UserError(f"prompts.set: {name} must be a mapping with some of {', '.join(WORDS)}, and nothing else")
     return values
@@ -43,13 +45,14 @@ def read(name: str) -> dict[str, Any]:
 
 def categories(path: str) -> list[str]:
     """The activity categories of mpii_human_pose_v1_u12_1.mat that name an activity, in alphabetical order."""
-    from scipy.io import loadmat
-
     try:
-        acts = loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=["RELEASE"])["RELEASE"].act
-    except OSError:
-        raise UserError(f"prompts.categories: {path} cannot be read; it is mpii_human_pose_v1_u12_1.mat") from None
-    except (ValueError, KeyError, AttributeError, TypeError, NotImplementedError) as error:
+        if not Path(path).is_file():
+            raise UserError(f"prompts.categories: {path} cannot be read; it is mpii_human_pose_v1_u12_1.mat")
+        names = set(mat.texts(text.read(Path(path), mat.MOST), "RELEASE", ("act", "cat_name")))
+    except OSError as error:
+        raise UserError(f"prompts.categories: {path} cannot be read ({error.strerror})") from None
+    except Unreadable as error:
         raise UserError(f"prompts.categories: {path} is not MPII's annotation file ({error})") from None
-    names = {act.cat_name for act in acts if isinstance(act.cat_name, str)}  # an image without an act has []
-    return sorted(name for name in names if not name.startswith(NO_ACTION))
+    if not names:
+        raise UserError(f"prompts.categories: {path} is not MPII's annotation file (it names no category)")
+    return sorted(name for name in names if name and not name.startswith(NO_ACTION))  # "": an image without one

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import numpy as np
 
 from factory.errors import UserError
 from factory.sources.names import Rows, image_names, matches
+from factory.sources.poses import MOST
+from factory.untrusted import Unreadable, arrays
 
 SHAPES = {"openpose": (25, 3), "part": (24, 3)}  # in the order of SPIN-49
 
@@ -33,9 +34,8 @@ def load(path: str) -> Known:
     if not file.is_file():
         raise UserError(f"images.keypoints: no such file: {path}; give an .npz with imgname, part or openpose")
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            stored = {name: arrays[name] for name in ("imgname", *SHAPES) if name in arrays}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        stored = arrays.npz(file, {**dict.fromkeys(SHAPES, arrays.NUMBERS), "imgname": arrays.TEXTS}, MOST)
+    except Unreadable as error:
         raise UserError(f"images.keypoints: {path} is no plain .npz ({error})") from None
     if "imgname" not in stored or len(stored) < 2:
         raise UserError(f"images.keypoints: {path} needs imgname, and part (N, 24, 3) or openpose (N, 25, 3)")

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from factory.record import Reason
+from factory.sources.modes import rgb
+from factory.untrusted import metadata
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # no format whose decoder runs another program
+ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its usual value
+TURNS = {  # other values -> how the image is turned to stand upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_PILLOW = threading.Lock()  # its limit is one for the whole process
 
 
 class Refused(Exception):
@@ -25,32 +41,70 @@ def square(
     data: bytes, size: int, window: np.ndarray | None, min_side: int, max_pixels: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image file -> ((size, size, 3) uint8 RGB, (3,) float32 = the window shown: centre x, centre y, side, px of the
-    file's image, turned as its EXIF tag says). No window: the largest square in the middle. Black outside the image.
+    file's image, turned as its EXIF tag says). No window: the largest square in the middle. Black outside the image,
+    white where it is transparent.
 
-    Raises Refused. The header is judged before a pixel is decoded: a bomb costs nothing.
+    Raises Refused. The header is judged before a pixel is decoded: a bomb costs nothing. What the file says besides its
+    pixels decides nothing: where that is damaged, the file is read without it.
     """
+    with _own_limit():
+        try:
+            pixels = _upright(data, b"", min_side, max_pixels)
+        except Refused:
+            raise
+        except Exception:  # decoders raise whatever they like
+            pixels = _read_plainly(data, min_side, max_pixels)
+        middle = (pixels.width / 2, pixels.height / 2, min(pixels.size))
+        x, y, side = map(float, middle if window is None else window)
+        length = max(1, round(side))
+        left, top = round(x - length / 2), round(y - length / 2)
+        if length < min_side or length**2 > max_pixels:
+            raise Refused(Reason.SMALL_IMAGE if length < min_side else Reason.HUGE_IMAGE)
+        cut = pixels.crop((left, top, left + length, top + length)).resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(cut), np.array([left + length / 2, top + length / 2, length], np.float32)
+
+
+def _read_plainly(data: bytes, min_side: int, max_pixels: int) -> Image.Image:
     try:
-        with warnings.catch_warnings():  # of large images: the job has its own limit
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-        width, height = image.size
-    except Image.DecompressionBombError:
-        raise Refused(Reason.HUGE_IMAGE) from None
-    except Exception:  # decoders raise whatever they like
+        return _upright(*metadata.without(data), min_side, max_pixels)
+    except Refused:
+        raise
+    except Exception:
         raise Refused(Reason.BROKEN_IMAGE) from None
+
+
+def _upright(data: bytes, exif: bytes, min_side: int, max_pixels: int) -> Image.Image:
+    """The image, RGB, turned as its EXIF says, or as the `exif` that was taken out of the file. Raises Refused, or
+    whatever Pillow raises for a damaged file."""
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    width, height = image.size
     if width * height > max_pixels:
         raise Refused(Reason.HUGE_IMAGE)
     if min(width, height) < min_side:
         raise Refused(Reason.SMALL_IMAGE)
+    image.load()
+    turn = TURNS.get(_orientation(image, exif))
+    pixels = rgb(image)
+    return pixels if turn is None else pixels.transpose(turn)
+
+
+def _orientation(image: Image.Image, exif: bytes) -> int:
     try:
-        pixels = ImageOps.exif_transpose(image).convert("RGB")
-    except Exception:
-        raise Refused(Reason.BROKEN_IMAGE) from None
-    middle = (pixels.width / 2, pixels.height / 2, min(pixels.size))
-    x, y, side = map(float, middle if window is None else window)
-    length = max(1, round(side))
-    left, top = round(x - length / 2), round(y - length / 2)
-    if length < min_side or length**2 > max_pixels:
-        raise Refused(Reason.SMALL_IMAGE if length < min_side else Reason.HUGE_IMAGE)
-    cut = pixels.crop((left, top, left + length, top + length)).resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(cut), np.array([left + length / 2, top + length / 2, length], np.float32)
+        told = image.getexif()
+        if exif:
+            told.load(exif)
+        return int(told.get(ORIENTATION, UPRIGHT))
+    except Exception:  # a camera's mistakes: the image is shown as it lies
+        return UPRIGHT
+
+
+@contextmanager
+def _own_limit() -> Iterator[None]:
+    """Without Pillow's own limit of pixels: the job has one."""
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of transparency and of metadata
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before

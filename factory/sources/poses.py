@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +12,11 @@ from factory.errors import UserError
 from factory.job import Poses
 from factory.sources.names import Rows, image_names, matches, rows_by_image
 from factory.sources.names import rows_of as rows_of
+from factory.untrusted import Unreadable, arrays, text
 
 SHAPES = {"pose": (72,), "betas": (10,), "camera": (3,), "crop": (3,)}
 EFT = {"parm_pose": (24, 3, 3), "parm_shape": (10,), "parm_cam": (3,), "bbox_center": (2,), "bbox_scale": ()}
+MOST = 400_000_000  # bytes of an .npz, unpacked: about a million poses
 BOX = 200.0  # px of a box's side per unit of EFT's scale
 
 
@@ -63,9 +63,8 @@ def require(spec: Poses, images: list[str]) -> str:
 
 def _npz(path: Path) -> Given:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = {name: file[name] for name in (*SHAPES, "imgname") if name in file}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        stored = arrays.npz(path, {**dict.fromkeys(SHAPES, arrays.NUMBERS), "imgname": arrays.TEXTS}, MOST)
+    except Unreadable as error:
         raise UserError(f"poses.path: {path} is no plain .npz ({error})") from None
     missing = [name for name in ("pose", "betas", "camera") if name not in stored]
     if missing:
@@ -80,29 +79,32 @@ def _npz(path: Path) -> Given:
     images = image_names(stored["imgname"]) if "imgname" in stored else []
     if images and len(images) != count:
         raise UserError(f"poses.path: {path}: imgname has {len(images)} rows, pose has {count}")
-    arrays = {name: np.asarray(stored[name], np.float32) if name in stored else None for name in SHAPES}
-    return Given(**arrays, images=images)  # type: ignore[arg-type]  # only crop may be None
+    numbers = {name: np.asarray(stored[name], np.float32) if name in stored else None for name in SHAPES}
+    return Given(**numbers, images=images)  # type: ignore[arg-type]  # only crop may be None
 
 
 def _eft(path: Path) -> Given:
     """EFT's fits. Its camera as its own code projects: `weak = s X + t`, then half the box's side times that, from the
     box's centre (eft/utils/imutils.py: convert_smpl_to_bbox and convert_bbox_to_oriIm)."""
     try:
-        fits = json.loads(path.read_text(encoding="utf-8"))["data"]
-        kinds = {str(fit.get("smpltype", "smpl")).lower() for fit in fits}
-        columns = {name: np.array([fit[name] for fit in fits], np.float32) for name in EFT}
-        images = [str(fit["imageName"]) for fit in fits]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        kinds, images, rows = set[str](), list[str](), {name: list[np.ndarray]() for name in EFT}
+        for fit in text.items(path, "data"):  # one at a time: the largest of EFT's files has 80,000 of them
+            kinds.add(str(fit.get("smpltype", "smpl")).lower())
+            images.append(str(fit["imageName"]))
+            for name in EFT:
+                rows[name].append(np.array(fit[name], np.float32))
+        columns = {name: np.array(some, np.float32) for name, some in rows.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         expected = f"data, a list of fits with imageName, {', '.join(EFT)}"
         raise UserError(f"poses.path: {path} is not as EFT's: {expected} ({type(error).__name__}: {error})") from None
     if kinds - {"smpl"}:
         raise UserError(f"poses.path: {path} holds fits of {', '.join(sorted(kinds))}; only smpl fits the body here")
     for name, shape in EFT.items():
-        if columns[name].shape != (len(fits), *shape):
+        if columns[name].shape != (len(images), *shape):
             raise UserError(f"poses.path: {path}: {name} is {columns[name].shape[1:]} in each fit, not {shape}")
     turns = columns["parm_pose"].reshape(-1, 3, 3)
     try:
-        pose = Rotation.from_matrix(turns).as_rotvec().reshape(-1, 72) if len(fits) else turns.reshape(0, 72)
+        pose = Rotation.from_matrix(turns).as_rotvec().reshape(-1, 72) if len(images) else turns.reshape(0, 72)
     except ValueError as error:
         raise UserError(f"poses.path: {path}: parm_pose holds no rotation matrices ({error})") from None
     # EFT's camera maps X to s X + t on the crop's [-1, 1], ours to s (X + t).

@@ -18,7 +18,7 @@ from factory.plan import Plan
 from factory.store import layout
 from factory.store.fs import Files
 from factory.store.layout import JOB, part_names, shard_names
-from factory.store.part import index_table
+from factory.store.part import Damaged, index_table
 
 MADE_WITH = ("factory", "torch", "diffusers", "transformers", "numpy", "pillow")
 RESOLVED = {"prompts.set", "prompts.categories"}  # what they hold is stored in the fields beside them
@@ -94,7 +94,11 @@ def require_same_images(
             [shard_names(plan, shard)[1]] if units is None else [part_names(shard, unit)[1] for unit in sorted(units)]
         )
         for data in files.read_each(names):
-            for row in index_table(data)[0].select(["key", "source"]).to_pylist() if data else ():
+            try:
+                rows = index_table(data)[0].select(["key", "source"]).to_pylist()
+            except Damaged:  # then it is made again
+                continue
+            for row in rows:
                 there, here = row["source"], plan.item(int(row["key"][-8:])).name
                 if there != here:
                     raise UserError(

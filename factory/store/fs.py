@@ -131,8 +131,14 @@ class LocalFiles:
             with open(descriptor, "rb") as file:  # a pipe would be waited for
                 if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                     raise UserError(f"{self.field}: {self.root / name} is no plain file; take it away")
+                there = os.fstat(descriptor).st_size
                 file.seek(start)
-                return file.read(size)
+                try:
+                    return file.read(size if 0 <= size < there else -1)
+                except MemoryError:
+                    raise UserError(
+                        f"{self.field}: {self.root / name} has {there:,} bytes, more than fit into memory; take it away"
+                    ) from None
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
         for name in names:

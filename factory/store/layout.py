@@ -8,12 +8,14 @@ import re
 from pydantic import ValidationError
 
 from factory.errors import UserError
-from factory.job import JobSpec
+from factory.job import STORED, JobSpec
 from factory.plan import Plan
 from factory.store.fs import Files, open_files
+from factory.untrusted import Unreadable, text
 
 JOB, REPORT, CONTACT = "job.json", "report.html", "contact.png"
 PARTS = "parts/"
+MOST = 1 << 26  # bytes of a job.json
 FOLDERS = re.compile(r"parts(/\d{6,})?")  # what a data set makes below its own
 PART_INDEX = re.compile(PARTS + r"(\d{6,})/(\d{6,})\.parquet")
 
@@ -62,17 +64,29 @@ def read_job(out: str) -> JobSpec:
 def stored_job(files: Files, out: str) -> JobSpec:
     """As `read_job`, of a place that is open."""
     try:
-        return parse_job(files.read(JOB), out)
+        return parse_job(files.read(JOB, 0, MOST + 1), out)
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{out}: no data set is there (no {JOB})") from None
+
+
+def fingerprint(files: Files) -> str:
+    """What identifies the data set's job, as its JOB object says; empty where it says nothing."""
+    try:
+        return str(json.loads(files.read(JOB))["fingerprint"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def parse_job(data: bytes, out: str) -> JobSpec:
     """The job in the bytes of a JOB object."""
     try:
-        return JobSpec.model_validate(json.loads(data)["job"])
+        values = text.loads(data, MOST)["job"]
+        job = JobSpec.model_validate(values, context=STORED)
+        if not job.records:  # then the plan would look for its images or poses; a run stores how many there are
+            raise Unreadable("records is 0")
+        return job
     except (ValueError, ValidationError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0][:300]
         raise UserError(f"{out}/{JOB}: not a job this version can read ({reason})") from None
 
 

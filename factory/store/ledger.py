@@ -26,11 +26,12 @@ from factory.job import JobSpec
 from factory.plan import Plan
 from factory.store import layout, lock, tar
 from factory.store.begun import begun, completed, job_json, require_same_images
+from factory.store.dataset import DataSet
 from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import JOB, part_names, shard_names
 from factory.store.layout import read_job as read_job
 from factory.store.lock import Lease
-from factory.store.part import Part, digest, index_bytes, index_table
+from factory.store.part import FINGERPRINT, Damaged, Head, Part, digest, index_bytes, index_table
 from factory.store.reopen import moved, reopen
 from factory.store.status import Status as Status
 from factory.store.status import read_index as read_index
@@ -42,9 +43,9 @@ from factory.store.survey import survey
 class Ledger:
     """Commits units and seals shards. Only `open_ledger` makes one: it holds the lock."""
 
-    def __init__(self, files: Files, plan: Plan, lease: Lease) -> None:
-        self.files, self.plan, self.lease = files, plan, lease
-        self._recover()
+    def __init__(self, files: Files, plan: Plan, lease: Lease, say: Callable[[str], None] = lambda text: None) -> None:
+        self.files, self.plan, self.lease, self.fingerprint = files, plan, lease, layout.fingerprint(files)
+        self._recover(say)
         self.units_found = sum(map(plan.units_in, self.sealed)) + sum(map(len, self._parts.values()))
 
     def missing(self) -> Iterator[tuple[int, int]]:
@@ -53,11 +54,12 @@ class Ledger:
 
     def commit(self, shard: int, index: int, part: Part) -> tuple[Counter[str], Counter[str]]:
         """Make a unit's part durable. Returns its records by state, and its rejected ones by reason."""
-        self.lease.check()
-        for name, data in zip(part_names(shard, index), part, strict=True):
-            self.files.put(name, [data])
+        table, _ = index_table(part.rows)
+        rows = index_bytes(table, {**digest(part.tar), FINGERPRINT: self.fingerprint})
+        for name, data in zip(part_names(shard, index), (part.tar, rows), strict=True):
+            self.files.put(name, [data], self.lease.check)
         self._parts.setdefault(shard, set()).add(index)
-        return self._count(index_table(part.rows)[0])
+        return self._count(table)
 
     def seal(self, shard: int) -> bool:
         """Make the shard out of its parts if they are all there; says whether it did."""
@@ -65,11 +67,11 @@ class Ledger:
             return False
         names = [part_names(shard, index) for index in range(self.plan.units_in(shard))]
         tables, units, size = [], [], 0
-        for data in self.files.read_each(index_name for _, index_name in names):
-            table, part = index_table(data or b"")
+        for (_, index_name), data in zip(names, self.files.read_each(name for _, name in names), strict=True):
+            table, part = index_table(data, f"{self.files.where}/{index_name}")
             tables.append(moved(table, size))
-            units.append([int(part["bytes"]), part["sha256"]])
-            size += int(part["bytes"])
+            units.append((part.bytes, part.sha256))
+            size += part.bytes
         sha256, end = hashlib.sha256(), tar.trailer(size) if size else b""
 
         def chunks() -> Iterator[bytes]:
@@ -83,50 +85,75 @@ class Ledger:
             yield end
 
         tar_name, index_name = shard_names(self.plan, shard)
-        self.lease.check()
-        if size:  # a shard without samples has no tar: Hugging Face's loader stops at an empty one
-            self.files.put(tar_name, chunks())
-        whole = {"sha256": sha256.hexdigest(), "bytes": str(size + len(end)), "units": json.dumps(units)}
-        self.files.put(index_name, [index_bytes(pa.concat_tables(tables), whole)])
+        if size:
+            self.files.put(tar_name, chunks(), self.lease.check)
+        else:  # a shard without samples has no tar: Hugging Face's loader stops at an empty one
+            self.lease.check()
+            self.files.delete([tar_name])
+        whole = {"sha256": sha256.hexdigest(), "bytes": str(size + len(end)), "units": json.dumps(units),
+                 FINGERPRINT: self.fingerprint}  # fmt: skip
+        self.files.put(index_name, [index_bytes(pa.concat_tables(tables), whole)], self.lease.check)
         self.sealed.add(shard)
         self._parts.pop(shard)
         self._drop_parts(shard)
         return True
 
-    def _recover(self) -> None:
+    def _recover(self, say: Callable[[str], None]) -> None:
         """Go on from what a killed run has left: sweep, take apart damaged shards, drop damaged parts, seal what is
         complete. One listing, and one more where there is damage."""
         self.files.sweep(layout.FOLDERS)
-        found = survey(self.files, self.plan, parts=False)
+        data = DataSet(self.files, self.plan)
+        found = survey(data, parts=False)
         if found.broken:
             for shard in sorted(found.broken):
-                reopen(self.files, self.plan, shard)
-            found = survey(self.files, self.plan, parts=False)
-        self.sealed, self._parts, self.states, self.reasons = found.sealed, found.parts, found.states, found.reasons
+                reopen(data, shard, self.lease)
+            found = survey(DataSet(self.files, self.plan), parts=False)
+        self.sealed, self._parts, self.states, self.reasons = (
+            set(found.sealed),
+            found.parts,
+            found.states,
+            found.reasons,
+        )
         folders = {name.split("/")[1] for name in found.sizes if name.startswith(layout.PARTS)}
         for shard in sorted(self.sealed):
             if f"{shard:06d}" in folders:
                 self._drop_parts(shard)
+        old, foreign = 0, []
         for shard, units in sorted(self._parts.items()):
             for index in sorted(units):
-                table = self._sound(shard, index)
-                if table is None:
-                    units.remove(index)
+                sound = self._sound(shard, index)
+                if sound and self._ours(shard, index, *sound):
+                    self._count(sound[0])
+                    old += not sound[1].fingerprint
                 else:
-                    self._count(table)
+                    units.remove(index)
+                    foreign += [part_names(shard, index)[1]] * bool(sound)
+        if foreign:
+            say(f"{self.files.where}: {len(foreign):,} units belong to another job, such as {foreign[0]}: made anew")
+        if old and self.fingerprint:
+            say(f"{self.files.where}: {old:,} units are an earlier version's, with this job's keys and seeds: kept")
         for shard in sorted(self._parts):
             self.seal(shard)
 
-    def _sound(self, shard: int, index: int) -> pa.Table | None:
-        """The part's rows, or None where its bytes are not what was written: then it is done again."""
+    def _sound(self, shard: int, index: int) -> tuple[pa.Table, Head] | None:
+        """The part's rows and head, or None where its bytes are not what was written: then it is done again."""
         tar_name, index_name = part_names(shard, index)
         try:
-            table, written = index_table(self.files.read(index_name))
-            return table if digest(self.files.read(tar_name)).items() <= written.items() else None
-        except (OSError, pa.ArrowException):
+            table, head = index_table(self.files.read(index_name))
+            data = self.files.read(tar_name)
+        except (FileNotFoundError, Damaged):
             return None
+        return (table, head) if digest(data) == {"sha256": head.sha256, "bytes": str(head.bytes)} else None
+
+    def _ours(self, shard: int, index: int, table: pa.Table, head: Head) -> bool:
+        """Whether the part was made for this data set: parts that somebody copied here are sound too."""
+        rows = zip(table["shard"].to_pylist(), table["unit"].to_pylist(), table["key"].to_pylist(),
+                   table["seed"].to_pylist(), strict=True)  # fmt: skip
+        planned = [(shard, index, *name) for name in self.plan.names(shard, index)]
+        return head.fingerprint in ("", self.fingerprint) and list(rows) == planned
 
     def _drop_parts(self, shard: int) -> None:
+        self.lease.check()
         self.files.delete(name for i in range(self.plan.units_in(shard)) for name in part_names(shard, i))
 
     def _count(self, table: pa.Table) -> tuple[Counter[str], Counter[str]]:
@@ -150,9 +177,9 @@ def open_ledger(
         if stored is None:
             files.put(JOB, [job_json(job, contents)])
         lease.needs.append(JOB)
-        ledger = Ledger(files, plan, lease)
+        ledger = Ledger(files, plan, lease, say)
         if stored and ledger.units_found < plan.units and (whole := completed(stored, contents)):
-            files.put(JOB, [whole])
+            files.put(JOB, [whole], lease.check)
         yield ledger
 
 

@@ -91,6 +91,8 @@ class Lease:
 def hold(files: Files, say: Callable[[str], None] = lambda text: None) -> Iterator[Lease]:
     """Hold the place; a folder is made when absent. UserError when another run does. `say` is told of waiting."""
     with ExitStack() as stack:
+        if not isinstance(files, LocalFiles):
+            _objects(files).require_conditions(NAME)
         mark: Mark = (
             stack.enter_context(file_mark(files)) if isinstance(files, LocalFiles) else ObjectMark(_objects(files))
         )

@@ -4,6 +4,11 @@ Every object is one whole PUT: it is there when the store has all of it, and a w
 nothing. The transport (obstore) repeats what fails for a moment; a repeated PUT brings the same bytes.
 Chosen over pyarrow.fs, which cannot PUT on condition (the lock needs that) and completes an upload that was cut short.
 
+Two runs are kept apart by PUTs on condition: the lock's (lock.py) and those of a `put` with a fence. A store that does
+not know them is refused, unless FACTORY_LEASE=weak: then the lock is read, written and read again, so two runs that
+begin within the same second may both take the place for some seconds, and the one write under way of a run that is
+frozen for longer than the lock lasts is not held off. Who sets it starts one run at a time.
+
 Credentials come from the environment's usual chain alone. No message of ours holds one.
 """
 
@@ -18,7 +23,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any
 
-from factory.errors import UserError
+from factory.errors import UserError, redacted
 from factory.store.fs import Fence
 
 LARGEST = 4 * 10**9  # bytes of one PUT; the stores take about 5
@@ -27,6 +32,9 @@ CLIENT = {"connect_timeout": "10s", "timeout": "15min"}  # a PUT of the largest 
 RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=15)}
 CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
          "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
+ENDPOINT = re.compile(r"(AWS_ENDPOINT|AZURE_(STORAGE_)?ENDPOINT)\w*", re.IGNORECASE)  # variables that hold a URL
+LEASE = "FACTORY_LEASE"  # strict, or weak where the store knows no PUT on condition
+UNCONDITIONAL = re.compile(r"501 Not Implemented|405 Method Not Allowed|<Code>NotImplemented|NotSupported")
 
 
 class ObjectFiles:
@@ -37,13 +45,15 @@ class ObjectFiles:
 
         self.where = f"{scheme}://{bucket}{prefix}"
         options: dict[str, Any] = {"client_options": dict(CLIENT), "retry_config": RETRY}
+        if any(ENDPOINT.fullmatch(name) and url.lower().startswith("http://") for name, url in os.environ.items()):
+            options["client_options"]["allow_http"] = True
         if scheme == "s3":
-            if os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://"):
-                options["client_options"]["allow_http"] = True
             if not any(map(os.environ.get, CHAIN)):
                 options |= _profile()
+        self.strict = _strict()
         with self._told():
             self.store = from_url(self.where, **options)
+            self.once = from_url(self.where, **{**options, "retry_config": {"max_retries": 0}})
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
         import obstore
@@ -55,20 +65,42 @@ class ObjectFiles:
             raise UserError(
                 f"output: {name} has {len(data) / 1e9:.1f} GB, too much for one PUT; lower samples_per_shard"
             )
-        with self._told():
-            obstore.put(self.store, name, data, use_multipart=False)
+        if fence is None or not self.strict:
+            if fence:
+                fence()
+            with self._told():
+                obstore.put(self.store, name, data, use_multipart=False)
+            return
+        fence()
+        tag = None  # nothing lies there, as a rule
+        while self.swap(name, data, tag) is None:
+            tag = self._tag(name)  # before the fence: what is written after it fails the condition
+            fence()
+
+    def _tag(self, name: str) -> str | None:
+        import obstore
+
+        with self._told(), suppress(FileNotFoundError):
+            return obstore.head(self.store, name)["e_tag"]
+        return None
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
         import obstore
+        from obstore.exceptions import BaseError
 
         if size == 0:
             return b""
         with self._told():
-            if size > 0:
-                return bytes(obstore.get_range(self.store, name, start=start, length=size))
-            if start:
-                return bytes(obstore.get(self.store, name, options={"range": {"offset": start}}).bytes())
-            return bytes(obstore.get(self.store, name).bytes())
+            try:
+                if size > 0:
+                    return bytes(obstore.get_range(self.store, name, start=start, length=size))
+                if start:
+                    return bytes(obstore.get(self.store, name, options={"range": {"offset": start}}).bytes())
+                return bytes(obstore.get(self.store, name).bytes())
+            except BaseError as error:
+                if "416 " in str(error) or "InvalidRange" in str(error):  # it begins at the object's end or beyond
+                    return b""
+                raise
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
         def read(name: str) -> bytes | None:
@@ -122,6 +154,8 @@ class ObjectFiles:
 
         with self._told():
             try:
+                if not self.strict:
+                    return self._swap_by_looking(name, data, tag)
                 mode: Any = "create" if tag is None else {"e_tag": tag}
                 return obstore.put(self.store, name, data, mode=mode, use_multipart=False)["e_tag"]
             except (AlreadyExistsError, PreconditionError, FileNotFoundError):
@@ -129,6 +163,37 @@ class ObjectFiles:
                     name
                 )  # a repeated PUT is refused when its first try came through after all
                 return now if there == data else None
+
+    def _swap_by_looking(self, name: str, data: bytes, tag: str | None) -> str | None:
+        """`swap` with a gap between looking and writing, in which another may write."""
+        import obstore
+
+        if self._tag(name) != tag:
+            return None
+        obstore.put(self.store, name, data, use_multipart=False)
+        there, now = self.read_tagged(name)
+        return now if there == data else None
+
+    def require_conditions(self, name: str) -> None:
+        """UserError where the store does not refuse to create an object that is there. The object of that name is made,
+        empty, where it is absent."""
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+
+        if not self.strict:
+            return
+        try:
+            for _ in range(2):
+                obstore.put(self.once, name, b"", mode="create", use_multipart=False)
+        except (AlreadyExistsError, PreconditionError):
+            return
+        except (BaseError, FileNotFoundError) as error:
+            if not UNCONDITIONAL.search(str(error)):
+                return  # whatever it is, the next request meets it too, and repeats what may pass
+        raise UserError(
+            f"output: {self.where}: this store knows no PUT on condition, by which runs are kept from writing at once;"
+            f" set {LEASE}=weak and start one run at a time there, or write elsewhere"
+        )
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -154,6 +219,13 @@ def _profile() -> dict[str, Any]:
         return {}
 
 
+def _strict() -> bool:
+    lease = os.environ.get(LEASE, "") or "strict"
+    if lease not in ("strict", "weak"):
+        raise UserError(f"{LEASE}={lease}: write strict (the default) or weak")
+    return lease == "strict"
+
+
 def _reason(text: str) -> str:
     """One line of the transport's account. Queries are cut: Azure's may be signed."""
     if "NoSuchBucket" in text or "ContainerNotFound" in text:
@@ -162,5 +234,5 @@ def _reason(text: str) -> str:
     if code or status:
         answer = " ".join(match[1].strip() for match in (status, code) if match)
         return f"the store answers {answer}; mend it or try later, what is finished is kept"
-    first = re.sub(r"[?]\S+", "", text.splitlines()[0])
+    first = redacted(re.sub(r"[?]\S+", "", text.splitlines()[0]))
     return f"out of reach ({first[:200]})"

@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from factory.errors import UserError, printable
 from factory.job import JobSpec
 from factory.record import FIDELITY, Record, State, Unit
 from factory.store import sample, tar
+from factory.untrusted import text
+from factory.untrusted.tables import FOOTER as HEAD
+from factory.untrusted.tables import Table
 
 # One row per planned record, whatever became of it.
 SCHEMA = pa.schema(
@@ -39,8 +45,18 @@ SCHEMA = pa.schema(
     }
 )
 
+OWN, NO_HASH, FINGERPRINT = "index_sha256", b"0" * 64, "fingerprint"
 
-OWN, NO_HASH = "index_sha256", b"0" * 64
+
+class Damaged(UserError):
+    """An index is not what was written, or is gone."""
+
+    def __init__(self, name: str, why: object) -> None:
+        self.name, self.why = name, (str(why).splitlines() or [type(why).__name__])[0]
+        super().__init__(f"{name}: damaged ({self.why}); mend it: factory verify OUT --repair, then run again")
+
+    def __reduce__(self) -> tuple[type[Damaged], tuple[str, str]]:  # workers send it to the process that asked
+        return Damaged, (self.name, self.why)
 
 
 class Part(NamedTuple):
@@ -51,11 +67,34 @@ class Part(NamedTuple):
 Parts = Generator[tuple[int, int, Part], None, None]  # (shard, index, part) as an engine makes them
 
 
+@dataclass(frozen=True)
+class Head:
+    """What an index says of its tar and of its rows, before any row is read."""
+
+    sha256: str  # of the tar
+    bytes: int  # of the tar; 0 where no record gave a sample
+    states: dict[str, int]  # state -> records
+    reasons: dict[str, int]  # why -> records that were rejected
+    units: list[tuple[int, str]]  # (bytes, sha256) of each unit in a shard's tar; empty in a part's index
+    fingerprint: str  # of the data set it was made for; empty in what earlier versions wrote
+    own: str  # hash of the index itself
+
+    @classmethod
+    def parse(cls, written: dict[str, str]) -> Head:
+        """Raises ValueError, KeyError, TypeError or AttributeError where it is not what `index_bytes` writes."""
+        counts = text.loads(written["counts"].encode(), HEAD)
+        states, reasons = ({str(k): int(n) for k, n in counts[name].items()} for name in ("states", "reasons"))
+        units = [(int(size), str(sha256)) for size, sha256 in text.loads(written.get("units", "[]").encode(), HEAD)]
+        own = written.get(FINGERPRINT, ""), written.get(OWN, "")
+        return cls(written["sha256"], int(written["bytes"]), states, reasons, units, *own)
+
+
 def pack(unit: Unit, job: JobSpec) -> Part:
     """Give every record its final state and the ok ones their bytes. A record that cannot be written has failed."""
     data, rows = b"", []
     for record in unit.records:
         segment = b""
+        record.prompt, record.source = printable(record.prompt), printable(record.source)
         if record.active:
             try:
                 segment = tar.segment(sample.members(record, job))
@@ -71,12 +110,12 @@ def digest(data: bytes) -> dict[str, str]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": str(len(data))}
 
 
-def index_bytes(table: pa.Table, digest: dict[str, str]) -> bytes:
-    """The table as parquet that carries, for `index_head`, what it counts, the size and hash of its tar, and its own
+def index_bytes(table: pa.Table, written: dict[str, str]) -> bytes:
+    """The table as parquet that carries, for `index_head`, what it counts, what is `written` of its tar, and its own
     hash, taken while zeros stood there."""
     reasons = Counter(reason for reason in table["reason"].to_pylist() if reason)
     counts = {"states": Counter(table["state"].to_pylist()), "reasons": reasons}
-    head = {**digest, "counts": json.dumps(counts, sort_keys=True), OWN: NO_HASH.decode()}
+    head = {**written, "counts": json.dumps(counts, sort_keys=True), OWN: NO_HASH.decode()}
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd", store_schema=False) as file:
         file.write_table(table)
@@ -85,14 +124,38 @@ def index_bytes(table: pa.Table, digest: dict[str, str]) -> bytes:
     return _exchanged(data, NO_HASH, hashlib.sha256(data).hexdigest().encode())
 
 
-def index_table(data: bytes) -> tuple[pa.Table, dict[str, str]]:
-    """The rows and the head. Raises pa.ArrowException or OSError where the file is damaged."""
-    file, head = _opened(data)
-    own = head.pop(OWN, "")
-    if not own or hashlib.sha256(_exchanged(data, own.encode(), NO_HASH)).hexdigest() != own:
-        raise OSError("its bytes are not those that were written")
-    table = file.read(use_threads=False)  # they cost more than such a small file: a resume reads hundreds of them
-    return table.replace_schema_metadata(None), head
+def index_table(data: bytes | None, name: str = "index") -> tuple[pa.Table, Head]:
+    """The rows and the head of the index of that name; its data are None where it is gone. Raises Damaged."""
+    with _damage(name):
+        file = _opened(data)
+        own = file.head.get(OWN, "")
+        if not own or hashlib.sha256(_exchanged(data or b"", own.encode(), NO_HASH)).hexdigest() != own:
+            raise ValueError("its bytes are not those that were written")
+        table = file.rows()
+        if empty := [name for name in table.column_names if name not in FIDELITY and table[name].null_count]:
+            raise ValueError(f"values of {', '.join(empty)} are missing")
+        return table, Head.parse(file.head)
+
+
+def index_head(data: bytes | None, name: str = "index") -> Head:
+    """What stands at the end of the index. Its cost does not grow with the rows. Raises Damaged."""
+    with _damage(name):
+        return Head.parse(_opened(data).head)
+
+
+def fingerprinted(index: bytes, fingerprint: str) -> bytes:
+    """The same index of a part, for the data set of that fingerprint."""
+    table, head = index_table(index)
+    return index_bytes(table, {"sha256": head.sha256, "bytes": str(head.bytes), FINGERPRINT: fingerprint})
+
+
+@contextmanager
+def _damage(name: str) -> Iterator[None]:
+    """Whatever a reader of parquet raises over bytes that are no index: Damaged."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise Damaged(name, error) from None
 
 
 def _exchanged(data: bytes, old: bytes, new: bytes) -> bytes:
@@ -101,24 +164,17 @@ def _exchanged(data: bytes, old: bytes, new: bytes) -> bytes:
     return before + new + after
 
 
-def index_head(data: bytes) -> dict[str, str]:
-    """{"sha256", "bytes"} of the tar, "counts" of states and reasons, and of a shard "units": the size and hash of each
-    unit in the tar. Its cost does not grow with the rows. Raises as `index_table`."""
-    return _opened(data)[1]
-
-
-def _opened(data: bytes) -> tuple[pq.ParquetFile, dict[str, str]]:
-    try:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        return file, {key.decode(): value.decode() for key, value in (file.metadata.metadata or {}).items()}
-    except UnicodeDecodeError as error:
-        raise OSError(f"its head is no text: {error.reason}") from error
+def _opened(data: bytes | None) -> Table:
+    if data is None:
+        raise ValueError("it is gone")
+    return Table(data, SCHEMA)
 
 
 def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:
     return {
         "key": record.key, "shard": unit.shard, "unit": unit.index,
-        "state": str(record.state), "reason": record.reason, "stage": record.stage, "error": record.error,
+        "state": str(record.state), "reason": printable(record.reason), "stage": printable(record.stage),
+        "error": printable(record.error),
         "attempts": record.attempts, "seed": record.seed, "prompt": record.prompt,
         "source": record.source, "variant": record.variant, "refined": record.refined,
         "pose_score": float(record.pose_score), "people": len(record.people), "offset": offset, "size": size,

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from factory.plan import Plan, plan
 from factory.record import State
-from factory.store import layout, lock
-from factory.store.fs import Files, open_files
-from factory.store.layout import part_names, shard_names
-from factory.store.part import digest, index_bytes, index_head, index_table
+from factory.store import lock
+from factory.store.dataset import DataSet, Place, open_data
+from factory.store.layout import part_names
+from factory.store.lock import Lease
+from factory.store.part import FINGERPRINT, SCHEMA, Damaged, digest, index_bytes, index_table
 from factory.store.survey import survey
 
 
@@ -34,61 +33,66 @@ def retry(out: str, reason: str = "", say: Callable[[str], None] = lambda text: 
     A record is made again with its whole unit: from their seeds the neighbours come out as they were, and the whole as
     if nothing had ever failed. UserError: no data set is there, or a run holds it.
     """
-    files = open_files(out)
-    planned = plan(layout.stored_job(files, out))
+    data = open_data(out)
     failed = records = units = 0
-    with lock.hold(files, say) as lease:
-        found = survey(files, planned, parts=False)
-        for shard in sorted(found.sealed):
-            index = files.read(shard_names(planned, shard)[1])
-            if "failed" in json.loads(index_head(index)["counts"])["states"]:
-                count, guilty = _guilty(index, reason)
+    with lock.hold(data.files, say) as lease:
+        data = DataSet(data.files, data.plan, data.out)  # as it lies there now
+        found = survey(data, parts=False)
+        for shard in sorted(found.broken):
+            raise Damaged(f"{out}/{data.names((shard, None))[1]}", "unreadable, or not of the tar beside it")
+        for shard, head in sorted(found.sealed.items()):
+            if "failed" in head.states:
+                count, guilty = _guilty(data, (shard, None), reason)
                 failed += count
                 if guilty:
                     records, units = records + len(guilty), units + len(set(guilty))
-                    lease.check()
-                    reopen(files, planned, shard, set(guilty))
+                    reopen(data, shard, lease, set(guilty))
         for shard, present in found.parts.items():
             for unit in present:
-                tar_name, index_name = part_names(shard, unit)
-                count, guilty = _guilty(files.read(index_name), reason)
+                count, guilty = _guilty(data, (shard, unit), reason)
                 failed += count
                 if guilty:
                     records, units = records + len(guilty), units + 1
-                    lease.check()
-                    files.delete([index_name])
-                    files.delete([tar_name])
+                    drop(data, (shard, unit), lease)
     return Reopened(failed, records, units)
 
 
-def reopen(files: Files, planned: Plan, shard: int, drop: Collection[int] = ()) -> set[int]:
-    """Turn a sealed shard back into its parts, without the units in `drop` and those whose bytes have changed. The
-    units that are kept. Killed on the way, the shard is still sealed, or open as asked."""
-    tar_name, index_name = shard_names(planned, shard)
-    kept = set()
+def reopen(data: DataSet, shard: int, lease: Lease, without: Collection[int] = ()) -> set[int]:
+    """Turn a sealed shard back into its parts, without the units in `without`, those whose bytes have changed, and all
+    where the shard is another job's. The units that are kept. Killed on the way, the shard is still sealed, or open as
+    asked."""
+    tar_name, index_name = data.names((shard, None))
+    kept: set[int] = set()
     try:
-        table, head = index_table(files.read(index_name))
-        lengths = json.loads(head.get("units", "[]"))
-    except (pa.ArrowException, OSError, ValueError):
-        table, lengths = None, []
+        index = data.files.read(index_name)
+        table, head = index_table(index)
+        lengths = head.units if head.fingerprint in ("", data.fingerprint) else []
+    except (Damaged, FileNotFoundError):
+        table, lengths = SCHEMA.empty_table(), []
     start = 0
     for unit, (size, sha256) in enumerate(lengths):
-        data = b""
-        if unit not in drop:
+        content = b""
+        if unit not in without:
             try:
-                data = files.read(tar_name, start, size) if size else b""
+                content = data.files.read(tar_name, start, size) if size else b""
             except FileNotFoundError:
                 break
-            if len(data) == size and hashlib.sha256(data).hexdigest() == sha256:
-                rows = table.filter(pc.equal(table["unit"], unit))
-                rows = moved(rows, -start)
-                for name, content in zip(part_names(shard, unit), (data, index_bytes(rows, digest(data))), strict=True):
-                    files.put(name, [content])
+            if len(content) == size and hashlib.sha256(content).hexdigest() == sha256:
+                rows = moved(table.filter(pc.equal(table["unit"], unit)), -start)
+                written = index_bytes(rows, {**digest(content), FINGERPRINT: data.fingerprint})
+                for name, chunk in zip(part_names(shard, unit), (content, written), strict=True):
+                    data.files.put(name, [chunk], lease.check)
                 kept.add(unit)
         start += size
-    files.delete([index_name])  # the mark first: what has none is not there
-    files.delete([tar_name])
+    drop(data, (shard, None), lease)
     return kept
+
+
+def drop(data: DataSet, place: Place, lease: Lease) -> None:
+    """Take a shard or a part away, the mark first: what has none is not there."""
+    for name in reversed(data.names(place)):
+        lease.check()
+        data.files.delete([name])
 
 
 def moved(rows: pa.Table, by: int) -> pa.Table:
@@ -97,8 +101,8 @@ def moved(rows: pa.Table, by: int) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index("offset"), "offset", offsets).combine_chunks()
 
 
-def _guilty(index: bytes, reason: str) -> tuple[int, list[int]]:
-    """How many failed records an index tells of, and the unit of each that fits the reason."""
-    table = index_table(index)[0]
+def _guilty(data: DataSet, place: Place, reason: str) -> tuple[int, list[int]]:
+    """How many failed records a place has, and the unit of each that fits the reason. Raises Damaged."""
+    table = data.table(place)
     rows = table.filter(pc.equal(table["state"], State.FAILED)).to_pylist()
     return len(rows), [row["unit"] for row in rows if reason.lower() in f"{row['stage']}: {row['error']}".lower()]

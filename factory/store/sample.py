@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from factory.job import JobSpec
 from factory.record import FIDELITY, Record
+from factory.store import tar
 
 # smpl.npz: array -> shape of one person's row. float32; units and frames as in factory.record.Person.
 PERSON = {
@@ -35,6 +36,7 @@ PERSON = {
     "oks_initial": (),
     "reestimate_pa_mpjpe": (),
 }
+KEY = r"^[a-z0-9][a-z0-9_-]*-[0-9]{8}$"  # of a sample. Whoever reads a key checks it, for it becomes a file's name
 EXTRAS = {"initial": ["initial.jpg"], "depth": ["depth.npy"], "masks": ["person.png", "object.png"]}
 
 
@@ -56,7 +58,7 @@ class SampleJson(BaseModel):
     """The `json` member. The same fields, with the same types, in every sample."""
 
     model_config = ConfigDict(extra="forbid")
-    key: str = Field(description="Name of the sample, without extension.")
+    key: str = Field(pattern=KEY, description="Name of the sample, without extension.")
     prompt: str
     source: str = Field(description="The real image, or the row of the pose file, that it comes from; empty: neither.")
     variant: int = Field(ge=0, description="Of that image or row, or of one text-to-image image.")
@@ -98,6 +100,18 @@ def members(record: Record, job: JobSpec) -> list[tuple[str, bytes]]:
         files["person.png"] = _png(_present(record, "person_mask"))
         files["object.png"] = _png(_present(record, "object_mask"))
     return [(f"{record.key}.{extension}", files[extension]) for extension in extensions(job)]
+
+
+def files_of(key: str, segment: bytes) -> dict[str, bytes]:
+    """Extension -> bytes of the one sample in a segment of a shard. ValueError where a member is not called
+    key.extension, tarfile.TarError where the segment is damaged."""
+    files = {}
+    for name, content in tar.members(segment):
+        stem, _, extension = name.partition(".")
+        if stem != key or extension in files:
+            raise ValueError(f"holds {name[:100]!r}, which is no file of this sample")
+        files[extension] = content
+    return files
 
 
 def npz(arrays: dict[str, np.ndarray], deflate: bool = False) -> bytes:

@@ -2,60 +2,51 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
-from factory.plan import Plan
-from factory.store import layout
-from factory.store.fs import Files
-from factory.store.layout import part_names, shard_names
-from factory.store.part import index_head
+from factory.store.dataset import DataSet, Place
+from factory.store.part import Damaged, Head, index_head
 
 
 @dataclass
 class Survey:
     sizes: dict[str, int]  # of every object, bytes
-    sealed: set[int]
+    sealed: dict[int, Head]
     broken: set[int]  # shards whose index is unreadable or whose tar has another size than it says
     parts: dict[int, set[int]]  # units by shard, of those that are not sealed; unread
     states: Counter[str] = field(default_factory=Counter)  # records of the sealed shards, and of the parts if asked
     reasons: Counter[str] = field(default_factory=Counter)  # of the rejected ones
 
-    def count(self, head: dict[str, str]) -> None:
-        counts = json.loads(head["counts"])
-        self.states.update(counts["states"])
-        self.reasons.update(counts["reasons"])
+    def count(self, head: Head) -> None:
+        self.states.update(head.states)
+        self.reasons.update(head.reasons)
 
 
-def survey(files: Files, plan: Plan, parts: bool) -> Survey:
+def survey(data: DataSet, parts: bool) -> Survey:
     """`parts`: count their records too."""
-    sizes = files.sizes()
-    named, units = layout.found(plan, sizes)
-    found = Survey(sizes, set(), set(), units)
-    shards = sorted(named)
-    for shard, data in zip(shards, files.read_each(shard_names(plan, shard)[1] for shard in shards), strict=True):
-        head = _head(data)
-        if head is None or sizes.get(shard_names(plan, shard)[0], 0) != int(head["bytes"]):
-            found.broken.add(shard)
+    sealed, units = data.found
+    found = Survey(data.sizes, {}, set(), {shard: set(some) for shard, some in units.items()})
+    shards: list[Place] = [(shard, None) for shard in sorted(sealed)]
+    for place, index in zip(shards, data.indexes(shards), strict=True):
+        head = _head(index)
+        if head is None or data.sizes.get(data.names(place)[0], 0) != head.bytes:
+            found.broken.add(place[0])
         else:
-            found.sealed.add(shard)
+            found.sealed[place[0]] = head
             found.count(head)
     if parts:
-        ids = [(shard, unit) for shard in sorted(units) for unit in sorted(units[shard])]
-        for (shard, unit), data in zip(ids, files.read_each(part_names(*id)[1] for id in ids), strict=True):
-            if head := _head(data):
+        ids: list[Place] = [(shard, unit) for shard in sorted(units) for unit in sorted(units[shard])]
+        for (shard, unit), index in zip(ids, data.indexes(ids), strict=True):
+            if head := _head(index):
                 found.count(head)
-            elif data is not None:  # absent: it was sealed while we looked, and is still counted as done
-                units[shard].discard(unit)
+            elif index is not None and unit is not None:  # absent: it was sealed while we looked, and is still counted
+                found.parts[shard].discard(unit)  # as done
     return found
 
 
-def _head(data: bytes | None) -> dict[str, str] | None:
+def _head(index: bytes | None) -> Head | None:
     try:
-        head = index_head(data) if data is not None else {}
-    except (pa.ArrowException, OSError):
+        return index_head(index)
+    except Damaged:
         return None
-    return head if {"bytes", "sha256", "counts"} <= head.keys() else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterable, Iterator
+from typing import IO
 
 BLOCK = tarfile.BLOCKSIZE  # 512
 
@@ -33,11 +34,26 @@ def trailer(size: int) -> bytes:
 
 def members(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Names and contents of an archive or a segment. Raises tarfile.ReadError where it is damaged."""
-    if not data:
-        return
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-        for info in archive:
-            stream = archive.extractfile(info)
-            yield info.name, stream.read() if stream else b""
-        if data[archive.offset :].strip(b"\0"):  # tarfile takes a damaged header for the end
-            raise tarfile.ReadError(f"damaged header at byte {archive.offset}")
+    return walk(io.BytesIO(data), len(data))
+
+
+def walk(file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
+    """As `members`, one at a time, of a file. A member is a plain file as `segment` writes it, of at most `most` bytes:
+    tarfile would also read links, sparse files that are as long as they say, and headers that name further headers.
+    """
+    while header := file.read(BLOCK):
+        if not header.strip(b"\0"):
+            break
+        try:
+            info = tarfile.TarInfo.frombuf(header, "ascii", "strict")
+        except (tarfile.HeaderError, UnicodeError) as error:
+            raise tarfile.ReadError(f"damaged header at byte {file.tell() - len(header)} ({error})") from None
+        if info.type != tarfile.REGTYPE or not 0 <= info.size <= most:
+            raise tarfile.ReadError(f"{info.name!r} is no plain file of at most {most:,} bytes")
+        content, padding = file.read(info.size), file.read(-info.size % BLOCK)
+        if len(content) + len(padding) != info.size + -info.size % BLOCK:
+            raise tarfile.ReadError(f"{info.name!r} ends before its {info.size:,} bytes")
+        yield info.name, content
+    rest = file.read(2 * tarfile.RECORDSIZE)
+    if rest.strip(b"\0") or file.read(1):
+        raise tarfile.ReadError(f"goes on after its end, at byte {file.tell() - len(rest)}")

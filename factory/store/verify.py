@@ -1,31 +1,30 @@
-"""Whether a data set is what its job planned and its indexes say, byte by byte; from storage alone."""
+"""Whether a data set is what its job planned and its indexes say, byte by byte; from storage alone.
+
+A run may go on beside it. A shard's mark, its index, comes last and goes first, so a fault is one only if the index is
+the same after the look as before; what a run has sealed or taken back in between is looked at again as it lies now.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import math
+import os
 import re
-import tarfile
-import zipfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-import pyarrow as pa
-from PIL import Image
-
-from factory.plan import Plan, plan
+from factory.errors import printable
+from factory.plan import Plan
 from factory.record import State
-from factory.store import layout, lock, sample, tar
-from factory.store.fs import Files, open_files
-from factory.store.layout import part_names, shard_names
-from factory.store.part import SCHEMA, digest, index_table
-from factory.store.reopen import reopen
-from factory.store.sample import SampleJson
+from factory.store import layout, lock
+from factory.store.beside import CARD, PREVIEW, SHARDS, listed_shards, signature, stamp
+from factory.store.check import Checked, check
+from factory.store.dataset import DataSet, Place, fetch, open_data
+from factory.store.part import Head
+from factory.store.reopen import drop, reopen
 
-BESIDE = {layout.JOB, "report.html", "contact.png", "README.md", "preview.jpg", "wids.json"}  # what else belongs there
+BESIDE = {layout.JOB, layout.REPORT, layout.CONTACT, CARD, PREVIEW, SHARDS}  # what else belongs there
+LOOKS = 4  # at what changes while it is looked at
 
 
 @dataclass
@@ -35,8 +34,10 @@ class Report:
     bytes: int = 0
     complete: bool = False  # every planned shard is sealed
     problems: list[str] = field(default_factory=list)  # one line each
+    notes: list[str] = field(default_factory=list)  # what is no fault: unfinished, or moving while a run is at work
     broken: dict[int, set[int] | None] = field(default_factory=dict)  # shard -> its units at fault, None: all
     broken_parts: list[tuple[int, int]] = field(default_factory=list)  # (shard, unit) of those not yet in a shard
+    stale: list[str] = field(default_factory=list)  # objects that tell of other shards than these
     strays: list[str] = field(default_factory=list)  # objects that do not belong there
 
     @property
@@ -44,180 +45,161 @@ class Report:
         return not self.problems
 
 
-def verify(out: str) -> Report:
+def verify(out: str | os.PathLike[str]) -> Report:
     """Reads every byte: shards and parts against their indexes, indexes against the plan, samples against their
-    format. UserError where there is no data set."""
-    files = open_files(out)
-    planned = plan(layout.stored_job(files, out))
-    return _verify(files, planned)
+    format, wids.json and an unedited card against the shards. UserError where there is no data set."""
+    data = open_data(out)
+    return _Verification(data, lock.holder(data.files)).report
 
 
-def repair(out: str, say: Callable[[str], None] = lambda text: None) -> Report:
+def repair(out: str | os.PathLike[str], say: Callable[[str], None] = lambda text: None) -> Report:
     """Verify, and take away what is broken, so that the next run makes it anew: of a shard the units at fault, the
     others lie there as parts again. Strays are somebody's and stay. UserError: no data set, or a run holds it."""
-    files = open_files(out)
-    planned = plan(layout.stored_job(files, out))
-    with lock.hold(files, say) as lease:
-        files.sweep(layout.FOLDERS)
-        report = _verify(files, planned)
+    data = open_data(out)
+    with lock.hold(data.files, say) as lease:
+        data.files.sweep(layout.FOLDERS)
+        report = _Verification(data, None).report
         for shard, units in report.broken.items():
+            reopen(data, shard, lease, range(data.plan.units_in(shard)) if units is None else units)
+        for part in report.broken_parts:
+            drop(data, part, lease)
+        for name in report.stale:
             lease.check()
-            reopen(files, planned, shard, range(planned.units_in(shard)) if units is None else units)
-        for shard, unit in report.broken_parts:
-            lease.check()
-            for name in reversed(part_names(shard, unit)):  # the mark first
-                files.delete([name])
+            data.files.delete([name])
     return report
 
 
-def _verify(files: Files, planned: Plan) -> Report:
-    sizes = files.sizes()
-    sealed, parts = layout.found(planned, sizes)
-    report = Report(shards=len(sealed), complete=len(sealed) == planned.shards)
-    expected = set(BESIDE)
-    for shard in sorted(sealed):
-        names = shard_names(planned, shard)
-        expected.update(names)
-        if faults := _check(report, files, names, planned, shard, range(planned.units_in(shard))):
-            report.broken[shard] = (
-                None if None in faults else {unit for unit in faults if unit is not None and unit >= 0}
-            )
-    for shard, units in sorted(parts.items()):
-        for index in sorted(units):
-            names = part_names(shard, index)
-            expected.update(names)
-            if _check(report, files, names, planned, shard, range(index, index + 1)):
-                report.broken_parts.append((shard, index))
-    for name in sorted(sizes.keys() - expected):
-        if _unfinished(name, planned, sealed):  # of a run that goes on or was killed: the next one mends it
-            continue
-        report.problems.append(f"{name}: does not belong here")
-        report.strays.append(name)
-    return report
+class _Verification:
+    """One pass over a data set. `live`: the run that is at work there, if any."""
+
+    def __init__(self, data: DataSet, live: lock.Holder | None) -> None:
+        self.data, self.live, self.report = data, live, Report()
+        self.checked: dict[Place, Checked] = {}
+        self.listed: dict[str, dict] = {}  # tar -> what wids.json has to say of it
+        places = data.places()
+        names = (name for place in places for name in reversed(data.names(place)))
+        stream = fetch(data.files, names, data.sizes)
+        for place in places:
+            self._look(place, next(stream), next(stream))
+        self._sum()
+        self._strays()
+        self._unfinished()
+        if not self.report.broken:
+            self._beside()
+
+    def _look(self, place: Place, index: bytes | None, content: bytes | None) -> None:
+        shard, unit = place
+        if (shard, None) in self.checked:  # sealed since the listing, and looked at as a shard
+            return
+        tar_name, index_name = self.data.names(place)
+        for _ in range(LOOKS):
+            found = check(self.data, place, index, content)
+            if not found.problems:
+                self._keep(place, found, content)
+                return
+            before, content, index = index, self._read(tar_name), self._read(index_name)
+            if index is None:
+                break
+            if index == before and not (again := check(self.data, place, index, content)).problems:
+                self._keep(place, again, content)
+                return
+            if index == before:
+                self._fault(place, again)
+                return
+        if unit is not None and (whole := self._read(self.data.names((shard, None))[1])) is not None:
+            for part in [part for part in self.checked if part[0] == shard]:
+                del self.checked[part]
+            self._look((shard, None), whole, self._read(self.data.names((shard, None))[0]))
+        elif before is None and not self._at_work():
+            self._fault(place, found)
+        else:
+            self.report.notes.append(f"{index_name}: changed or taken back while it was looked at")
+
+    def _keep(self, place: Place, found: Checked, content: bytes | None) -> None:
+        self.checked[place] = found
+        if place[1] is None and content and found.head and SHARDS in self.data.sizes:
+            md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+            count = found.head.states.get(State.OK, 0)
+            self.listed[self.data.names(place)[0]] = {"md5sum": md5, "nsamples": count, "filesize": len(content)}
+
+    def _fault(self, place: Place, found: Checked) -> None:
+        shard, unit = place
+        if unit is not None and self._at_work():  # a run makes a damaged part anew: its tar first, then its index
+            self.report.notes.append(f"{found.problems[0]}; the run at work may be writing it: look again later")
+            return
+        self.checked[place] = found
+        self.report.problems += found.problems
+        if unit is None:
+            self.report.broken[shard] = None if found.whole else found.units
+        else:
+            self.report.broken_parts.append((shard, unit))
+
+    def _at_work(self) -> bool:
+        return self.live is not None
+
+    def _sum(self) -> None:
+        sealed = {shard for shard, unit in self.checked if unit is None}
+        self.report.shards, self.report.complete = len(sealed), len(sealed) == self.data.plan.shards
+        self.report.samples = sum(found.samples for found in self.checked.values())
+        self.report.bytes = sum(found.bytes for found in self.checked.values())
+
+    def _strays(self) -> None:
+        expected = {name for place in self.data.places() for name in self.data.names(place)} | BESIDE
+        for name in sorted(self.data.sizes.keys() - expected):
+            if not _of_an_open_shard(name, self.data.plan, self.data.sealed):  # the next run goes on from it
+                self.report.problems.append(f"{printable(name)}: does not belong here")
+                self.report.strays.append(name)
+
+    def _unfinished(self) -> None:
+        if self.live:
+            self.report.notes.append(f"{self.live} is at work here; what it makes from now on is not looked at")
+        if self.report.complete:
+            return
+        units = Counter(shard for shard, unit in self.checked if unit is not None)
+        sealing = sum(count == self.data.plan.units_in(shard) for shard, count in units.items())
+        left = self.data.plan.shards - self.report.shards
+        told = (
+            f"{left:,} of {self.data.plan.shards:,} shards are not sealed; {units.total():,} of their units are there"
+        )
+        self.report.notes.append(told + f", {sealing:,} being sealed" * bool(sealing))
+
+    def _beside(self) -> None:
+        """Whether wids.json and an unedited card tell of these shards. Before a data set is complete they may be of the
+        time before a `retry`."""
+        heads = {shard: found.head for (shard, unit), found in self.checked.items() if unit is None and found.head}
+        for name, what in self._outdated(heads):
+            if self.report.complete and not self._at_work():
+                self.report.problems.append(f"{name}: {what}")
+                self.report.stale.append(name)
+            else:
+                self.report.notes.append(f"{name}: {what}; the run that completes the data set writes it anew")
+
+    def _outdated(self, heads: dict[int, Head]) -> Iterator[tuple[str, str]]:
+        if SHARDS in self.data.sizes:
+            try:
+                told = listed_shards(self._read(SHARDS) or b"")[1]
+            except ValueError as error:
+                yield SHARDS, f"unreadable ({error})"
+            else:
+                for name in sorted(told.keys() | self.listed.keys()):
+                    there, true = told.get(name), self.listed.get(name)
+                    if there is None or true is None or any(there.get(field) != true[field] for field in true):
+                        yield SHARDS, f"tells another size, md5 or number of samples of {printable(name)}, or nothing"
+                        break
+        if CARD in self.data.sizes:
+            made_from = signature(self._read(CARD) or b"")
+            if made_from and made_from != stamp(heads, self.data.fingerprint):
+                yield CARD, "tells of the shards as they were before"
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return self.data.files.read(name)
+        except FileNotFoundError:
+            return None
 
 
-def _unfinished(name: str, planned: Plan, sealed: set[int]) -> bool:
+def _of_an_open_shard(name: str, planned: Plan, sealed: set[int]) -> bool:
     match = re.fullmatch(re.escape(planned.job.name) + r"-(\d{6,})[.]tar", name)
     return name.startswith(layout.PARTS) or bool(
         match and int(match[1]) < planned.shards and int(match[1]) not in sealed
     )
-
-
-def _check(
-    report: Report, files: Files, names: tuple[str, str], planned: Plan, shard: int, units: range
-) -> set[int | None]:
-    """One tar and its index, which tell of `units` of the shard. Its units at fault; None in it: who knows which; -1:
-    what holds them together."""
-    tar_name, index_name = names
-    faults: set[int | None] = set()
-
-    def fault(where: str, what: str, unit: int | None = None) -> set[int | None]:
-        report.problems.append(f"{where}: {what}")
-        faults.add(unit)
-        return faults
-
-    try:
-        table, written = index_table(files.read(index_name))
-        lengths = json.loads(written.get("units", "[]"))
-    except (pa.ArrowException, OSError, ValueError) as error:
-        return fault(index_name, f"unreadable ({str(error).splitlines()[0]})")
-    if table.schema != SCHEMA:
-        return fault(index_name, "other columns than an index has")
-    rows = table.to_pylist()
-    _check_rows(rows, planned, shard, units, lambda what: fault(index_name, what))
-    try:
-        data = files.read(tar_name)
-    except FileNotFoundError:
-        if any(row["size"] for row in rows):
-            return fault(tar_name, "missing, but its index is there")
-        data = b""  # a shard without samples has no tar
-    report.bytes += len(data)
-    if digest(data) != {key: written.get(key) for key in ("sha256", "bytes")}:
-        fault(tar_name, f"its {len(data)} bytes are not the {written.get('bytes')} that were written", -1)
-        start = 0
-        for unit, (size, sha256) in enumerate(lengths):
-            if hashlib.sha256(data[start : start + size]).hexdigest() != sha256:
-                fault(tar_name, f"unit {unit} is damaged", unit)
-            start += size
-        return faults  # what else is wrong follows from that
-    try:
-        members = list(tar.members(data))
-    except tarfile.TarError as error:
-        return fault(tar_name, f"not a readable tar ({error})")
-    kept = [row for row in rows if row["size"]]
-    endings = sample.extensions(planned.job)
-    if [name for name, _ in members] != [f"{row['key']}.{ending}" for row in kept for ending in endings]:
-        return fault(tar_name, "its members are not those that the index tells of")
-    contents = iter(members)
-    for row in kept:
-        files_of_sample = {ending: next(contents)[1] for ending in endings}
-        segment = tar.segment((f"{row['key']}.{ending}", content) for ending, content in files_of_sample.items())
-        if data[row["offset"] : row["offset"] + row["size"]] != segment:
-            fault(tar_name, f"{row['key']} is not at the offset that the index tells")
-        for what in _faults(files_of_sample, row, planned):
-            fault(tar_name, f"{row['key']}.{what}", row["unit"])
-        report.samples += 1
-    return faults
-
-
-def _check_rows(rows: list[dict], planned: Plan, shard: int, units: range, fault) -> None:
-    """One row per planned record, in order, each in a final state."""
-    expected = [(unit, *name) for unit in units for name in planned.names(shard, unit)]
-    if [row["key"] for row in rows] != [key for _, key, _ in expected]:
-        return fault("its keys are not those of the plan")
-    if not (planned.job.images or planned.job.poses):  # whose prompts may tell what is gone
-        prompts = [record.prompt for unit in units for record in planned.unit(shard, unit).records]
-        for row, prompt in zip(rows, prompts, strict=True):
-            if not prompt.startswith(row["prompt"]):  # stage 1 stores what its text encoder read of it
-                fault(f"{row['key']} has another prompt than planned")
-    for row, (unit, key, seed) in zip(rows, expected, strict=True):
-        if (row["shard"], row["unit"], row["seed"]) != (shard, unit, seed):
-            fault(f"{key} has another unit or seed than planned")
-        if row["state"] not in (State.OK, State.REJECTED, State.FAILED):
-            fault(f"{key} is {row['state']}, which is no final state")
-        if (row["state"] == State.OK) != (row["size"] > 0):
-            fault(f"{key} is {row['state']} with a sample of {row['size']} bytes")
-        why = bool(row["reason"]), bool(row["error"])
-        if why != (row["state"] == State.REJECTED, row["state"] == State.FAILED):
-            fault(f"{key} is {row['state']}, reason {row['reason']!r}, error {row['error']!r}")
-
-
-def _faults(files: dict[str, bytes], row: dict, planned: Plan) -> list[str]:
-    """What is wrong inside a sample: 'extension: what'."""
-    found, size = [], (planned.job.image_size,) * 2
-    for ending, content in files.items():
-        try:
-            if ending.endswith((".jpg", ".png")) or ending == "jpg":
-                with Image.open(io.BytesIO(content)) as image:
-                    if image.size != size:  # before it is unpacked
-                        found.append(f"{ending}: {image.size} px, not {size}")
-                    else:
-                        image.load()
-            elif ending == "json":
-                told = SampleJson.model_validate(json.loads(content))
-                if any(getattr(told, name) != row[name] for name in ("key", "seed", "prompt", "refined", "people")):
-                    found.append(f"{ending}: differs from its index row")
-            elif ending == "depth.npy":
-                if (array := _array(content)) != (size, np.float32):
-                    found.append(f"{ending}: {array[1]} {array[0]}, not float32 {size}")
-            else:
-                with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                    if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
-                        raise ValueError("compressed")  # ours never are, and it may unpack to anything
-                    shapes = {name.removesuffix(".npy"): _array(archive.read(name))[0] for name in archive.namelist()}
-                if shapes != {name: (row["people"], *shape) for name, shape in sample.PERSON.items()}:
-                    found.append(f"{ending}: shapes {shapes}")
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError) as error:
-            found.append(f"{ending}: unreadable ({(str(error) or type(error).__name__).splitlines()[0]})")
-    return found
-
-
-def _array(content: bytes) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and kind of the .npy, whose length must be what they say. ValueError where it is not."""
-    stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(stream)
-    if dtype.hasobject or len(content) - stream.tell() != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{len(content)} bytes are no {dtype} {shape}")
-    return shape, dtype

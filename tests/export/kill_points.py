@@ -22,6 +22,7 @@ CONDITION = "key < 'hard_poses-00000030'"
 
 def main(out: str, to: Path, name: str) -> None:
     runs.PIECE = hmr2.PIECE = 10  # three pieces of train, one of val
+    runs.STEP = 5
 
     def whole() -> None:
         runs.export(out, str(to), name, "train=0.8,val=0.2", CONDITION)

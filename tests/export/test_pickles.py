@@ -73,3 +73,29 @@ def test_objects_are_no_plain_data() -> None:
     for value in (object(), np.array([object()]), io.BytesIO()):
         with pytest.raises(TypeError):
             dumps(value)
+
+
+class Call:
+    """Pickled as a call of the function."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Call(bytearray, 10**10),
+        Call(np.ndarray, (10**10,)),
+        Call(np.ndarray, (10**10,), "f8"),
+        Call(np.ndarray, (10**10,), "f8", bytearray(8), 0, (0,)),
+        Call(np.array, [1], "V10000000000"),
+        Call(np.zeros, 10**10),
+    ],
+)
+def test_a_pickle_makes_nothing_larger_than_itself(value: object) -> None:
+    with pytest.raises((pickles.Unsafe, TypeError, ValueError)):
+        pickles.loads(pickle.dumps([value]))

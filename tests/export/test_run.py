@@ -25,6 +25,7 @@ from tests.export.test_hmr2 import people
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "PIECE", 50)
+    monkeypatch.setattr(runs, "STEP", 10)
     monkeypatch.setattr(hmr2, "PIECE", 50)
 
 
@@ -137,11 +138,17 @@ def test_of_a_data_set_without_a_sample_there_is_none(values: dict, tmp_path: Pa
     assert not (tmp_path / "to").exists()
 
 
+def test_a_shard_without_a_sample_is_no_fault(values: dict, tmp_path: Path) -> None:
+    spec = JobSpec.model_validate({**values, "records": 8, "image_size": 64})
+    small.make(spec, rejected=range(4, 8))
+    assert export(spec.output, str(tmp_path / "to"), "hmr2").images == {"train": 4}
+
+
 def test_a_damaged_shard_is_named(dataset: Path, tmp_path: Path) -> None:
     shutil.copytree(dataset, tmp_path / "out")
     shard = tmp_path / "out" / "hard_poses-000001.tar"
     shard.write_bytes(b"x" * shard.stat().st_size)
-    with pytest.raises(UserError, match="hard_poses-000001.tar: damaged .*factory verify"):
+    with pytest.raises(UserError, match="hard_poses-000001.tar: hard_poses-.*: damaged .*factory verify"):
         export(str(tmp_path / "out"), str(tmp_path / "to"), "spin")
 
 
@@ -165,7 +172,7 @@ def test_bad_input_is_one_line_and_touches_nothing(dataset: Path, tmp_path: Path
     assert not to.exists()
 
 
-@pytest.mark.parametrize("step", ["factory.export.base.make_folder", "os.replace"])
+@pytest.mark.parametrize("step", ["factory.store.fs.make_folder", "os.replace"])
 def test_a_full_disk_is_told_of_in_one_line(dataset: Path, tmp_path: Path, monkeypatch, step: str) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

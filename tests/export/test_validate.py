@@ -207,3 +207,16 @@ def test_an_unfinished_export_is_told(exported, tmp_path: Path) -> None:
     assert list(validate(str(tmp_path), "hmr2")) == [
         "export.json: this export is not finished; run the same factory export again"
     ]
+
+
+def test_an_archive_that_unpacks_to_anything_is_told(tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("scale.npy", "w", force_zip64=True) as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (10**8,)})
+            for _ in range(50):
+                file.write(bytes(16 * 10**6))
+        archive.writestr("center.npy", b"\x93NUMPY\x01\x00\x76\x00" + b"{'descr': '<f8', 'fortran_order': False, 'shape': (9000000000,), }".ljust(118))  # noqa: E501  # fmt: skip
+    problems = list(validate(str(tmp_path), "spin"))
+    assert len(problems) == 1 and re.search("scale: 800,000,000 bytes, more than are read", problems[0])

@@ -17,8 +17,9 @@ from PIL import Image
 import factory
 from factory.job import JobSpec
 from factory.present import card
+from factory.store.reopen import retry
 from factory.store.status import read_index
-from factory.store.verify import verify
+from factory.store.verify import repair, verify
 from tests import small
 
 
@@ -101,8 +102,10 @@ def test_the_same_data_set_has_the_same_card(job, values, tmp_path):
 
 
 def test_an_edited_card_is_left_alone_and_an_unfinished_data_set_has_none(job, values, tmp_path):
-    Path(job.output, card.CARD).write_text("mine")
-    assert not card.write(job.output) and files(job)[card.CARD] == b"mine"
+    assert not card.write(job.output)
+    mine = files(job)[card.CARD].decode().replace("# small", "# My data set")
+    Path(job.output, card.CARD).write_text(mine)
+    assert not card.write(job.output) and files(job)[card.CARD].decode() == mine and verify(job.output).ok
     half = spec(values, output=str(tmp_path / "half"))
     small.make(half, units=3)
     assert not card.write(half.output) and not Path(half.output, card.CARD).exists()
@@ -126,6 +129,58 @@ def test_nothing_but_rejected_records(values):
     small.make(job, rejected=range(4))
     assert card.write(job.output) and verify(job.output).ok
     assert "![" not in Path(job.output, card.CARD).read_text() and not Path(job.output, card.PREVIEW).exists()
+
+
+def retried(job: JobSpec) -> None:
+    """A record that had failed is made after all: its shard holds a sample more."""
+    small.make(job, failed=(9,))
+    assert card.write(job.output)
+    assert retry(job.output).records == 1
+    told = verify(job.output)
+    assert told.ok and any("wids.json: tells another size" in note for note in told.notes)
+    assert any("README.md: tells of the shards as they were" in note for note in told.notes)
+    small.make(job)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_after_a_retry_card_and_shard_list_are_written_anew(values, tmp_path, edited):
+    job = spec(values)
+    retried(job)
+    assert [problem.partition(":")[0] for problem in verify(job.output).problems] == [card.SHARDS, card.CARD]
+    if edited:
+        Path(job.output, card.CARD).write_text("mine")
+    assert card.write(job.output)
+    fresh = spec(values, output=str(tmp_path / "fresh"))
+    small.make(fresh)
+    card.write(fresh.output)
+    expected = (
+        files(fresh) if not edited else {**files(fresh), card.CARD: b"mine", card.PREVIEW: files(job)[card.PREVIEW]}
+    )
+    assert files(job) == expected and verify(job.output).ok and not card.write(job.output)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"nsamples": 3', '"nsamples": 4'), ('"md5sum": "', '"md5sum": "0'), ('"filesize": ', '"filesize": 1'),
+     ("small-000002.tar", "small-000001.tar"), ("{", "[")],
+)  # fmt: skip
+def test_verify_sees_a_shard_list_that_lies_and_repair_takes_it_away(job, old, new):
+    path = Path(job.output, card.SHARDS)
+    told = path.read_text()
+    assert old in told
+    path.write_text(told.replace(old, new, 1))
+    assert verify(job.output).stale == [card.SHARDS]
+    assert repair(job.output).stale == [card.SHARDS] and verify(job.output).ok
+    assert card.write(job.output) and path.read_text() == told
+
+
+def test_a_card_of_other_shards_is_noticed(job, values, tmp_path):
+    other = spec(values, output=str(tmp_path / "other"), seed=3)
+    small.make(other)
+    card.write(other.output)
+    shutil.copy(Path(other.output, card.CARD), Path(job.output, card.CARD))
+    assert verify(job.output).problems == ["README.md: tells of the shards as they were before"]
+    assert card.write(job.output) and verify(job.output).ok
 
 
 def test_nothing_in_a_prompt_or_a_name_becomes_markup(values):

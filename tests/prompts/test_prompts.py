@@ -1,5 +1,9 @@
 """Prompt sets: shipped, the user's, and MPII's own file."""
 
+import random
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import yaml
@@ -8,6 +12,7 @@ from scipy.io import savemat
 from factory.errors import UserError
 from factory.job import JobSpec, Prompts
 from factory.prompts import SHIPPED
+from factory.untrusted import mat
 
 
 def test_shipped_sets_are_the_papers():
@@ -49,13 +54,15 @@ def test_sets_that_do_not_fit(tmp_path):
             Prompts(set=str(tmp_path / "bad.yaml"))
 
 
-def release(path, categories):
+def release(path, categories, **options):
     """mpii_human_pose_v1_u12_1.mat's layout: RELEASE.act, one struct per image, [] where it has no activity."""
     act = np.zeros((len(categories), 1), [("act_name", object), ("cat_name", object), ("act_id", object)])
     for i, name in enumerate(categories):
         act[i, 0] = ("somehow", name, i) if name else (np.zeros((0, 0)), np.zeros((0, 0)), -1)
     annolist = np.zeros((1, len(categories)), [("image", object)])
-    savemat(path, {"RELEASE": {"annolist": annolist, "img_train": np.ones((1, len(categories))), "act": act}})
+    savemat(
+        path, {"RELEASE": {"annolist": annolist, "img_train": np.ones((1, len(categories))), "act": act}}, **options
+    )
 
 
 def test_categories_of_mpii(tmp_path):
@@ -75,3 +82,58 @@ def test_not_mpiis_file(tmp_path):
     savemat(tmp_path / "b.mat", {"other": 1})
     with pytest.raises(UserError, match="not MPII's"):
         Prompts(categories=str(tmp_path / "b.mat"))
+
+
+def test_a_packed_mat_reads_the_same(tmp_path):
+    for packed in (False, True):
+        release(tmp_path / "a.mat", ["jumping jäck", "", "dancing"] * 40, do_compression=packed)
+        assert Prompts(categories=str(tmp_path / "a.mat")).action == ["dancing", "jumping jäck"]
+
+
+def test_a_mat_that_unpacks_to_far_more_or_says_so_is_refused(tmp_path, monkeypatch):
+    """Sizes that are only claimed cost nothing: SciPy would make room for them."""
+    head = b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM"
+    path = tmp_path / "a.mat"
+    packed = zlib.compress(bytes(1 << 22), 9)
+    monkeypatch.setattr(mat, "MOST", 1 << 20)
+    path.write_bytes(head + struct.pack("<II", 15, len(packed)) + packed)
+    with pytest.raises(UserError, match="unpacks to more than"):
+        Prompts(categories=str(path))
+    release(path, ["dancing"])
+    data = path.read_bytes()
+    path.write_bytes(data.replace(struct.pack("<IIii", 5, 8, 1, 1), struct.pack("<IIii", 5, 8, 2**31 - 1, 2**31 - 1)))
+    assert Prompts(categories=str(path)).action == ["dancing"]
+
+
+def test_every_damaged_mat_is_one_line(tmp_path):
+    release(tmp_path / "a.mat", ["sports", "dancing"])
+    data, chance = (tmp_path / "a.mat").read_bytes(), random.Random(0)
+    for _ in range(300):
+        broken = bytearray(data)
+        for _ in range(chance.randint(1, 4)):
+            broken[chance.randrange(120, len(broken))] = chance.choice((0, 255, chance.randrange(256)))
+        (tmp_path / "b.mat").write_bytes(broken[: chance.choice((len(broken), chance.randrange(len(broken))))])
+        try:
+            Prompts(categories=str(tmp_path / "b.mat"))
+        except UserError as error:
+            assert str(error).startswith("prompts.categories: ") and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("a: &a [x]\nb: &b [*a, *a]\ntemplate: &t [*t]", r"bad.yaml:3: \*t stands inside of what it names"),
+        ('template: "\\ud800"', "bad.yaml:1: a text with half of a surrogate pair"),
+        ("[" * 5000, "nested too deeply"),
+        ("person: 0x" + "f" * 6000, "a number of 6,002 characters"),
+    ],
+)
+def test_a_set_of_a_stranger_is_read_within_limits(tmp_path, content, words):
+    (tmp_path / "bad.yaml").write_text(content)
+    with pytest.raises(UserError, match=words):
+        Prompts(set=str(tmp_path / "bad.yaml"))
+
+
+def test_a_set_that_never_ends_is_not_read():
+    with pytest.raises(UserError, match="not a plain file"):
+        Prompts(set="/dev/zero")

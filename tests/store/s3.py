@@ -69,7 +69,9 @@ def unfinished(url: str) -> list:
 class Proxy(ThreadingHTTPServer):
     """Passes requests on, but for the next `faults`: "500", "slow" (503 SlowDown), "lost" (done, but never answered),
     "late" (never answered, and done once it was repeated). It stops PUT number `hold` half-way (`held`) and drops it.
-    `puts` and `lists` count."""
+    A PUT to a path that ends in `freeze` reaches it whole (`held`) and is passed on when `thawed`. `unconditional`:
+    PUTs on condition are answered with "501", or done as if there were no condition ("ignored"). `puts` and `lists`
+    count."""
 
     daemon_threads = True
 
@@ -79,6 +81,8 @@ class Proxy(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.faults: list[str] = []
         self.hold: int | None = None
+        self.freeze, self.thawed = "", threading.Event()
+        self.unconditional = ""
         self.held, self.busy = threading.Event(), threading.Lock()
         self.late: dict[str, tuple[bytes, dict[str, str]]] = {}  # path -> body and headers
         self.puts = self.lists = 0
@@ -110,6 +114,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.rfile.read()  # until the client is dead
             return
         body = self.rfile.read(length)
+        if self.server.freeze and self.command == "PUT" and self.path.endswith(self.server.freeze):
+            self.server.freeze = ""
+            self.server.held.set()
+            self.server.thawed.wait()
+        if self.command == "PUT" and self.server.unconditional:
+            conditions = [name for name in self.headers if name.lower() in ("if-match", "if-none-match")]
+            if conditions and self.server.unconditional == "501":
+                return self._answer(501, {}, b"<Error><Code>NotImplemented</Code></Error>")
+            for name in conditions:
+                del self.headers[name]
         if fault in ("500", "slow"):
             code, name = (500, "InternalError") if fault == "500" else (503, "SlowDown")
             return self._answer(code, {}, f"<Error><Code>{name}</Code></Error>".encode())

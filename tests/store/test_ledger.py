@@ -122,7 +122,7 @@ def test_somebodys_files_are_left_alone(job):
 
 
 def test_a_plan_larger_than_the_disk_is_refused(job):
-    huge = changed(job, records=10**8, image_size=8192)
+    huge = changed(job, records=10**8, image_size=4096)
     with pytest.raises(UserError, match="GB free and the plan takes about"):
         run(huge, STAGES)
     assert not Path(job.output).exists()

@@ -13,8 +13,8 @@ import pytest
 
 from factory.engine.run import run
 from factory.errors import UserError
-from factory.job import JobSpec
 from factory.plan import plan
+from factory.present import card, report, stats
 from factory.store import lock, mark
 from factory.store.fs import open_files
 from factory.store.ledger import open_ledger
@@ -24,40 +24,13 @@ from factory.store.verify import repair, verify
 from tests.conftest import ROOT
 from tests.engine.stages import STAGES
 from tests.store import s3
-from tests.store.conftest import tree
-
-
-@pytest.fixture(scope="module")
-def url():
-    with s3.server() as url:
-        yield url
-
-
-@pytest.fixture
-def proxy(url, monkeypatch):
-    with s3.Proxy(url) as proxy:
-        for name, value in s3.environment(proxy.url).items():
-            monkeypatch.setenv(name, value)
-        yield proxy
-        proxy.shutdown()
-
-
-@pytest.fixture
-def remote(job, proxy, request) -> JobSpec:
-    """The job, to a place of its own in the bucket."""
-    name = "".join(letter if letter.isalnum() else "-" for letter in request.node.name)
-    return job.model_copy(update={"output": f"s3://{s3.BUCKET}/deep/{name}"})
+from tests.store.conftest import stored, tree
 
 
 @pytest.fixture
 def local(job) -> dict[str, bytes]:
     run(job, STAGES)
     return {name: data for name, data in tree(job.output).items() if name != lock.NAME}
-
-
-def stored(url: str, job: JobSpec) -> dict[str, bytes]:
-    found = s3.objects(url, job.output.removeprefix(f"s3://{s3.BUCKET}/"))
-    return {name: data for name, data in found.items() if name not in (lock.NAME, "job.json")}
 
 
 def test_the_same_bytes_as_in_a_folder_and_every_verb_reads_them(url, remote, local, proxy):
@@ -86,7 +59,7 @@ def test_killed_half_way_through_every_upload(job, url):
     command = [sys.executable, "-m", "tests.store.kill_puts", small.model_dump_json(), url]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout.split()[0]) == 12
+    assert int(done.stdout.split()[0]) == 14
 
 
 def test_damage_is_found_taken_away_and_made_anew(url, remote, local):
@@ -193,3 +166,73 @@ def test_the_other_clouds_open_without_asking_anybody(monkeypatch):
     assert open_files("az://container/x").where == "az://container/x"
     monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
     assert open_files("gs://bucket/x").where == "gs://bucket/x"
+
+
+def test_a_reading_beyond_the_end_gives_what_is_there(remote):
+    """As on a disk. An object store refuses such a range, and any range of an empty object."""
+    files = open_files(remote.output)
+    files.put("empty", [])
+    files.put("five", [b"12345"])
+    assert files.read("empty") == files.read("empty", 0, 9) == files.read("five", 5, 9) == files.read("five", 7) == b""
+    assert files.read("five", 3, 9) == files.read("five", 3) == b"45"
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
+def test_every_usual_variable_may_name_an_http_endpoint(remote, proxy, monkeypatch, variable):
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    monkeypatch.setenv(variable, proxy.url)
+    open_files(remote.output).put("x", [b"y"])
+    assert open_files(remote.output).sizes() == {"x": 1}
+
+
+@pytest.mark.parametrize("how", ["501", "ignored"])
+def test_a_store_without_conditional_puts_is_told_and_can_be_used_with_a_weak_lease(
+    url, remote, local, proxy, monkeypatch, how
+):
+    proxy.unconditional = how
+    with pytest.raises(UserError, match="knows no PUT on condition.*FACTORY_LEASE=weak"):
+        run(remote, STAGES)
+    assert not stored(url, remote)
+    monkeypatch.setenv("FACTORY_LEASE", "weak")
+    run(remote, STAGES)
+    assert stored(url, remote) == local and verify(remote.output).complete
+    monkeypatch.setattr(lock, "BEAT", 0.01)
+    with open_ledger(remote, plan(remote)), pytest.raises(UserError, match="in use by process"):
+        monkeypatch.setattr(mark, "kernel", lambda: "another machine")
+        monkeypatch.setattr(lock, "kernel", mark.kernel)
+        run(remote, STAGES)
+
+
+def test_an_unknown_kind_of_lease_is_refused(remote, monkeypatch):
+    monkeypatch.setenv("FACTORY_LEASE", "week")
+    with pytest.raises(UserError, match="FACTORY_LEASE=week: write strict"):
+        open_files(remote.output)
+
+
+def test_a_password_in_the_endpoint_is_not_shown(remote, monkeypatch):
+    from factory.store import objects
+
+    monkeypatch.setitem(objects.RETRY, "max_retries", 0)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://me:{s3.SECRET}@127.0.0.1:1")
+    with pytest.raises(UserError, match="out of reach") as caught:
+        status(remote.output)
+    assert s3.SECRET not in str(caught.value) and "127.0.0.1:1" in str(caught.value)
+
+
+def test_every_reader_lists_once(remote, proxy, tmp_path):
+    """Whatever the number of shards."""
+    run(remote, STAGES)
+    readers = {
+        "status": lambda: status(remote.output),
+        "stats": lambda: stats.collect(remote.output),
+        "card": lambda: card.write(remote.output),
+        "inspect": lambda: report.write(remote.output, 3),
+        "verify": lambda: verify(remote.output),
+        "retry": lambda: retry(remote.output, "no such words"),
+    }
+    lists = {}
+    for name, read in readers.items():
+        before = proxy.lists
+        read()
+        lists[name] = proxy.lists - before
+    assert lists == dict.fromkeys(readers, 1)

@@ -90,7 +90,10 @@ def replaced(members, ending, data):
         (lambda rows, members: ([{**rows[0], "offset": 512}, *rows[1:]], members), "not at the offset"),
         (lambda rows, members: (rows, replaced(members, "jpg", b"no image")), "00000000.jpg: unreadable"),
         (lambda rows, members: (rows, replaced(members, "json", b"{}")), "00000000.json: unreadable"),
-        (lambda rows, members: (rows, replaced(members, "smpl.npz", sample.npz({}))), "00000000.smpl.npz: shapes"),
+        (
+            lambda rows, members: (rows, replaced(members, "smpl.npz", sample.npz({}))),
+            "00000000.smpl.npz: unreadable (lacks",
+        ),
         (lambda rows, members: (rows, replaced(members, "depth.npy", b"")), "00000000.depth.npy: unreadable"),
     ],
 )

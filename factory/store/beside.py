@@ -1,0 +1,58 @@
+"""What follows from the shards and lies beside them: wids.json, and the card that nobody has edited.
+
+Both tell by a stamp which shards they were made from, so a `retry` makes them stale and the next run writes them anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from factory.store.part import Head
+
+CARD, PREVIEW, SHARDS = "README.md", "preview.jpg", "wids.json"
+MARK = re.compile(r"\n<!-- factory ([0-9a-f]{24}) ([0-9a-f]{24}); edited, this page is left as it is -->\n\Z")
+STAMP = "factory_stamp"  # in wids.json, whose readers ask for other fields
+
+
+def stamp(sealed: Mapping[int, Head], fingerprint: str) -> str:
+    """The same for the same rows and samples of the same job."""
+    told = [[shard, sealed[shard].own] for shard in sorted(sealed)]
+    return _digest(json.dumps([fingerprint, told]))
+
+
+def signed(card: str, made_from: str) -> str:
+    """The card with its mark: the stamp of its shards, and a digest by which an edited one is known."""
+    return f"{card}\n<!-- factory {made_from} {_digest(card)}; edited, this page is left as it is -->\n"
+
+
+def signature(card: bytes) -> str | None:
+    """The stamp of the shards that the card tells of. None where somebody has edited it or it is not ours."""
+    text = card.decode("utf-8", "replace")
+    mark = MARK.search(text)
+    return mark[1] if mark and mark[2] == _digest(text[: mark.start()]) else None
+
+
+def shard_list(name: str, listed: list[dict[str, Any]], made_from: str) -> bytes:
+    """wids.json. Each listed shard: url, md5sum, nsamples, filesize."""
+    told = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": name, STAMP: made_from, "shardlist": listed}
+    return (json.dumps(told, indent=1) + "\n").encode()
+
+
+def listed_shards(data: bytes) -> tuple[str, dict[str, dict[str, Any]]]:
+    """(stamp, url -> what is told of the shard) of a wids.json. ValueError where it is none."""
+    try:
+        told = json.loads(data)
+        shards = {str(shard["url"]): shard for shard in told["shardlist"]}
+        if len(shards) < len(told["shardlist"]):
+            raise ValueError("a shard is listed twice")
+        return str(told.get(STAMP, "")), shards
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a list of shards ({type(error).__name__})") from None
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,70 @@
+"""What an image file says besides its pixels, taken away: a decoder that stumbles over it may then read the pixels.
+
+Comments, profiles, thumbnails and EXIF are what cameras and editors get wrong most often, and no pixel depends on them.
+"""
+
+from __future__ import annotations
+
+import struct
+
+PNG = b"\x89PNG\r\n\x1a\n"
+SPOKEN = {b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"tIME", b"pHYs", b"sPLT", b"hIST", b"gAMA", b"cHRM", b"sRGB"}
+# Tags of a TIFF that pixels depend on, or which way up they are: all others are struck out.
+PIXELS = {*range(254, 260), 262, 266, *range(273, 281), 284, 292, 293, 317, *range(320, 326), *range(332, 334),
+          *range(336, 340), 347, *range(512, 522), *range(529, 533)}  # fmt: skip
+NO_TYPE = 0
+EXIF = b"Exif\0\0"
+
+
+def without(data: bytes) -> tuple[bytes, bytes]:
+    """(the image file without what it says about itself, its EXIF or nothing). Of a TIFF the orientation stays. Files
+    of other kinds, and what follows where a file is damaged, stay as they are."""
+    if data.startswith(PNG):
+        return _png(data)
+    if data.startswith(b"\xff\xd8"):
+        return _jpeg(data)
+    if data[:4] in (b"II*\0", b"MM\0*"):
+        return _tiff(data), b""
+    return data, b""
+
+
+def _png(data: bytes) -> tuple[bytes, bytes]:
+    kept, exif, at = [PNG], b"", len(PNG)
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        if kind == b"eXIf" and not exif:
+            exif = EXIF + data[at + 8 : end - 4]
+        if kind not in SPOKEN:
+            kept.append(data[at:end])
+        at = end
+    return b"".join([*kept, data[at:]]), exif
+
+
+def _jpeg(data: bytes) -> tuple[bytes, bytes]:
+    kept, exif, at = [data[:2]], b"", 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        marker = data[at + 1]
+        if marker == 0xDA:  # the pixels
+            break
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker == 0xE1 and data[at + 4 :].startswith(EXIF) and not exif:
+            exif = data[at + 4 : end]
+        if not (0xE1 <= marker <= 0xED or marker in (0xEF, 0xFE)):  # APP0 and APP14 tell how colours are stored
+            kept.append(data[at:end])
+        at = end
+    return b"".join([*kept, data[at:]]), exif
+
+
+def _tiff(data: bytes) -> bytes:
+    """With no type for the tags that no pixel depends on: readers skip what has none."""
+    order, changed = "<" if data[:2] == b"II" else ">", bytearray(data)
+    try:
+        (at,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, at)
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            if struct.unpack_from(f"{order}H", data, entry)[0] not in PIXELS:
+                struct.pack_into(f"{order}H", changed, entry + 2, NO_TYPE)
+    except struct.error:
+        return data
+    return bytes(changed)

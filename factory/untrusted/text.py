@@ -1,0 +1,145 @@
+"""JSON of strangers: of bounded length and number of values, with texts that can be written down again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from factory.untrusted import Unreadable
+
+VALUES = 4_000_000  # at most in one text: some 400 MB of Python objects
+CHUNK = 1 << 20  # characters read at a time
+
+
+def read(path: Path, limit: int) -> bytes:
+    """A file's bytes. Unreadable: more than `limit` of them (a device has no end). OSError where it is not there or not
+    to be read."""
+    with open(path, "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise Unreadable(f"more than the {limit:,} bytes that are read here")
+    return data
+
+
+def decoded(data: bytes) -> str:
+    """Unreadable where it is no UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Unreadable(f"not a text file in UTF-8 (byte {error.start})") from None
+
+
+def plain(text: str) -> bool:
+    """Whether the text can be written as UTF-8: half of a surrogate pair cannot, but JSON and YAML can name it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def loads(data: bytes, limit: int) -> Any:
+    """The value of a JSON text. Unreadable: no JSON, longer than `limit` bytes, nested too deeply, of too many values,
+    or with NaN, infinity or a text that is no text."""
+    if len(data) > limit:
+        raise Unreadable(f"{len(data):,} bytes of JSON, more than the {limit:,} that are read here")
+    if sum(data.count(mark) for mark in b"[{,") > VALUES:  # before a single one is made
+        raise Unreadable(f"more than {VALUES:,} values")
+    return _checked(decoded(data))
+
+
+def items(path: Path, key: str, limit: int = CHUNK) -> Iterator[Any]:
+    """The entries of the list called `key` in a file's JSON object, one at a time: a file of any length costs no more
+    memory than its longest entry, of at most `limit` characters. What comes after the list is not read.
+
+    Unreadable: no such file, no such list, or an entry that is no JSON.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            yield from _Entries(file, key, limit)
+    except OSError as error:
+        raise Unreadable(error.strerror) from None
+    except UnicodeDecodeError:
+        raise Unreadable("not a text file in UTF-8") from None
+
+
+def _checked(text: str) -> Any:
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError:
+        raise Unreadable("nested too deeply") from None
+    except ValueError as error:
+        raise Unreadable(error) from None
+    if "\\ud" in text.lower() and not plain(json.dumps(value, ensure_ascii=False)):
+        raise Unreadable("holds a text with half of a surrogate pair")
+    return value
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_constant)
+
+
+class _Entries:
+    """Reads a file by chunks; `text` is the part of it that is being looked at, from `at` on."""
+
+    def __init__(self, file: Any, key: str, limit: int) -> None:
+        self.file, self.key, self.limit = file, key, limit
+        self.text, self.at, self.ended = "", 0, False
+
+    def __iter__(self) -> Iterator[Any]:
+        self._expect("{")
+        while self._next() != "}":
+            name = self._value()
+            self._expect(":")
+            if name == self.key:
+                break
+            self._value()
+            self._comma("}")
+        else:
+            raise Unreadable(f"has no list {self.key!r}")
+        self._expect("[")
+        while self._next() != "]":
+            yield self._value()
+            self._comma("]")
+
+    def _fill(self) -> None:
+        """Make sure that an entry of the longest kind lies in `text` whole, if the file has one."""
+        while not self.ended and len(self.text) - self.at < self.limit:
+            more = self.file.read(max(self.limit, CHUNK))
+            self.ended = not more
+            self.text, self.at = self.text[self.at :] + more, 0
+
+    def _next(self) -> str:
+        """The next character that is no space; "" at the end."""
+        while True:
+            self._fill()
+            while self.at < len(self.text) and self.text[self.at] in " \t\r\n":
+                self.at += 1
+            if self.at < len(self.text) or self.ended:
+                return self.text[self.at : self.at + 1]
+
+    def _expect(self, mark: str) -> None:
+        if self._next() != mark:
+            raise Unreadable(f"is not as expected: no {mark!r} where one must be")
+        self.at += 1
+
+    def _comma(self, end: str) -> None:
+        if self._next() != end:
+            self._expect(",")
+
+    def _value(self) -> Any:
+        self._next()
+        self._fill()
+        try:
+            value, self.at = _DECODER.raw_decode(self.text, self.at)
+        except RecursionError:
+            raise Unreadable("nested too deeply") from None
+        except ValueError as error:
+            why = error if self.ended else f"an entry is no JSON, or longer than {self.limit:,} characters"
+            raise Unreadable(why) from None
+        return value

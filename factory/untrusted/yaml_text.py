@@ -1,0 +1,105 @@
+"""YAML of strangers: safe tags only, aliases no larger than if they were written out, scalars that are what they say.
+
+A few lines of aliases or merge keys may stand for billions of values. So what each node would be, written out, is
+counted while it is read, before anything is expanded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from factory.untrusted import Unreadable, text
+
+BYTES = 1 << 24  # of a text, at most
+VALUES = 100_000  # at most in one text, aliases counted as often as they stand for something
+NUMBER = 100  # characters of a plain scalar that may be taken for a number, at most
+# What PyYAML lets through where a scalar is not what it looks like: month 99, an integer of 5000 digits.
+UNREAD = (ValueError, AttributeError, TypeError, OverflowError, RecursionError)
+
+
+class Fault(Unreadable):
+    """What is wrong, and in which line (from 1; None: not known)."""
+
+    def __init__(self, why: object, line: int | None) -> None:
+        super().__init__(why)
+        self.line = line
+
+
+def compose(content: str) -> yaml.Node | None:
+    """The nodes of a text, as they stand there. Fault: no YAML, too long, or it would be too long written out."""
+    if len(content) > BYTES:
+        raise Fault(f"more than {BYTES:,} characters", None)
+    try:
+        return _Loader(content).get_single_node()
+    except yaml.MarkedYAMLError as error:
+        raise Fault(f"not valid YAML: {error.problem or error.context}", _line(error.problem_mark)) from None
+    except yaml.YAMLError as error:
+        raise Fault(f"not valid YAML: {error}", None) from None
+    except RecursionError:
+        raise Fault("nested too deeply", None) from None
+    except UNREAD as error:  # such as "\\Uffffffff", which is no character
+        if isinstance(error, Fault):
+            raise
+        raise Fault(f"not valid YAML: {error}", None) from None
+
+
+def construct(node: yaml.Node) -> Any:
+    """The plain values of a node. Fault: a tag of none of YAML's own kinds, or a value that is not what it says."""
+    try:
+        return _Loader("").construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        raise Fault(error.problem, _line(error.problem_mark)) from None
+    except UNREAD as error:
+        if isinstance(error, Fault):
+            raise
+        raise Fault(f"a value cannot be read ({' '.join(str(error).split())[:100]})", None) from None
+
+
+def load(content: str) -> Any:
+    """The plain values of a text."""
+    node = compose(content)
+    return None if node is None else construct(node)
+
+
+class _Loader(yaml.SafeLoader):
+    """sizes: id of a node -> the values that it stands for; None while it is being read."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.sizes: dict[int, int] = {}
+        self.values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event, before = self.peek_event(), self.values
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            node = super().compose_node(parent, index)
+            if id(node) not in self.sizes:
+                raise Fault(f"*{event.anchor} stands inside of what it names", line)
+            self.values += self.sizes[id(node)]
+        else:
+            node = super().compose_node(parent, index)
+            self.values += 1
+            self.sizes[id(node)] = self.values - before
+        if self.values > VALUES:
+            raise Fault(f"more than {VALUES:,} values, written out", line)
+        return node
+
+    def construct_scalar(self, node: Any) -> Any:
+        value = super().construct_scalar(node)
+        if isinstance(value, str):
+            line = node.start_mark.line + 1
+            if not text.plain(value):
+                raise Fault("a text with half of a surrogate pair, which is no character", line)
+            if node.tag in _NUMBERS and len(value) > NUMBER:
+                raise Fault(f"a number of {len(value):,} characters", line)
+        return value
+
+
+_NUMBERS = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+
+
+def _line(mark: yaml.Mark | None) -> int | None:
+    return None if mark is None else mark.line + 1
