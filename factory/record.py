@@ -143,8 +143,20 @@ class Record:
         self.state, self.reason, self.stage = State.REJECTED, str(reason), stage
 
     def fail(self, error: BaseException | str, stage: str) -> None:
-        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-        self.state, self.stage, self.error = State.FAILED, stage, " ".join(text.split())[:500]
+        text = error if isinstance(error, str) else f"{type(error).__name__}: {_words(error)}"
+        self.state, self.stage, self.error = State.FAILED, stage, printable(" ".join(text.split()))[:500]
+
+
+def printable(text: str) -> str:
+    """The text with what no screen and no UTF-8 file can take, terminal escapes and lone surrogates, as \\x1b is."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception of a plug-in may be faulty itself
+        return "(it cannot be told)"
 
 
 @dataclass

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from factory.engine.isolated import Isolated, setup_error
 from factory.engine.session import session
-from factory.engine.worker import Worker, spec, time_limit
+from factory.engine.watcher import Watched
+from factory.engine.worker import Worker, spec
 from factory.job import JobSpec
 from factory.plan import Plan
 from factory.record import Unit
@@ -79,6 +80,7 @@ class Actor:
         self.job, self.last = job, last
         self.thread = ThreadPoolExecutor(1)
         self.worker = self.thread.submit(Worker, stage, job).result()
+        self.watched = Watched(job.max_unit_seconds)  # from now on: setting up may take its time
 
     def __call__(self, rows: pa.Table) -> pa.Table:
         unit = self.thread.submit(self._run, Unit.from_bytes(rows["unit"][0].as_py())).result()
@@ -88,7 +90,7 @@ class Actor:
         return _row(tar=part.tar, rows=part.rows).append_column("id", pa.array([[unit.shard, unit.index]]))
 
     def _run(self, unit: Unit) -> Unit:
-        with time_limit(self.job.max_unit_seconds):
+        with self.watched.unit():
             unit = self.worker(unit)
         if self.worker.broken(unit):
             os._exit(1)  # Ray starts another process and gives it the unit
@@ -132,7 +134,10 @@ def _stream(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -
         for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             for i, (shard, index) in enumerate(rows["id"].to_pylist()):
                 yield shard, index, Part(rows["tar"][i].as_py(), rows["rows"][i].as_py())
-    except ray.exceptions.RayActorError as error:  # a lost unit is no error here, so this is a worker that cannot start
+    except (
+        ray.exceptions.RayActorError,
+        ray.exceptions.OutOfMemoryError,
+    ) as error:  # a lost unit is no error here, so this is a worker that cannot start
         raise setup_error(error) from error
 
 

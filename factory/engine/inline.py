@@ -12,7 +12,7 @@ from factory.engine.worker import Worker
 from factory.job import JobSpec
 from factory.plan import Plan
 from factory.record import Record, Unit
-from factory.stages.base import Stage
+from factory.stages.base import Halt, Stage
 from factory.stages.sift import twin
 from factory.store.part import Parts, pack
 
@@ -44,8 +44,8 @@ class Inline(Isolation):
             raise self.too_long() from None
 
 
-class _TimeUp(BaseException):
-    """No Exception: a stage takes those for a record's fault, and a library may swallow them."""
+class _TimeUp(Halt):
+    """The stage took too long."""
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from factory.engine.health import memory
 from factory.engine.isolation import TRIES, Isolation, WorkerLost
 from factory.engine.worker import Worker, spec
 from factory.errors import UserError
@@ -42,6 +43,9 @@ class Isolated(Isolation):
         except ray.exceptions.GetTimeoutError:
             ray.kill(self.actors.pop(stage))
             raise self.too_long() from None
+        except ray.exceptions.OutOfMemoryError:
+            ray.kill(self.actors.pop(stage))
+            raise WorkerLost("its worker was killed because its node is short of memory") from None
         except ray.exceptions.RayActorError:
             del self.actors[stage]
             raise WorkerLost("its worker died") from None
@@ -57,7 +61,7 @@ class Isolated(Isolation):
             try:
                 ray.get(actor.ready.remote())
                 return actor
-            except ray.exceptions.RayActorError as error:
+            except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
                 if not left:
                     raise setup_error(error) from error
 
@@ -79,6 +83,8 @@ class Actor:
 
 def setup_error(error: Exception) -> Exception:
     """What the stage's setup raised; Ray hands over its text alone."""
+    if "low on memory" in str(error):
+        return UserError(f"engine: memory is short: Ray has killed workers while they started ({memory(str(error))})")
     last = str(error).rstrip().splitlines()[-1]
     ours = f"{UserError.__module__}.{UserError.__qualname__}: "
     if last.startswith(ours):

@@ -17,7 +17,7 @@ from factory.job import JobSpec
 
 RUN = "python -m factory.cli run job.yaml"
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # where Ray looks for the cluster's secret, and then:
-TOKEN_FILE = ".ray/auth_token"
+TOKEN_FILE = "~/.ray/auth_token"
 
 
 def launch(job: JobSpec, address: str, say: Callable[[str], None], stream: Callable[[str], None]) -> int:
@@ -58,7 +58,7 @@ def _environment(address: str) -> None:
         raise UserError(f"--address {address}: give the dashboard's URL, such as http://HEAD:8265")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ["RAY_API_SERVER_ADDRESS"] = address  # or RAY_ADDRESS, where it is set, would win
-    if any(name in os.environ for name in TOKENS) or (Path.home() / TOKEN_FILE).exists():
+    if any(name in os.environ for name in TOKENS) or os.path.exists(os.path.expanduser(TOKEN_FILE)):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 

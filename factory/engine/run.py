@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,7 +13,10 @@ from itertools import islice
 from typing import Literal
 
 from factory.engine.failures import Failures
+from factory.engine.lookout import Lookout
 from factory.engine.stop import Stop
+from factory.engine.worker import spec
+from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import Plan, plan
 from factory.record import Unit
@@ -29,7 +33,8 @@ NONE: Counter[str] = Counter()
 class Event:
     """Something happened. `states` and `reasons` count the event's own records, so that a listener may add them up.
 
-    waiting: another run may hold the output; comes before all else. resumed: comes first else, always, with what
+    waiting: another run may hold the output, then it comes before all else; or no unit was finished for some time: it
+    then comes from another thread, though never during another event. resumed: comes first else, always, with what
     earlier runs have done. unit: one unit was committed. sealed: a shard was. isolating: a unit's workers died, it is
     now redone more carefully; its `unit` event follows.
     """
@@ -71,17 +76,20 @@ def run(
     stages = stages or default_stages(job)
     contents = made_from(planned)
     missing = check(job, planned, contents)
-    with ExitStack() as stack:
+    stop = Stop()
+    with stop.told(), ExitStack() as stack:
         if job.engine == "ray" and missing:
             from factory.engine.session import session
 
             stack.enter_context(session(job, stages))  # before the output is touched: it may refuse
-        stop = Stop()
         stack.enter_context(stop.heeded())  # after Ray, which takes SIGTERM for itself
+
+        lock = threading.Lock()  # a lookout tells from a thread of its own
 
         def tell(kind: Kind, message: str, units: int = 0, states: Counter = NONE, reasons: Counter = NONE) -> None:
             count = planned.records, planned.units, units, states.total()
-            on_event(Event(kind, message, *count, dict(states), dict(reasons)))
+            with lock:
+                on_event(Event(kind, message, *count, dict(states), dict(reasons)))
 
         ledger = stack.enter_context(open_ledger(job, planned, contents, partial(tell, "waiting")))
         left = planned.units - ledger.units_found
@@ -89,7 +97,9 @@ def run(
         isolating, failures = partial(tell, "isolating"), Failures(job)
         if left:  # whoever stops the loop stops the engine, before the session ends its Ray
             parts = stack.enter_context(closing(_compute(planned, stages, ledger.missing(), isolating)))
+            lookout = stack.enter_context(Lookout(*_health(job, stages), partial(tell, "waiting"), stop.end))
             for shard, index, part in parts:
+                lookout.progressed()
                 with stop.shield():
                     states, reasons = ledger.commit(shard, index, part)
                     tell("unit", f"unit {index} of shard {shard} done", 1, states, reasons)
@@ -121,8 +131,20 @@ def _compute(
 
         return cluster.compute(planned, stages, ids, lambda unit: isolating(_isolating(unit)))
     from factory.engine import inline
+    from factory.engine.scratch import sweep
 
+    sweep()  # a run on Ray that was killed may have left something
     return inline.compute(planned, stages, ids)
+
+
+def _health(job: JobSpec, stages: list[type[Stage]]) -> tuple[Callable[[], str], Callable[[float], UserError | None]]:
+    """What a lookout asks of the engine."""
+    if job.engine == "inline":
+        return lambda: "one unit after the other in this process", lambda since: None
+    from factory.engine.health import Health
+
+    health = Health(sum(spec(stage, job).workers for stage in stages))
+    return health.waits, health.broken
 
 
 def _resumed(ledger: Ledger, left: int) -> str:

@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+ENDS = signal.SIGALRM  # a signal is the one way to wake a main thread that waits
 
 
 class Stop:
-    """Raises KeyboardInterrupt on the first signal, at once or once unshielded. A second one ends the process."""
+    """Raises KeyboardInterrupt on the first signal, at once or once unshielded. A second one ends the process.
+
+    `end` raises another error in the same way, on behalf of a thread that has seen that the run cannot go on.
+    """
 
     def __init__(self) -> None:
-        self.shielded = self.asked = False
+        self.shielded = self.asked = self.heeding = False
+        self.error: Exception | None = None
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
@@ -32,13 +37,37 @@ class Stop:
             if not self.shielded:
                 raise KeyboardInterrupt
 
+        def end(*_: object) -> None:
+            if self.error and not self.shielded:
+                raise self.error
+
         for number in heeded:
             signal.signal(number, stop)
+        ends = signal.signal(ENDS, end)
+        self.heeding = True
         try:
             yield
         finally:
+            self.heeding = False
+            signal.signal(ENDS, ends)
             for number in heeded:
                 signal.signal(number, before[number])
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """The error of `end` is what the block raises, whatever else goes wrong on the way out."""
+        try:
+            yield
+        except BaseException:
+            if self.error:
+                raise self.error from None
+            raise
+
+    def end(self, error: Exception) -> None:
+        """Raise it in the main thread, which waits for something that will not come. From any other thread."""
+        self.error = error
+        if self.heeding:
+            signal.pthread_kill(threading.main_thread().ident or 0, ENDS)
 
     @contextmanager
     def shield(self) -> Iterator[None]:
@@ -48,5 +77,7 @@ class Stop:
             yield
         finally:
             self.shielded = False
+        if self.error:
+            raise self.error
         if self.asked:
             raise KeyboardInterrupt

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import faulthandler
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from factory.errors import UserError
 from factory.job import JobSpec, Workers
@@ -43,18 +39,6 @@ class Worker:
         except RuntimeError:
             return True
         return False
-
-
-@contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """End this process when the block takes longer. A thread of C, so that no hanging library can hold it up; the
-    engine hears that a worker died."""
-    with open(os.devnull, "w") as nowhere:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
-        try:
-            yield
-        finally:
-            faulthandler.cancel_dump_traceback_later()
 
 
 def spec(stage: type[Stage], job: JobSpec) -> Workers:

@@ -5,11 +5,31 @@ from __future__ import annotations
 import gc
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from factory.job import JobSpec
 from factory.record import Record, Unit
 from factory.stages.sift import sift, twin
+
+
+class Halt(BaseException):
+    """What an engine raises in a stage to end it. No stage takes it for a record's fault."""
+
+
+@contextmanager
+def fenced() -> Iterator[None]:
+    """What a library raises to end its process is an exception like any other in the block: SystemExit of `sys.exit`,
+    asyncio's cancellation, a panic of code in Rust. They are no `Exception`, so that whoever catches faults of records
+    would miss them. Ctrl-C stays what it is."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt, Halt):
+        raise
+    except BaseException as error:
+        name = "it called sys.exit" if isinstance(error, SystemExit) else type(error).__name__
+        raise RuntimeError(f"{name}({error})") from error
 
 
 class Stage(ABC):
@@ -33,7 +53,8 @@ class Stage(ABC):
         """Run on the unit's active records. What raises fails one record only; a batch too large for the memory is
         done in halves."""
         if not self._ready:
-            self.setup()
+            with fenced():
+                self.setup()
             self._ready = True
         active = unit.active
         if not active:
@@ -50,7 +71,8 @@ class Stage(ABC):
         """The records one stage further, as copies: what raises leaves them as they were."""
         copies = [twin(record) for record in records]
         try:
-            self.process(copies)
+            with fenced():
+                self.process(copies)
             return copies
         except Exception as error:
             if len(records) == 1 or not _out_of_memory(error):

@@ -22,7 +22,7 @@ import psutil
 import webdataset
 
 from factory.engine.run import run
-from factory.engine.session import SCRATCH
+from factory.engine.scratch import PREFIX
 from factory.job import JobSpec
 from factory.store import lock
 from factory.store.ledger import read_index
@@ -128,12 +128,12 @@ class Arena:
             run(self.on("cluster"), LINES[self.line], count)
         struck[0].result()  # raises what went wrong there
 
-    def kill_worker(self) -> None:
-        """kill -9 one of the processes that host the stages; none, where all have died a moment ago."""
+    def kill_worker(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send the signal to one of the processes that host the stages; none, where all have died a moment ago."""
         pids = [int(path.name) for path in calls(self.job).iterdir() if psutil.pid_exists(int(path.name))]
         if pids:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.random.choice(sorted(pids)), signal.SIGKILL)
+                os.kill(self.random.choice(sorted(pids)), number)
 
     def finish(self, engine: str) -> None:
         """The run after the fault."""
@@ -189,7 +189,7 @@ class Arena:
                 pass
         _, alive = psutil.wait_procs(self.processes, max(0, deadline - time.monotonic()))
         files = [path for path in Path(self.job.output).rglob(".*") if path.name != lock.NAME]
-        scratch = list((self.root / "t").glob(SCRATCH + "*"))
+        scratch = list((self.root / "t").glob(PREFIX + "*"))
         live = status(self.job.output).live
         held = [f"lock held by {live}"] if live else []
         return [*map(str, alive), *map(str, [*files, *scratch, *folders(self.job.output)]), *held]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -16,7 +17,7 @@ from factory.store import lock
 from factory.store.verify import repair
 from tests.chaos.arena import UNITS, Arena
 from tests.chaos.drive import REFUSED, STOPPED
-from tests.chaos.stages import LINES
+from tests.chaos.stages import LINES, calls
 
 
 def driver_killed_inline(arena: Arena) -> None:
@@ -47,6 +48,14 @@ def actors_killed_again_and_again(arena: Arena) -> None:
             arena.moment()
 
     arena.within(strike)
+
+
+def worker_stopped(arena: Arena) -> None:
+    """Wherever it is: no clock in it goes on. It is ended from outside, and its unit done again."""
+    arena.within(lambda: arena.kill_worker(signal.SIGSTOP))
+    for path in calls(arena.job).iterdir():  # one that was leaving anyway is past its watcher: the run has not waited
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(path.name), signal.SIGCONT)
 
 
 def node_lost(arena: Arena) -> None:
@@ -176,7 +185,7 @@ INLINE: list[Callable[[Arena], None]] = [
 ]  # fmt: skip
 OWN_RAY: list[Callable[[Arena], None]] = [driver_killed_own_ray, sigterm_own_ray, ctrl_c_own_ray]
 CLUSTER: list[Callable[[Arena], None]] = [
-    actor_killed, actors_killed_again_and_again, node_lost, driver_killed_on_cluster, record_raises,
+    actor_killed, actors_killed_again_and_again, worker_stopped, node_lost, driver_killed_on_cluster, record_raises,
     record_kills_its_worker, record_hangs, out_of_memory, model_missing, two_runs,
 ]  # fmt: skip
 FAULTS = {fault.__name__: fault for fault in [*INLINE, *CLUSTER, *OWN_RAY]}

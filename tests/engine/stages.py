@@ -5,6 +5,9 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +93,51 @@ class Hang(Depth):
         super().process(records)
 
 
+class Stops(Depth):
+    """Record 5 stops its process, as a debugger or a hang in the kernel does: no clock in it goes on."""
+
+    def process(self, records: list[Record]) -> None:
+        if any(record.key.endswith("00000005") for record in records):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        super().process(records)
+
+
+class Panic(BaseException):
+    """As code in Rust raises: no `Exception`."""
+
+
+class Exits(Depth):
+    """Four records in which a library ends its process, or something else than an `Exception` is raised."""
+
+    def process(self, records: list[Record]) -> None:
+        for record in records:
+            match int(record.key[-8:]):
+                case 5:
+                    sys.exit(0)
+                case 6:
+                    list(sys.exit("from a generator") for _ in range(1))
+                case 8:
+                    ThreadPoolExecutor(1).submit(sys.exit, 3).result()
+                case 10:
+                    raise Panic("index out of bounds")
+        super().process(records)
+
+
+class ExitsEarly(Depth):
+    """Its library ends the process while it loads."""
+
+    def setup(self) -> None:
+        sys.exit(1)
+
+
+class Slow(Depth):
+    """A second for each unit: time for somebody to strike."""
+
+    def process(self, records: list[Record]) -> None:
+        time.sleep(1)
+        super().process(records)
+
+
 class Victim(Depth):
     """Tells its process to whoever watches: one file per process and per call, beside the output."""
 
@@ -101,6 +149,7 @@ class Victim(Depth):
 
 
 STAGES: list[type[Stage]] = [Draw, People, Depth, Finish]
+LINES: dict[str, list[type[Stage]]] = {kind.__name__: [Draw, People, kind, Finish] for kind in (Depth, Slow)}
 
 
 def _random(record: Record, stage: int) -> np.random.Generator:

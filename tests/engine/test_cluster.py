@@ -12,13 +12,26 @@ from pathlib import Path
 
 import pytest
 
-from factory.engine import cluster
+from factory.engine import cluster, lookout
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.ledger import read_index
 from factory.store.verify import verify
-from tests.engine.stages import STAGES, Depth, Draw, Finish, Hang, People, Poison, Victim
+from tests.engine.stages import (
+    STAGES,
+    Depth,
+    Draw,
+    Exits,
+    ExitsEarly,
+    Finish,
+    Hang,
+    People,
+    Poison,
+    Slow,
+    Stops,
+    Victim,
+)
 from tests.engine.test_inline import drive
 from tests.store.conftest import tree
 
@@ -76,7 +89,10 @@ def test_actor_killed_in_mid_run(job, on_ray, ray_session):
     assert tree(on_ray.output) == tree(job.output) and verify(on_ray.output).ok
 
 
-@pytest.mark.parametrize(("stage", "error"), [(Poison, "its worker died"), (Hang, "took longer than 2 s")])
+@pytest.mark.parametrize(
+    ("stage", "error"),
+    [(Poison, "its worker died"), (Hang, "took longer than 2 s"), (Stops, "took longer than 2 s")],
+)
 def test_a_record_that_kills_or_holds_its_worker_fails_alone(job, on_ray, ray_session, stage, error):
     run(job, STAGES)
     kinds = []
@@ -92,6 +108,27 @@ def test_a_record_that_kills_or_holds_its_worker_fails_alone(job, on_ray, ray_se
         del row["offset"], row["size"]
     assert rows == good
     assert verify(on_ray.output).ok
+
+
+def test_a_library_that_ends_its_process_fails_one_record(job, on_ray, ray_session):
+    """As it does inline. On Ray the run waited for ever."""
+    run(job, [Draw, People, Exits, Finish])
+    run(on_ray, [Draw, People, Exits, Finish])
+    assert tree(on_ray.output) == tree(job.output)
+
+
+def test_a_library_that_ends_its_process_while_it_loads(on_ray, ray_session):
+    with pytest.raises(UserError, match=r"stages.render cannot start: .*it called sys.exit\(1\)"):
+        run(on_ray, [Draw, People, ExitsEarly, Finish])
+
+
+def test_a_run_that_gets_nothing_done_says_what_it_waits_for(on_ray, ray_session, monkeypatch):
+    monkeypatch.setattr(lookout, "FIRST", 0.1)
+    monkeypatch.setattr(lookout, "LOOK", 0.1)
+    waits = []
+    run(on_ray, [Draw, People, Slow, Finish], lambda event: event.kind == "waiting" and waits.append(event.message))
+    assert waits and all("no unit finished since" in line and "\n" not in line for line in waits)
+    assert any("of 4 workers" in line and ("up" in line or "starting" in line) for line in waits)
 
 
 class NoWeights(Depth):

@@ -14,7 +14,7 @@ from factory.job import JobSpec
 from factory.store.ledger import read_index
 from factory.store.verify import verify
 from tests.conftest import ROOT
-from tests.engine.stages import STAGES, Depth, Draw, Finish, Hang, People
+from tests.engine.stages import STAGES, Depth, Draw, Exits, ExitsEarly, Finish, Hang, People
 from tests.store.conftest import tree
 
 
@@ -73,6 +73,55 @@ def test_a_record_that_hangs_fails_alone(job, tmp_path):
     assert rows == good and verify(job.output).ok
 
 
+def test_a_library_that_ends_its_process_fails_one_record(job):
+    """It ended the run, silently and with exit code 0."""
+    run(job, [Draw, People, Exits, Finish])
+    rows = {int(row["key"][-8:]): (row["state"], row["error"]) for row in read_index(job.output).to_pylist()}
+    said = {
+        5: "it called sys.exit(0)", 6: "it called sys.exit(from a generator)", 8: "it called sys.exit(3)",
+        10: "Panic(index out of bounds)",
+    }  # fmt: skip
+    assert {number: rows[number] for number in said} == {n: ("failed", f"RuntimeError: {w}") for n, w in said.items()}
+    assert [state for state, _ in rows.values()].count("failed") == 5 and verify(job.output).ok  # and number 7
+
+
+class Interrupts(Depth):
+    def process(self, records) -> None:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_in_a_stage_stays_a_stop(job):
+    with pytest.raises(KeyboardInterrupt):
+        run(job, [Draw, People, Interrupts, Finish])
+    assert not list(Path(job.output).rglob("*.parquet"))
+
+
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Odd(Depth):
+    """Errors whose texts no UTF-8 file and no screen can take."""
+
+    def process(self, records) -> None:
+        for record in records:
+            match int(record.key[-8:]):
+                case 5:
+                    raise ValueError("b\udcffd \x1b[2J name \N{SNOWMAN}")
+                case 6:
+                    raise Speechless
+        super().process(records)
+
+
+def test_an_error_in_any_letters_reaches_the_index_safely(job):
+    run(job, [Draw, People, Odd, Finish])
+    rows = {int(row["key"][-8:]): row["error"] for row in read_index(job.output).to_pylist()}
+    assert rows[5] == r"ValueError: b\udcffd \x1b[2J name " + "\N{SNOWMAN}"
+    assert rows[6] == "Speechless: (it cannot be told)"
+    assert verify(job.output).ok
+
+
 class NoWeights(Depth):
     def setup(self) -> None:
         raise UserError("stages.render.model: not there")
@@ -83,7 +132,14 @@ class BadWeights(Depth):
         raise EOFError("half a file")
 
 
-@pytest.mark.parametrize(("stage", "words"), [(NoWeights, "not there"), (BadWeights, "render cannot start: EOFError")])
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        (NoWeights, "not there"),
+        (BadWeights, "render cannot start: EOFError"),
+        (ExitsEarly, r"render cannot start: .*it called sys.exit\(1\)"),
+    ],
+)
 def test_a_stage_that_cannot_be_set_up_stops_the_run(job, stage, words):
     with pytest.raises(UserError, match=words):
         run(job, [Draw, People, stage, Finish])

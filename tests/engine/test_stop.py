@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 import pytest
 
 from factory.engine.stop import SIGNALS, Stop
+from factory.errors import UserError
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -50,3 +52,19 @@ def test_what_is_ignored_stays_ignored():
             os.kill(os.getpid(), signal.SIGHUP)
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_thread_that_sees_that_nothing_more_can_come_ends_the_wait():
+    """Though not what is being written just then."""
+    stop, written = Stop(), threading.Event()
+    with pytest.raises(UserError, match="Ray has died"), stop.heeded():
+        with stop.shield():
+            thread = threading.Thread(target=stop.end, args=(UserError("Ray has died"),))
+            thread.start()
+            thread.join()
+            written.set()
+    assert written.is_set()
+    waiting = Stop()
+    with pytest.raises(UserError, match="Ray has died"), waiting.heeded():
+        threading.Timer(0.1, waiting.end, (UserError("Ray has died"),)).start()
+        threading.Event().wait(60)

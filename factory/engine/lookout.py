@@ -1,0 +1,61 @@
+"""While nothing is finished: says what the run waits for and since when, and ends a run that cannot go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from factory.errors import UserError
+
+FIRST = 60.0  # s without a finished unit before that is told; then after twice as long, and so on
+LONG = 3  # times what units have taken so far is worth telling
+LOOK = 2.0  # s between two looks
+
+
+class Lookout:
+    """A context with a thread of its own. `progressed` tells it of each unit.
+
+    `waits()` says in words what the engine is at. `broken(since)` returns an error where nothing more can come: `since`
+    is the time of the last finished unit by time.time().
+    """
+
+    def __init__(
+        self,
+        waits: Callable[[], str],
+        broken: Callable[[float], UserError | None],
+        tell: Callable[[str], None],
+        end: Callable[[UserError], None],
+    ) -> None:
+        self.waits, self.broken, self.tell, self.end = waits, broken, tell, end
+        self.slowest, self.since, self.next = 0.0, time.time(), FIRST
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Lookout:
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
+        self.done.set()
+        self.thread.join(LOOK)  # it may hang with what it looks at
+        felt = isinstance(error, Exception | SystemExit) and not isinstance(error, UserError)  # Ray raises both
+        if felt and (why := self.broken(self.since)):
+            self.end(why)
+            raise why from error  # the engine has felt it before we looked
+
+    def progressed(self) -> None:
+        now = time.time()
+        self.slowest, self.since = max(self.slowest, now - self.since), now
+        self.next = max(FIRST, LONG * self.slowest)
+
+    def _look(self) -> None:
+        while not self.done.wait(LOOK):
+            if error := self.broken(self.since):
+                self.end(error)
+                return
+            waited = time.time() - self.since
+            if waited >= self.next:
+                self.next = 2 * waited
+                clock = time.strftime("%H:%M:%S", time.localtime(self.since))
+                self.tell(f"waiting: no unit finished since {clock}, {waited:.0f} s ago; {self.waits()}")

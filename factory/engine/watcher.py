@@ -1,0 +1,87 @@
+"""Ends a worker that hangs, from a process of its own beside it.
+
+A clock within the worker stops with it: by SIGSTOP, in the kernel, in a library that never lets go of the interpreter.
+The watcher is this file run as a script. It hears from its worker through a pipe, kills it once it is over time, and
+goes when it goes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+BEGUN, IDLE, BUSY = b"u", b"i", b"."  # a unit begins; none is worked on; the one that had begun still is
+QUIET = 10.0  # s without a word that even a busy machine does not bring about
+
+
+class Watched:
+    """In the worker. Its process is killed when a unit takes longer than `seconds`, and when it shows no life for so
+    long (and for QUIET) while it works on none."""
+
+    def __init__(self, seconds: float) -> None:
+        command = [sys.executable, "-I", "-S", os.path.abspath(__file__), str(seconds)]
+        # In a session of its own it does not get what a terminal sends to all that run there.
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+        assert self.process.stdin
+        self.pipe = self.process.stdin.fileno()
+        os.set_blocking(self.pipe, False)  # a watcher that is stopped stops nobody
+        self.lock, self.state = threading.Lock(), IDLE
+        threading.Thread(target=self._beat, args=(period(seconds),), daemon=True).start()
+
+    @contextmanager
+    def unit(self) -> Iterator[None]:
+        """The block is one unit's work."""
+        self._tell(BEGUN, BUSY)
+        try:
+            yield
+        finally:
+            self._tell(IDLE, IDLE)
+
+    def _beat(self, every: float) -> None:
+        while True:
+            time.sleep(every)
+            self._tell()
+
+    def _tell(self, word: bytes = b"", state: bytes = b"") -> None:
+        with self.lock, contextlib.suppress(OSError):  # the lock: or an old IDLE might come after BEGUN
+            self.state = state or self.state
+            os.write(self.pipe, word or self.state)
+
+
+def period(seconds: float) -> float:
+    """The time between two signs of life, s."""
+    return min(5.0, seconds / 4)
+
+
+def watch(seconds: float) -> None:
+    """Until the worker has gone, or had to."""
+    worker, tick = os.getppid(), period(seconds)
+    patience = max(seconds, QUIET) / tick + 2  # ticks: whoever was frozen together with the worker does not count that
+    silent, deadline = 0, float("inf")
+    while silent < patience and time.monotonic() < deadline:
+        if not select.select([0], [], [], min(tick, max(0.0, deadline - time.monotonic())))[0]:
+            silent += 1
+        elif not (words := os.read(0, 4096)):
+            return
+        else:
+            silent = 0
+            for word in words:
+                if word == ord(BEGUN):
+                    deadline = time.monotonic() + seconds
+                elif word == ord(IDLE):
+                    deadline = float("inf")
+        if os.getppid() != worker:  # a child that it has forked holds the pipe open
+            return
+    os.kill(worker, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    watch(float(sys.argv[1]))
