@@ -64,15 +64,15 @@ def run(job: Job, set_: Set = None) -> None:
     from factory.present.words import counts, duration, fault_lines
 
     console = open_console()
-    spec = load(job, set_ or ())
-    make_plan(spec)
+    planned = make_plan(load(job, set_ or ()))
+    spec = planned.job
     if not spec.ray_address:  # on a cluster the models lie on its nodes
         require_models(spec)
     from factory.engine.run import run as run_job
 
     try:
         with RunProgress(console) as progress:
-            summary = run_job(spec, on_event=progress)
+            summary = run_job(planned, on_event=progress)
     except KeyboardInterrupt:
         say(console, f"\nStopped. What was finished is kept in {spec.output}; the same command goes on from there.")
         raise typer.Exit(1) from None
@@ -90,8 +90,8 @@ def run(job: Job, set_: Set = None) -> None:
 
         for line in fault_lines(faults(read_index(spec.output))):
             say(console, f"Failed: {line}")
-    if summary.states.get("failed") and not summary.states.get("ok"):
-        say(console, "Every attempt failed.")
+    if not summary.states.get("ok"):  # whoever runs it from a script must hear that there is nothing to train on
+        say(console, f"Not one of {summary.planned:,} records could be used; why: factory status {spec.output}")
         raise typer.Exit(1)
 
 

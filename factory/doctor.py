@@ -13,7 +13,7 @@ from pathlib import Path
 
 from factory.cut_prompts import cut_prompts
 from factory.errors import UserError
-from factory.job import Images, JobSpec
+from factory.job import JobSpec
 from factory.models.catalogue import DETECTRON2, PEFT, SIMPLE_ROMP, SOURCES, Need, source
 from factory.models.checkup import check_family, check_files
 from factory.models.layout import in_cache, unreachable
@@ -208,16 +208,23 @@ def _memory(job: JobSpec) -> Iterator[Check]:
 
 
 def _sources(job: JobSpec) -> Iterator[Check]:
-    """The real images and given poses of the job."""
-    from factory.sources import images, poses
+    """The real images and given poses of the job: what was found, what is left out, what belongs together."""
+    from factory.plan import Plan
 
-    for name, spec in (("images.path", job.images), ("poses.path", job.poses)):
-        try:
-            if spec is not None:
-                found = images.listing(spec, job.seed) if isinstance(spec, Images) else poses.load(spec)
-                yield Check(True, name, f"{spec.path}: {len(found):,} {name.partition('.')[0]}")
-        except UserError as error:
-            yield Check(False, name, str(error).removeprefix(f"{name}: "))
+    name, spec = ("images", job.images) if job.images else ("poses", job.poses)
+    if spec is None:
+        return
+    try:
+        found = Plan(job).listing
+        says = [
+            f"{spec.path}: {len(found):,} {name}",
+            *found.notes,
+            *(f"left out: {n}" for n in found.left_out.lines()),
+        ]
+        yield Check(True, f"{name}.path", "; ".join(says))
+    except UserError as error:
+        field, _, what = str(error).partition(": ")
+        yield Check(False, field, what)
 
 
 def _torch(job: JobSpec | None) -> Check:

@@ -23,7 +23,7 @@ from factory.errors import UserError
 from factory.job import JobSpec, Words
 from factory.record import Record, Unit
 from factory.sources import images, keypoints, poses
-from factory.sources.item import Item
+from factory.sources.item import Item, Listing
 
 MAX_RECORDS = 10**8  # keys have eight digits, and must sort as they count
 LISTS = ("action", "description", "person")  # that a template may name
@@ -70,16 +70,21 @@ class Plan:
         return augment.variants if augment else 1
 
     @cached_property
+    def listing(self) -> Listing:
+        """The real images, or else the rows of the given poses; none in a job from text alone; and what to know of
+        them. UserError: not there, or labels that belong to none of them."""
+        return _listing(self.job)
+
+    @property
     def sources(self) -> list[Item]:
-        """The real images, or else the rows of the given poses; none in a job from text alone. UserError: not there."""
-        return _sources(self.job)
+        return self.listing.items
 
     def record(self, index: int) -> Record:
         """UserError: the real images or given poses are not there."""
         seed, variant = self._seed(index), index % self.variants
         record = Record(self._key(index), seed, "", variant=variant)
         if self.sources:
-            item = self.sources[index // self.variants % len(self.sources)]
+            item = self.item(index)
             record.source = item.name
             record.window = None if item.window is None else np.array(item.window, np.float32)
         else:
@@ -89,6 +94,10 @@ class Plan:
             record.image_seed = first
         record.prompt = self._prompt(first, item)
         return record
+
+    def item(self, index: int) -> Item:
+        """The real image or given pose of a record, where the job has some."""
+        return self.sources[index // self.variants % len(self.sources)]
 
     def names(self, shard: int, index: int) -> list[tuple[str, int]]:
         """(key, seed) of a unit's records; needs no real images or given poses to be there."""
@@ -164,19 +173,22 @@ def plan(job: JobSpec) -> Plan:
     if job.records:
         return planned
     each_once = Plan(job.model_copy(update={"records": len(planned.sources) * planned.variants}))
-    vars(each_once)["sources"] = planned.sources  # listing millions of files twice takes a while
+    vars(each_once)["listing"] = planned.listing  # listing millions of files twice takes a while
     return each_once
 
 
-def _sources(job: JobSpec) -> list[Item]:
+def _listing(job: JobSpec) -> Listing:
     if job.images:
-        items = images.listing(job.images, job.seed)
+        found = images.listing(job.images, job.seed)
+        names = [item.name for item in found.items]
         if job.images.keypoints:
-            keypoints.require(job.images.keypoints, [item.name for item in items])
-        return items
+            found.notes.append(keypoints.require(job.images.keypoints, names))
+        if job.poses:
+            found.notes.append(poses.require(job.poses, names))
+        return found
     if job.poses:
-        return [Item(str(row)) for row in range(len(poses.load(job.poses)))]
-    return []
+        return Listing([Item(str(row)) for row in range(len(poses.load(job.poses)))])
+    return Listing([])
 
 
 def _draw(words: str | Words, seed: int, rest: int, purpose: str) -> tuple[str, int]:

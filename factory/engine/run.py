@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
-from pathlib import Path
 from typing import Literal
 
 from factory.engine.failures import Failures
@@ -20,12 +18,10 @@ from factory.engine.stop import Stop
 from factory.engine.worker import spec
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.models.locate import locate
 from factory.plan import Plan, plan
 from factory.record import Unit
 from factory.stages.base import Stage
-from factory.store.contents import digests
-from factory.store.layout import identity
+from factory.store.contents import made_from
 from factory.store.ledger import Ledger, check, open_ledger
 from factory.store.part import Parts
 
@@ -68,17 +64,17 @@ class Summary:
 
 
 def run(
-    job: JobSpec, stages: list[type[Stage]] | None = None, on_event: Callable[[Event], None] = lambda event: None
+    job: JobSpec | Plan, stages: list[type[Stage]] | None = None, on_event: Callable[[Event], None] = lambda event: None
 ) -> Summary:
-    """Make the job's data set, or what is missing of it.
+    """Make the job's data set, or what is missing of it. A plan of it saves listing its images again.
 
     UserError where that cannot be, before anything is touched, or where too many records fail. KeyboardInterrupt on
     Ctrl-C or SIGTERM: what was finished is kept, units in flight are given up.
     """
-    begin, planned = time.monotonic(), plan(job)
+    begin, planned = time.monotonic(), job if isinstance(job, Plan) else plan(job)
     job = planned.job  # it may have left the number of records to its images
     stages = stages or default_stages(job)
-    contents = digests(models(job))
+    contents = made_from(planned)
     missing = check(job, planned, contents)
     stop = Stop()
     with stop.told(), ExitStack() as stack:
@@ -114,18 +110,6 @@ def run(
         job.output, planned.records, ledger.units_found, left, planned.shards,
         dict(ledger.states), dict(ledger.reasons), time.monotonic() - begin,
     )  # fmt: skip
-
-
-def models(job: JobSpec) -> dict[str, Path]:
-    """Field -> path of the models that lie on this disk; those of a hub or of a cluster's nodes do not."""
-    weights = (".model", ".adapter", ".controlnet")
-    named = {name: json.loads(value) for name, value in identity(job).items() if name.endswith(weights)}
-    found = {}
-    for name, model in named.items():
-        with suppress(UserError):
-            if model and (path := locate(model)):
-                found[name] = path
-    return found
 
 
 def default_stages(job: JobSpec) -> list[type[Stage]]:

@@ -43,6 +43,10 @@ def show_plan(console: Console, job: JobSpec, plan: Plan, prompts: int = 5) -> N
     console.print(_table(rows, job.name))
     try:
         records = [plan.record(i) for i in range(min(prompts, plan.records))]
+        if job.images or job.poses:
+            found = [f"{len(plan.listing):,} found", *plan.listing.notes]
+            found += [f"left out: {line}" for line in plan.listing.left_out.lines()]
+            console.print(_table({"images" if job.images else "poses": escape("\n".join(found))}))
     except UserError as error:  # a plan may be looked at where its images are not
         return console.print(f"[yellow]not yet:[/] {escape(shown(str(error)))}", highlight=False)
     console.print("[dim]first prompts[/]")

@@ -1,4 +1,4 @@
-"""Real images: which there are, and the bytes of each.
+"""Real images: which there are, what they are, and the bytes of each.
 
 A listing follows from the files alone and is sorted or in the data set's own order, so that a plan is the same on every
 machine. Names are relative to the source's root; an image in a tar is called TAR/MEMBER.
@@ -6,103 +6,98 @@ machine. Names are relative to the source's root; an image in a tar is called TA
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import tarfile
-from os.path import normpath
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from factory.errors import UserError
 from factory.job import Images
-from factory.sources import skipose, smart
-from factory.sources.item import Item, root
+from factory.sources import folder, lists, shards, skipose, smart, tars
+from factory.sources.item import ABSENT, Item, Listing, Tally, root
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+LISTINGS = {
+    "folder": folder.listing,
+    "list": lists.listing,
+    "webdataset": shards.listing,
+    "skipose": skipose.listing,
+    "smart": smart.listing,
+}
+LOOKED_INTO = 10_000  # images, evenly spread, whose bytes count for the identity of a source
+END = 32 * 1024  # bytes at either end of each
+AT_ONCE = 16  # files that are read: a network disk answers each after a while
 
 
-def listing(spec: Images, seed: int) -> list[Item]:
+def listing(spec: Images, seed: int) -> Listing:
     """The source's images, or the share of them that the job asks for. UserError: not there, empty, or not as told."""
-    read = {"folder": _folder, "list": _list, "webdataset": _webdataset, "skipose": skipose.items, "smart": smart.items}
-    items = read[spec.kind](spec)
-    if not items:
-        raise UserError(f"images.path: no images of kind {spec.kind} in {spec.path}")
+    found = LISTINGS[spec.kind](spec)
+    if not found.items:
+        left = "; ".join(found.left_out.lines()[:3])
+        raise UserError(f"images.path: no images of kind {spec.kind} in {spec.path}{left and f' (but {left})'}")
+    absent = Tally()
+    for item in found.items:
+        if item.size == ABSENT:
+            absent.add(f"of {len(found):,} images are not there", item.name)
+    if sum(count for count, _ in absent.values()) == len(found):
+        raise UserError(f"images.path: none of the {len(found):,} images is there, such as {found.items[0].name}")
+    found.notes.extend(absent.lines())
     if spec.share == 1:
-        return items
-    kept = sorted(range(len(items)), key=lambda i: _draw(seed, items[i].name))[: max(1, round(spec.share * len(items)))]
-    return [items[i] for i in sorted(kept)]
+        return found
+    order = sorted(range(len(found)), key=lambda i: _draw(seed, found.items[i].name))
+    kept = order[: max(1, round(spec.share * len(found)))]
+    return replace(found, items=[found.items[i] for i in sorted(kept)])
 
 
 def read(spec: Images, name: str) -> bytes:
     """The image's file. OSError or KeyError where it has gone since it was listed."""
-    if spec.kind != "webdataset":
-        return (root(spec) / name).read_bytes()
-    tar, _, member = name.partition(".tar/")
-    path = str(root(spec) / f"{tar}.tar")
-    offset, size = _members(path)[member]
+    path, member = _place(spec, name)
+    if not member:
+        return Path(path).read_bytes()
+    offset, size = tars.members(path)[member]
     with open(path, "rb") as file:
         file.seek(offset)
         return file.read(size)
 
 
-def _folder(spec: Images) -> list[Item]:
-    folder = root(spec)
-    if not folder.is_dir():
-        raise UserError(f"images.path: no such folder: {spec.path}")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return [Item(name) for name in sorted(path.relative_to(folder).as_posix() for path in found)]
+def identity(spec: Images, items: list[Item]) -> str:
+    """What the images are, wherever they lie: how many, how large, and a digest of all names, sizes, actions and
+    windows, and of the bytes at both ends of LOOKED_INTO of them.
+
+    Images that come, go, or change their name, order or size always change it. One that was edited and kept its size
+    does if its bytes differ there and it is among those looked into: always, in a source of up to LOOKED_INTO images.
+    """
+    told = hashlib.blake2b(digest_size=16)
+    for item in items:
+        window = item.window and [round(value, 1) for value in item.window]  # sums may differ in the last digit
+        told.update(f"{item.name}\0{item.action}\0{window}\0{item.size}\n".encode())
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for ends in pool.map(lambda item: _ends(spec, item), items[:: -(-len(items) // LOOKED_INTO)]):
+            told.update(ends)
+    size = sum(max(item.size, 0) for item in items)
+    return f"{len(items):,} images of {size:,} bytes: {told.hexdigest()}"
 
 
-def _list(spec: Images) -> list[Item]:
-    """A list may come from others: it reaches nothing outside its own folder."""
-    folder, items = root(spec), {}
+def _ends(spec: Images, item: Item) -> bytes:
     try:
-        lines = Path(spec.path).expanduser().read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"images.path: the list {spec.path} cannot be read ({error})") from None
-    for number, line in enumerate(lines, 1):
-        path, _, action = line.partition("\t")
-        if not path.strip() or path.startswith("#"):
-            continue
-        name = normpath(folder / path.strip())
-        if not Path(name).is_relative_to(normpath(folder)):
-            raise UserError(f"images.path: {spec.path}:{number} leaves the folder that the list lies in")
-        name = Path(name).relative_to(normpath(folder)).as_posix()
-        items[name] = Item(name, action.strip())
-    return list(items.values())
+        with open(_place(spec, item.name)[0], "rb") as file:
+            file.seek(item.offset)
+            first = file.read(min(item.size, 2 * END) if item.size <= 2 * END else END)
+            if item.size <= 2 * END:
+                return first
+            file.seek(item.offset + item.size - END)
+            return first + file.read(END)
+    except OSError:
+        return b""
 
 
-def _webdataset(spec: Images) -> list[Item]:
-    """The images of one tar, of all in a folder, or of those that a pattern names; KEY.txt is the action of KEY.jpg."""
-    path = Path(spec.path).expanduser()
-    tars = sorted(root(spec).glob("*.tar") if path.is_dir() else root(spec).glob(path.name))
-    items = []
-    for tar in tars:
-        members = _members(str(tar))
-        for member in members:
-            folder, _, name = member.rpartition("/")
-            key, _, ending = name.partition(".")  # KEY.initial.jpg is another field of the sample, not its image
-            if f".{ending.lower()}" in SUFFIXES:
-                text = members.get(f"{folder}/{key}.txt" if folder else f"{key}.txt")
-                items.append(Item(f"{tar.name}/{member}", _text(tar, text)))
-    return items
-
-
-def _text(tar: Path, place: tuple[int, int] | None) -> str:
-    if place is None:
-        return ""
-    with tar.open("rb") as file:
-        file.seek(place[0])
-        return " ".join(file.read(min(place[1], 1000)).decode("utf-8", "replace").split())
-
-
-@functools.lru_cache(maxsize=64)
-def _members(path: str) -> dict[str, tuple[int, int]]:
-    """Name -> (offset, size) of a plain tar's files. UserError where it is none."""
-    try:
-        with tarfile.open(path, "r:") as tar:
-            return {member.name: (member.offset_data, member.size) for member in tar if member.isreg()}
-    except (OSError, tarfile.TarError) as error:
-        raise UserError(f"images.path: {path} is not an uncompressed tar ({error})") from None
+def _place(spec: Images, name: str) -> tuple[str, str]:
+    """(path of the file, member of it where it is a tar)."""
+    folder = os.fspath(root(spec))
+    if spec.kind != "webdataset":
+        return os.path.join(folder, name), ""
+    tar, _, member = name.partition(".tar/")
+    return os.path.join(folder, f"{tar}.tar"), member
 
 
 def _draw(seed: int, name: str) -> bytes:

@@ -1,26 +1,98 @@
-"""One real image of a source, and where a source's images lie."""
+"""One real image of a source, what a listing of them says, and where a source's images lie."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from factory.job import Images
+from factory.sources.tars import base
+
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
+UNREAD = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw")
+# Names that begin with a dot, but for . and .., and folders that other programs fill with small copies.
+HIDDEN = re.compile(r"(?:^|/)(?:\.(?!\.?(?:/|$))|(?:__MACOSX|@eaDir)(?:/|$))")
+ABSENT = -1  # the size of an image that is not there
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image. action: what the person does, "" where the source does not say.
 
     window: (centre x, centre y, side) px of the square to take, or None: the largest one in the middle.
+    size: bytes, ABSENT where a list names an image that is not there. offset: where they begin in its file: in a tar.
     """
 
     name: str
     action: str = ""
     window: tuple[float, float, float] | None = None
+    size: int = ABSENT
+    offset: int = 0
+
+
+class Tally(dict[str, tuple[int, str]]):
+    """What -> (how many, the first of them)."""
+
+    def add(self, what: str, example: str) -> None:
+        count, first = self.get(what, (0, example))
+        self[what] = count + 1, first
+
+    def lines(self) -> list[str]:
+        return [f"{count:,} {what}, such as {shown(example)}" for what, (count, example) in self.items()]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a source in order; what lies there and is left out; what else a user should know of it."""
+
+    items: list[Item]
+    left_out: Tally = field(default_factory=Tally)
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 def root(spec: Images) -> Path:
     """The folder that names are relative to."""
     path = Path(spec.path).expanduser()
-    return path if spec.kind in ("folder", "skipose", "smart") or path.is_dir() else path.parent
+    if spec.kind in ("folder", "skipose", "smart") or path.is_dir():
+        return path
+    return base(path) if spec.kind == "webdataset" else path.parent
+
+
+def why_left_out(name: str) -> str | None:
+    """What keeps a file or folder called so out of a listing, whatever it holds; None: nothing."""
+    if HIDDEN.search(name):
+        return "hidden files and folders"
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # neither an index nor a sample could tell where it comes from
+        return "files and folders whose names are not UTF-8 (rename them)"
+    return None
+
+
+def why_no_picture(name: str) -> str | None:
+    """What a file is instead of a picture, by its ending; None: it is one."""
+    ending = os.path.splitext(name)[1].lower()
+    if ending in SUFFIXES:
+        return None
+    if ending in UNREAD:
+        return f"{ending} pictures, which are not read (convert them to JPEG or PNG)"
+    return "files that are no pictures"
+
+
+def size_of(path: str) -> int:
+    """Bytes of a file, ABSENT where there is none."""
+    try:
+        return os.stat(path).st_size
+    except (OSError, ValueError):
+        return ABSENT
+
+
+def shown(name: str, most: int = 80) -> str:
+    """A name from outside as it can be printed: what is no letter, digit or sign is escaped, long ones are cut."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"

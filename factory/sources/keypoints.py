@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from factory.errors import UserError
-from factory.sources.poses import MOST, rows_by_image, rows_of
+from factory.sources.names import Rows, image_names, matches
+from factory.sources.poses import MOST
 from factory.untrusted import Unreadable, arrays
 
 SHAPES = {"openpose": (25, 3), "part": (24, 3)}  # in the order of SPIN-49
@@ -17,14 +18,14 @@ SHAPES = {"openpose": (25, 3), "part": (24, 3)}  # in the order of SPIN-49
 @dataclass(frozen=True)
 class Known:
     """keypoints (N, 49, 3) float32: x, y px of the whole image and confidence, 0 = unknown, of N people in SPIN-49
-    order; rows: image -> its people, see `poses.rows_by_image`."""
+    order; rows: image -> its people, see `names.Rows`."""
 
     keypoints: np.ndarray
-    rows: dict[str, list[int]]
+    rows: Rows
 
     def of(self, image: str) -> np.ndarray:
         """(n, 49, 3): the people of an image called so in the images' source."""
-        return self.keypoints[rows_of(self.rows, image)]
+        return self.keypoints[self.rows.of(image)]
 
 
 def load(path: str) -> Known:
@@ -38,7 +39,7 @@ def load(path: str) -> Known:
         raise UserError(f"images.keypoints: {path} is no plain .npz ({error})") from None
     if "imgname" not in stored or len(stored) < 2:
         raise UserError(f"images.keypoints: {path} needs imgname, and part (N, 24, 3) or openpose (N, 25, 3)")
-    images = [str(name) for name in np.atleast_1d(stored["imgname"])]
+    images = image_names(stored["imgname"])
     parts = []
     for name, shape in SHAPES.items():
         part = stored.get(name, np.zeros((len(images), *shape)))
@@ -53,11 +54,10 @@ def load(path: str) -> Known:
     unknown = np.flatnonzero(~(keypoints[..., 2] > 0).any(1))
     if len(unknown):
         raise UserError(f"images.keypoints: {path}: row {unknown[0]} knows no keypoint (confidence 0 everywhere)")
-    return Known(keypoints, rows_by_image(images))
+    return Known(keypoints, Rows(images))
 
 
-def require(path: str, images: list[str]) -> None:
-    """UserError where the file is not as it should be, or knows nobody in any of the images."""
-    known = load(path)
-    if not any(rows_of(known.rows, name) for name in images):
-        raise UserError(f"images.keypoints: {path} names none of the images, such as {images[0]}")
+def require(path: str, images: list[str]) -> str:
+    """How many of the images have keypoints, in words. UserError where the file is not as it should be, or knows
+    nobody in any of the images."""
+    return matches("images.keypoints", path, load(path).rows, images)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from factory.errors import UserError
 from factory.job import Poses
+from factory.sources.names import Rows, image_names, matches, rows_by_image
+from factory.sources.names import rows_of as rows_of
 from factory.untrusted import Unreadable, arrays, text
 
 SHAPES = {"pose": (72,), "betas": (10,), "camera": (3,), "crop": (3,)}
@@ -34,23 +35,8 @@ class Given:
     def __len__(self) -> int:
         return len(self.pose)
 
-    def rows(self) -> dict[str, list[int]]:
+    def rows(self) -> Rows:
         return rows_by_image(self.images)
-
-
-def rows_by_image(images: list[str]) -> dict[str, list[int]]:
-    """Image of each row -> its rows. An image goes by its path and, where no other has it, by its bare name."""
-    by_path, bare = defaultdict(list), defaultdict(set)
-    for row, name in enumerate(images):
-        by_path[name].append(row)
-        bare[PurePosixPath(name).name].add(name)
-    alone = {short: by_path[next(iter(paths))] for short, paths in bare.items() if len(paths) == 1}
-    return {**alone, **by_path}
-
-
-def rows_of(rows: dict[str, list[int]], name: str) -> list[int]:
-    """The rows of an image called so in the images' source."""
-    return rows.get(name) or rows.get(PurePosixPath(name).name) or []
 
 
 def load(spec: Poses) -> Given:
@@ -65,6 +51,14 @@ def load(spec: Poses) -> Given:
         if getattr(given, name) is not None and not np.isfinite(getattr(given, name)).all():
             raise UserError(f"poses.path: {path}: {name} is not finite everywhere")
     return given
+
+
+def require(spec: Poses, images: list[str]) -> str:
+    """How many of the images have poses, in words. UserError where the file is not as it should be, or has none."""
+    given = load(spec)
+    if not given.images:
+        raise UserError(f"poses.path: {spec.path} does not say which image each pose is of: it lacks imgname (N,)")
+    return matches("poses.path", spec.path, given.rows(), images)
 
 
 def _npz(path: Path) -> Given:
@@ -82,7 +76,7 @@ def _npz(path: Path) -> Given:
     for name, shape in SHAPES.items():
         if name in stored and stored[name].shape != (count, *shape):
             raise UserError(f"poses.path: {path}: {name} is {stored[name].shape}, not {(count, *shape)}")
-    images = [str(name) for name in stored.get("imgname", [])]
+    images = image_names(stored["imgname"]) if "imgname" in stored else []
     if images and len(images) != count:
         raise UserError(f"poses.path: {path}: imgname has {len(images)} rows, pose has {count}")
     numbers = {name: np.asarray(stored[name], np.float32) if name in stored else None for name in SHAPES}

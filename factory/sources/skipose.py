@@ -11,14 +11,14 @@ import numpy as np
 from factory.errors import UserError
 from factory.job import Images
 from factory.sources.crop import person_window
-from factory.sources.item import Item, root
+from factory.sources.item import Item, Listing, root, size_of
 
 SIDE = 256  # px
 TORSO = [(14, 1), (11, 4)]  # shoulder, hip: right, left
 ACTION = "alpine skiing"
 
 
-def items(spec: Images) -> list[Item]:
+def listing(spec: Images) -> Listing:
     """The images in the order of the labels. UserError: no labels.h5 there, or not such a one."""
     try:
         import h5py
@@ -34,12 +34,8 @@ def items(spec: Images) -> list[Item]:
         raise UserError(f"images.path: {path} is missing; give the folder of Ski-PosePTZ, from its authors") from None
     except (OSError, KeyError, ValueError) as error:
         raise UserError(f"images.path: {path} is not Ski-PosePTZ's: seq, cam, frame, 2D (N, 34) ({error})") from None
-    seen = np.ones(17, bool)
-    return [
-        Item(
-            f"{spec.split}/seq_{seq:03d}/cam_{cam:02d}/image_{frame:06d}.png",
-            ACTION,
-            person_window(pose, seen, TORSO),
-        )
-        for (seq, cam, frame), pose in zip(numbers, joints, strict=True)
-    ]
+    seen, items = np.ones(17, bool), []
+    for (seq, cam, frame), pose in zip(numbers, joints, strict=True):
+        name = f"{spec.split}/seq_{seq:03d}/cam_{cam:02d}/image_{frame:06d}.png"
+        items.append(Item(name, ACTION, person_window(pose, seen, TORSO), size_of(f"{root(spec)}/{name}")))
+    return Listing(items)

@@ -15,7 +15,7 @@ import numpy as np
 from factory.errors import UserError
 from factory.job import Images
 from factory.sources.crop import person_window
-from factory.sources.item import Item, root
+from factory.sources.item import Item, Listing, Tally, root, size_of
 
 DIVING = "Table_VideoInfo_diving.json"
 JUMPS = "Table_VideoInfo_polevalut_highjump_badminton.json"  # as the data set spells it
@@ -47,25 +47,27 @@ SPORTS = (
 )
 
 
-def items(spec: Images) -> list[Item]:
+def listing(spec: Images) -> Listing:
     """The images of one split, sport by sport, in the order of the annotations. Frames without enough of a person are
     left out. UserError: files missing or not as told above."""
-    folder, found = root(spec), []
+    folder, items, left = root(spec), list[Item](), Tally()
     tables = {file: _clips(folder / "annotations" / file) for file in (DIVING, JUMPS, GYM)}
     for sport in SPORTS:
         try:
             clips = [clip for clip in tables[sport.file] if _has(sport, clip["action_labels"])]
             for clip in clips[: sport.train] if spec.split == "train" else clips[sport.train :]:
                 for frame in clip["frames"][:: sport.step]:
-                    window = _window(frame["joints"])
+                    window, name = _window(frame["joints"]), f"images/{_plain(frame['img_name'])}"
                     if window:
-                        found.append(Item(f"images/{_plain(frame['img_name'])}", sport.action, window))
+                        items.append(Item(name, sport.action, window, size_of(f"{folder}/{name}")))
+                    else:
+                        left.add("frames without enough of a person", name)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise UserError(
                 f"images.path: {folder}/annotations/{sport.file} is not as SMART's: clips of action_labels, frames; "
                 f"frames of img_name, joints (25, 3) ({type(error).__name__}: {error})"
             ) from None
-    return found
+    return Listing(items, left)
 
 
 def _clips(path: Any) -> list[dict]:

@@ -34,6 +34,7 @@ class Estimate(Stage):
         from factory.models.hmr_choice import load_hmr
         from factory.models.prior import VPoserPrior
         from factory.sources import keypoints
+        from factory.sources.names import Rows
         from factory.sources.poses import load
 
         spec, body = self.job.stages.estimate, self.job.body.model
@@ -42,7 +43,7 @@ class Estimate(Stage):
         self.detector = load_detector(seer.kind, seer.model, seer.threshold, self.device, seer.config)
         self.hmr = load_hmr(hmr.kind, hmr.model, self.device, hmr.crop_scale, body) if hmr else None
         self.poses = load(self.job.poses) if self.job.poses else None
-        self.pose_rows = self.poses.rows() if self.poses else {}
+        self.pose_rows = self.poses.rows() if self.poses else Rows([])
         known = self.job.images.keypoints if self.job.images else None
         self.known = keypoints.load(known) if known else None
         if hmr and self.hmr and self.hmr.finds:

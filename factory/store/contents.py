@@ -1,22 +1,83 @@
-"""What a model's files hold, in a digest that costs milliseconds for gigabytes.
+"""What the files hold that a job names: the identity of all that a data set is made from, whatever it is called.
 
-A file of up to WHOLE bytes is read whole; of a larger one its size, both ends and pieces spread over it. Retrained,
-converted or swapped weights differ nearly everywhere, so they are noticed; a single changed byte need not be.
+Of a model it costs milliseconds for gigabytes: a file of up to WHOLE bytes is read whole; of a larger one its size,
+both ends and pieces spread over it. Retrained, converted or swapped weights differ nearly everywhere, so they are
+noticed; a single changed byte need not be. Files of labels are read whole. Of images see `images.identity`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from factory.errors import UserError
+from factory.models.locate import locate
+from factory.plan import Plan
+from factory.sources import images
+
+WEIGHTS = ("model", "adapter", "controlnet")  # fields of a job that name a model
+# What the loader of a model also reads, beside its file.
+BESIDE = {"body.model": "J_regressor_extra.npy", "stages.estimate.hmr.model": "smpl_mean_params.npz"}
+BASE = re.compile(r"""^_BASE_\s*:\s*["']?([^"'#\n]+)""", re.M)  # detectron2: the file that a config goes on from
 WHOLE = 16 * 2**20  # bytes
 BLOCKS, BLOCK = 64, 64 * 1024  # number, bytes
 
 
-def digests(places: dict[str, Path]) -> dict[str, str]:
-    """Field -> digest of the file or folder at its path."""
-    return {name: digest(path) for name, path in places.items()}
+def made_from(plan: Plan) -> dict[str, str]:
+    """Field of the job -> what it names holds: models, configurations, images and labels that lie on this disk. Those
+    of a hub or of a cluster's nodes, and images that are gone since, are left out: nothing can be said of them."""
+    job, found = plan.job, dict[str, str]()
+    for field, name in _models(job.model_dump(mode="json"), ""):
+        with suppress(UserError):
+            if path := locate(name):
+                found[field] = digest(path)
+                if field in BESIDE and (beside := path.parent / BESIDE[field]).is_file() and path.is_file():
+                    found[f"{field} ({beside.name})"] = digest(beside)
+    detector = job.stages.estimate.detector
+    if detector.config and Path(detector.config).is_file():
+        found["stages.estimate.detector.config"] = _of_config(Path(detector.config))
+    labels = {
+        "images.keypoints": job.images.keypoints if job.images else None,
+        "poses.path": job.poses.path if job.poses else None,
+    }
+    for field, file in labels.items():
+        if file and Path(file).expanduser().is_file():
+            found[field] = _of_labels(Path(file).expanduser())
+    with suppress(UserError):
+        if job.images:
+            found["images.path"] = images.identity(job.images, plan.sources)
+    return found
+
+
+def _models(values: Any, prefix: str) -> list[tuple[str, str]]:
+    """(dotted field, name) of the models that a job names."""
+    found = []
+    for key, value in values.items() if isinstance(values, dict) else ():
+        if key in WEIGHTS and isinstance(value, str):
+            found.append((f"{prefix}{key}", value))
+        found += _models(value, f"{prefix}{key}.")
+    return found
+
+
+def _of_labels(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _of_config(path: Path) -> str:
+    """Of a configuration and those that it goes on from."""
+    told, seen = hashlib.blake2b(digest_size=16), set[Path]()
+    while path.is_file() and path.resolve() not in seen:
+        seen.add(path.resolve())
+        data = path.read_bytes()
+        told.update(BASE.sub("", text := data.decode("utf-8", "replace")).encode() + b"\0")
+        base = BASE.search(text)
+        path = path.parent / Path(base[1].strip()).expanduser() if base else path
+    return told.hexdigest()
 
 
 def digest(path: Path) -> str:

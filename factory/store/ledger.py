@@ -17,7 +17,6 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +25,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import Plan
 from factory.store import layout, lock, tar
+from factory.store.begun import begun, completed, job_json, require_same_images
 from factory.store.dataset import DataSet
 from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import JOB, part_names, shard_names
@@ -38,8 +38,6 @@ from factory.store.status import read_index as read_index
 from factory.store.status import read_sample as read_sample
 from factory.store.status import status as status
 from factory.store.survey import survey
-
-MADE_WITH = ("factory", "torch", "diffusers", "transformers", "numpy", "pillow")
 
 
 class Ledger:
@@ -173,47 +171,39 @@ def open_ledger(
     """The job's data set, opened for writing and begun where there is none, after a `check`. UserError where another
     run holds it or has begun another job there since; `say` is told of waiting."""
     files = open_files(job.output)
+    contents = contents or {}
     with lock.hold(files, say) as lease:
-        if not _begun(files, job, contents or {}):  # another run may have begun one in between
-            files.put(JOB, [_job_json(job, contents or {})])
+        stored = begun(files, job, contents)  # another run may have begun one in between
+        if stored is None:
+            files.put(JOB, [job_json(job, contents)])
         lease.needs.append(JOB)
-        yield Ledger(files, plan, lease, say)
+        ledger = Ledger(files, plan, lease, say)
+        if stored and ledger.units_found < plan.units and (whole := completed(stored, contents)):
+            files.put(JOB, [whole], lease.check)
+        yield ledger
 
 
 def check(job: JobSpec, plan: Plan, contents: dict[str, str] | None = None) -> int:
     """How many units are left, by the names on storage. UserError where this job must not write to its output: a live
-    run is there, another job's data or the same job's with other model `contents` (field -> digest, where known),
-    somebody's files, or too little room. Touches nothing; one listing."""
+    run is there, another job's data or the same job's from other `contents` (see `contents.made_from`), somebody's
+    files, or too little room; or where units are left and the job's images or poses are not there. Touches nothing; one
+    listing."""
     files = open_files(job.output)
     sizes = files.sizes()
     if isinstance(files, LocalFiles) and files.root.exists() and not files.root.is_dir():
         raise UserError(f"output: {files.where} cannot be used (it is a file); write elsewhere")
-    if not (JOB in sizes and _begun(files, job, contents or {})) and sizes:
+    stored = begun(files, job, contents or {}) if JOB in sizes else None
+    if sizes and stored is None:
         raise UserError(f"output: {files.where} holds files but no data set (such as {min(sizes)}); write elsewhere")
     if live := lock.seen(files):
         raise lock.in_use(files.where, live)
     sealed, parts = layout.found(plan, sizes)
     left = plan.units - sum(map(plan.units_in, sealed)) - sum(map(len, parts.values()))
+    if left and plan.sources and stored:
+        require_same_images(files, plan, stored, [*((shard, None) for shard in sorted(sealed)), *sorted(parts.items())])
     if left and isinstance(files, LocalFiles):
         _check_room(files.root, plan, left)
     return left
-
-
-def _begun(files: Files, job: JobSpec, contents: dict[str, str]) -> bool:
-    """Whether this job's data are there. UserError where another's are."""
-    try:
-        data = files.read(JOB)
-    except FileNotFoundError:
-        return False
-    here, there = layout.identity(job), layout.identity(layout.parse_job(data, files.where))
-    fields = [name for name in here | there if here.get(name) != there.get(name)]
-    differ = [f"{name}: {there.get(name, 'absent')} there, {here.get(name, 'absent')} here" for name in fields]
-    made_of = json.loads(data).get("models", {})
-    changed = [name for name, digest in contents.items() if made_of.get(name, digest) != digest]
-    differ += [f"{name}: its files have changed since" for name in changed]
-    if differ:
-        raise UserError(f"output: {files.where} holds another job's data ({'; '.join(differ)}); write elsewhere")
-    return True
 
 
 def _check_room(root: Path, plan: Plan, left: int) -> None:
@@ -227,15 +217,3 @@ def _check_room(root: Path, plan: Plan, left: int) -> None:
             f"output: {there} has {free / 1e9:.1f} GB free and the plan takes about {need / 1e9:.1f} GB; "
             "make room, write elsewhere, or lower records or sample.extras"
         )
-
-
-def _job_json(job: JobSpec, contents: dict[str, str]) -> bytes:
-    """The job and what it was made with: same job, hardware and software give the same bytes."""
-    identity = json.dumps(layout.identity(job), sort_keys=True).encode()
-    content = {
-        "job": job.model_dump(mode="json"),
-        "fingerprint": hashlib.sha256(identity).hexdigest(),
-        "models": contents,
-        "made_with": {name: version(name) for name in MADE_WITH},
-    }
-    return json.dumps(content, indent=1, ensure_ascii=False).encode()

@@ -28,11 +28,15 @@ def ski(tmp_path):
                 file[name] = np.arange(start, start + count, dtype=np.float64)[:, None]
             file["2D"] = np.tile(SKIER.reshape(1, 34) / 256, (count, 1))
             file["3D"] = np.zeros((count, 51))
+        for i in range(count):
+            image = tmp_path / split / f"seq_{i:03d}" / f"cam_{2 + i:02d}" / f"image_{100 + i:06d}.png"
+            image.parent.mkdir(parents=True)
+            image.touch()
     return tmp_path
 
 
 def test_skipose(ski):
-    items = listing(Images(kind="skipose", path=str(ski)), 0)
+    items = listing(Images(kind="skipose", path=str(ski)), 0).items
     assert [item.name for item in items] == [
         f"train/seq_{i:03d}/cam_{2 + i:02d}/image_{100 + i:06d}.png" for i in range(3)
     ]
@@ -85,11 +89,15 @@ def smart(tmp_path):
     (tmp_path / "annotations").mkdir()
     for file, clips in ((GYM, gym), (JUMPS, [clip("b0", "ymq_1", [athlete()]), *jumps]), (DIVING, dives)):
         (tmp_path / "annotations" / file).write_text(json.dumps(clips))
+    (tmp_path / "images").mkdir()
+    for one in [*gym, *jumps, *dives]:
+        for frame in one["frames"]:
+            (tmp_path / "images" / frame["img_name"]).touch()
     return tmp_path
 
 
 def names(folder, split):
-    items = listing(Images(kind="smart", path=str(folder), split=split), 0)
+    items = listing(Images(kind="smart", path=str(folder), split=split), 0).items
     return {action: [i.name for i in items if i.action == action] for action in {item.action for item in items}}
 
 
@@ -111,8 +119,20 @@ def test_of_dives_every_tenth_frame_counts_where_somebody_is_seen(smart):
 
 
 def test_smart_windows_hold_the_torso_thrice(smart):
-    items = listing(Images(kind="smart", path=str(smart)), 0)
+    items = listing(Images(kind="smart", path=str(smart)), 0).items
     np.testing.assert_allclose(items[0].window, [400, 300, 300])
+
+
+def test_labels_without_their_images(smart, ski):
+    """Told before anything is drawn: some are missing, or all."""
+    (smart / "images" / "tg0image0.jpg").unlink()
+    found = listing(Images(kind="smart", path=str(smart)), 0)
+    assert found.notes == [f"1 of {len(found)} images are not there, such as images/tg0image0.jpg"]
+    assert found.left_out.lines() == ["15 frames without enough of a person, such as images/dive0image10.jpg"]
+    for image in ski.rglob("*.png"):
+        image.unlink()
+    with pytest.raises(UserError, match="none of the 3 images is there, such as train/seq_000"):
+        listing(Images(kind="skipose", path=str(ski)), 0)
 
 
 def test_smart_with_another_layout(smart):

@@ -58,6 +58,6 @@ def test_no_file_and_broken_file(tmp_path):
 
 def test_a_file_about_other_images(tmp_path):
     path = npz(tmp_path, **NPZ)
-    require(path, ["c.jpg", "b.jpg"])
-    with pytest.raises(UserError, match="names none of the images, such as c.jpg"):
+    assert require(path, ["c.jpg", "b.jpg"]) == f"1 of 2 images are named in {path}"
+    with pytest.raises(UserError, match="names none of the 1 images: it names x/a.jpg, they are called such as c.jpg"):
         require(path, ["c.jpg"])

@@ -229,7 +229,7 @@ def test_other_weights_under_the_same_name_are_another_job(job, tmp_path, field)
     run(own, STAGES)
     assert run(own, STAGES).units_done == 0
     (model / "weights").write_bytes(b"two")
-    with pytest.raises(UserError, match=f"stages.refine.{field}: its files have changed"):
+    with pytest.raises(UserError, match=f"stages.refine.{field}: what it names has changed"):
         run(own, STAGES)
     (model / "weights").unlink()
     model.rmdir()

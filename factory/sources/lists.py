@@ -1,0 +1,51 @@
+"""The images that a text file names, in its order: a path and, after a tab, its action on each line."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from pathlib import Path
+
+from factory.errors import UserError
+from factory.job import Images
+from factory.sources.item import ABSENT, Item, Listing, Tally, root, shown, size_of
+
+MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+
+
+def listing(spec: Images) -> Listing:
+    """A list may come from others: it reaches nothing outside its own folder. UserError where it would."""
+    folder, left, items = os.path.join(os.path.abspath(root(spec)), ""), Tally(), dict[str, Item]()
+    for number, line in enumerate(_text(spec.path).splitlines(), 1):
+        path, _, action = line.partition("\t")
+        path = path.strip()
+        if not path or path.startswith("#"):
+            continue
+        for spelt in (path, path.replace("\\", "/")):  # as Windows writes it; a name may also hold a backslash
+            place = os.path.normpath(os.path.join(folder, spelt))
+            if not place.startswith(folder):
+                raise UserError(f"images.path: {spec.path}:{number} leaves the folder that the list lies in")
+            if (size := size_of(place)) != ABSENT or "\\" not in path:
+                break
+        name = place.removeprefix(folder)
+        if name in items:
+            left.add("lines that name an image again (the last one counts)", name)
+        items[name] = Item(name, action.strip(), size=size)
+    return Listing(list(items.values()), left)
+
+
+def _text(path: str) -> str:
+    """The file's text, whatever mark Windows has put before it."""
+    try:
+        data = Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise UserError(f"images.path: the list {path} cannot be read ({error.strerror})") from None
+    encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"images.path: {path}:{line} is not UTF-8; save the list as UTF-8") from None
+    if "\0" in text:
+        raise UserError(f"images.path: {shown(path)} is no text, or neither UTF-8 nor marked as UTF-16")
+    return text
