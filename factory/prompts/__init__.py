@@ -48,11 +48,10 @@ def categories(path: str) -> list[str]:
     try:
         if not Path(path).is_file():
             raise UserError(f"prompts.categories: {path} cannot be read; it is mpii_human_pose_v1_u12_1.mat")
-        acts = mat.variable(text.read(Path(path), mat.MOST), "RELEASE").act
-        names = {act.cat_name for act in acts if isinstance(act.cat_name, str)}  # an image without an act has []
+        names = set(mat.mpii_categories(Path(path)))
     except OSError as error:
         raise UserError(f"prompts.categories: {path} cannot be read ({error.strerror})") from None
-    except (Unreadable, AttributeError, TypeError) as error:
+    except Unreadable as error:
         raise UserError(f"prompts.categories: {path} is not MPII's annotation file ({error})") from None
     if not names:
         raise UserError(f"prompts.categories: {path} is not MPII's annotation file (it names no category)")
