@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.job import Poses
 from factory.sources.names import Rows, image_names, matches, rows_by_image
 from factory.sources.names import rows_of as rows_of
@@ -41,7 +42,7 @@ class Given:
 
 def load(spec: Poses) -> Given:
     """UserError where the file is missing or not as told above: which key, and what was expected."""
-    path = Path(spec.path).expanduser()
+    path = at_home(spec.path)
     if not path.is_file():
         raise UserError(f"poses.path: no such file: {spec.path}; give an .npz or a .json of EFT fits")
     given = _eft(path) if path.suffix == ".json" else _npz(path)
