@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from factory.errors import UserError
 from factory.job import Poses
-from factory.sources.names import Rows, image_names, matches, rows_by_image
-from factory.sources.names import rows_of as rows_of
+from factory.sources.names import Rows, image_names, matches
 from factory.untrusted import Unreadable, arrays, text
 
 SHAPES = {"pose": (72,), "betas": (10,), "camera": (3,), "crop": (3,)}
@@ -36,7 +34,7 @@ class Given:
         return len(self.pose)
 
     def rows(self) -> Rows:
-        return rows_by_image(self.images)
+        return Rows(self.images)
 
 
 def load(spec: Poses) -> Given:
@@ -86,6 +84,8 @@ def _npz(path: Path) -> Given:
 def _eft(path: Path) -> Given:
     """EFT's fits. Its camera as its own code projects: `weak = s X + t`, then half the box's side times that, from the
     box's centre (eft/utils/imutils.py: convert_smpl_to_bbox and convert_bbox_to_oriIm)."""
+    from scipy.spatial.transform import Rotation  # here: its import takes half a second, and every plan imports this file
+
     try:
         kinds, images, rows = set[str](), list[str](), {name: list[np.ndarray]() for name in EFT}
         for fit in text.items(path, "data"):  # one at a time: the largest of EFT's files has 80,000 of them

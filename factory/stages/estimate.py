@@ -123,11 +123,9 @@ class Estimate(Stage):
 
     def _given(self, record: Record, poses: Given) -> list[Body]:
         """The poses that the job gives for this record: of its image, or the row it comes from."""
-        from factory.sources.poses import rows_of
-
         size = self.job.image_size
         if self.job.images:
-            rows = rows_of(self.pose_rows, record.source)[: self.job.stages.estimate.max_people]
+            rows = self.pose_rows.of(record.source)[: self.job.stages.estimate.max_people]
         else:
             rows = [int(record.source)]
         whole = np.array([size / 2, size / 2, size], np.float32)
