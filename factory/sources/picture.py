@@ -14,8 +14,8 @@ from PIL import Image
 from factory.record import Reason
 from factory.sources.modes import rgb
 from factory.untrusted import metadata
+from factory.untrusted.pictures import FORMATS
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # no format whose decoder runs another program
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its usual value
 TURNS = {  # other values -> how the image is turned to stand upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
