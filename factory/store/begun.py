@@ -16,6 +16,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import Plan
 from factory.store import layout
+from factory.store.dataset import fetch
 from factory.store.fs import Files
 from factory.store.layout import JOB, part_names, shard_names
 from factory.store.part import Damaged, index_table
@@ -93,7 +94,7 @@ def require_same_images(
         names = (
             [shard_names(plan, shard)[1]] if units is None else [part_names(shard, unit)[1] for unit in sorted(units)]
         )
-        for data in files.read_each(names):
+        for data in fetch(files, names):
             try:
                 rows = index_table(data)[0].select(["key", "source"]).to_pylist()
             except Damaged:  # then it is made again

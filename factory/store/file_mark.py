@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from factory.errors import UserError
-from factory.store.disk import refuse_link, sync
-from factory.store.fs import LocalFiles, mendable
+from factory.store.disk import mendable, refuse_link, sync
+from factory.store.fs import LocalFiles
 from factory.store.mark import NAME, UNKNOWN, Holder, encode, gone, in_use, parse
 
 SETTLE = 2.0  # s

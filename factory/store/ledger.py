@@ -26,17 +26,13 @@ from factory.job import JobSpec
 from factory.plan import Plan
 from factory.store import layout, lock, tar
 from factory.store.begun import begun, completed, job_json, require_same_images
-from factory.store.dataset import DataSet
+from factory.store.dataset import DataSet, fetch
 from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import JOB, part_names, shard_names
-from factory.store.layout import read_job as read_job
 from factory.store.lock import Lease
 from factory.store.part import FINGERPRINT, Damaged, Head, Part, digest, index_bytes, index_table
 from factory.store.reopen import moved, reopen
-from factory.store.status import Status as Status
 from factory.store.status import read_index as read_index
-from factory.store.status import read_sample as read_sample
-from factory.store.status import status as status
 from factory.store.survey import survey
 
 
@@ -67,7 +63,7 @@ class Ledger:
             return False
         names = [part_names(shard, index) for index in range(self.plan.units_in(shard))]
         tables, units, size = [], [], 0
-        for (_, index_name), data in zip(names, self.files.read_each(name for _, name in names), strict=True):
+        for (_, index_name), data in zip(names, fetch(self.files, (name for _, name in names)), strict=True):
             table, part = index_table(data, f"{self.files.where}/{index_name}")
             tables.append(moved(table, size))
             units.append((part.bytes, part.sha256))
@@ -75,7 +71,7 @@ class Ledger:
         sha256, end = hashlib.sha256(), tar.trailer(size) if size else b""
 
         def chunks() -> Iterator[bytes]:
-            stream = self.files.read_each(tar_name for tar_name, _ in names)
+            stream = fetch(self.files, (tar_name for tar_name, _ in names))
             for (tar_name, _), (_, expected), chunk in zip(names, units, stream, strict=True):
                 if chunk is None or hashlib.sha256(chunk).hexdigest() != expected:
                     raise UserError(f"output: {tar_name} was changed or taken away under a running run; run again")

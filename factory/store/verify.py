@@ -20,6 +20,7 @@ from factory.store import layout, lock
 from factory.store.beside import CARD, PREVIEW, SHARDS, listed_shards, signature, stamp
 from factory.store.check import Checked, check
 from factory.store.dataset import DataSet, Place, fetch, open_data
+from factory.store.fs import read_or_none
 from factory.store.part import Head
 from factory.store.reopen import drop, reopen
 
@@ -192,10 +193,7 @@ class _Verification:
                 yield CARD, "tells of the shards as they were before"
 
     def _read(self, name: str) -> bytes | None:
-        try:
-            return self.data.files.read(name)
-        except FileNotFoundError:
-            return None
+        return read_or_none(self.data.files, name)
 
 
 def _of_an_open_shard(name: str, planned: Plan, sealed: set[int]) -> bool:
