@@ -11,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from factory.export import pickles
-from factory.untrusted import arrays
+from factory.untrusted import arrays, inert
 
 CHUNK = 1 << 20
 SPARE, RATIO = 1 << 28, 8  # what an archive of anybody's may unpack to: so many bytes, and so many for each of its own
@@ -88,7 +88,7 @@ class Npz(Mapping[str, Any]):
             pickled = file.read(self.left + 1)
             if len(pickled) > self.left:
                 raise ValueError(f"{name}: unpacks to far more than the file has")
-            reader = pickles.Reader(io.BytesIO(pickled))
+            reader = inert.PickleReader(io.BytesIO(pickled))
             value = reader.load()
             self.modules |= reader.modules
             return value.item() if isinstance(value, np.ndarray) and not head.shape else value

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from factory.errors import UserError
+from factory.untrusted import Unreadable, text, yaml_text
 
 CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 BASE = "_BASE_"
@@ -88,12 +89,9 @@ def flattened(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST:
-            raise UserError(f"detector.config {path} is larger than {LARGEST:,} bytes: no settings of detectron2")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        words = " ".join(str(error).split())[:300]
-        raise UserError(f"detector.config {path} cannot be read ({words})") from error
+        values = yaml_text.load(text.decoded(text.read(path, LARGEST)))
+    except (OSError, Unreadable) as error:
+        raise UserError(f"detector.config {path} cannot be read ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"detector.config {path} holds no settings, but a {type(values).__name__}")
     return values

@@ -84,7 +84,9 @@ def _npz(path: Path) -> Given:
 def _eft(path: Path) -> Given:
     """EFT's fits. Its camera as its own code projects: `weak = s X + t`, then half the box's side times that, from the
     box's centre (eft/utils/imutils.py: convert_smpl_to_bbox and convert_bbox_to_oriIm)."""
-    from scipy.spatial.transform import Rotation  # here: its import takes half a second, and every plan imports this file
+    from scipy.spatial.transform import (
+        Rotation,  # half a second, and every plan imports this file
+    )
 
     try:
         kinds, images, rows = set[str](), list[str](), {name: list[np.ndarray]() for name in EFT}

@@ -1,4 +1,4 @@
-"""detectron2's settings are data: nothing in them is run or fetched, and a model without masks is refused before a run."""
+"""detectron2's settings are data: nothing in them is run or fetched; a model without masks is refused."""
 
 from __future__ import annotations
 
