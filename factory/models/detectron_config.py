@@ -22,7 +22,7 @@ TAKE = f"take a Mask R-CNN's, such as {CONFIG}"
 
 
 def require_readable(name: str) -> None:
-    """UserError for what is wrong with a config, as far as can be told without detectron2."""
+    """UserError for what is wrong with a config, as far as it shows without detectron2."""
     if name.endswith(".py"):
         raise UserError(f"detector.config {name} is Python code (a LazyConfig), which is not run; {TAKE}")
     if Path(name).expanduser().is_file():
