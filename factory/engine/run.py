@@ -77,7 +77,7 @@ def run(
     contents = made_from(planned)
     missing = check(job, planned, contents)
     stop = Stop()
-    with stop.told(), ExitStack() as stack:
+    with stop.error_first(), ExitStack() as stack:
         if job.engine == "ray" and missing:
             from factory.engine.session import session
 

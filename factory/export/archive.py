@@ -119,8 +119,8 @@ class Npz(Mapping[str, Any]):
 
 def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     buffer = io.BytesIO()
-    told = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(buffer, told)
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, fields)
     return buffer.getvalue()
 
 

@@ -169,17 +169,17 @@ def _groups(rows: pa.Table) -> Iterator[str]:
 
 def _sample(key: str, files: dict[str, bytes], job: JobSpec) -> Sample:
     """One of DAMAGED where it is not what a sample must be."""
-    told, side = opened.told(files["json"]), job.image_size
-    if told.key != key:
-        raise ValueError(f"its json says that it is {told.key[:100]!r}")
-    if (told.width, told.height) != (side, side):
-        raise ValueError(f"its json says {told.width} x {told.height} px, the job {side} x {side}")
+    about, side = opened.sample_json(files["json"]), job.image_size
+    if about.key != key:
+        raise ValueError(f"its json says that it is {about.key[:100]!r}")
+    if (about.width, about.height) != (side, side):
+        raise ValueError(f"its json says {about.width} x {about.height} px, the job {side} x {side}")
     jpg = files["jpg"]
     if not jpg.startswith(b"\xff\xd8") or not jpg.endswith(b"\xff\xd9"):
         raise ValueError("its jpg is cut off")
     people = opened.people(files["smpl.npz"], ARRAYS)
-    if len(people["pose"]) != told.people:
-        raise ValueError(f"{len(people['pose'])} people, not the {told.people} that its json tells of")
+    if len(people["pose"]) != about.people:
+        raise ValueError(f"{len(people['pose'])} people, not the {about.people} that its json tells of")
     depth = opened.depth(files["depth.npy"], job) if "depth.npy" in files else None
     return Sample(key, jpg, side, side, people, depth)
 

@@ -90,10 +90,10 @@ def _upright(data: bytes, exif: bytes, min_side: int, max_pixels: int) -> Image.
 
 def _orientation(image: Image.Image, exif: bytes) -> int:
     try:
-        told = image.getexif()
+        tags = image.getexif()
         if exif:
-            told.load(exif)
-        return int(told.get(ORIENTATION, UPRIGHT))
+            tags.load(exif)
+        return int(tags.get(ORIENTATION, UPRIGHT))
     except Exception:  # a camera's mistakes: the image is shown as it lies
         return UPRIGHT
 

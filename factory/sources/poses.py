@@ -38,7 +38,7 @@ class Given:
 
 
 def load(spec: Poses) -> Given:
-    """UserError where the file is missing or not as told above: which key, and what was expected."""
+    """UserError where the file is missing or not laid out so: which key, and what was expected."""
     path = Path(spec.path).expanduser()
     if not path.is_file():
         raise UserError(f"poses.path: no such file: {spec.path}; give an .npz or a .json of EFT fits")

@@ -23,7 +23,7 @@ Body = dict[str, np.ndarray]  # one person, as hmr_choice.HMR gives it
 
 
 class Estimate(Stage):
-    """Fills `people`, `pose_score` and the two masks. Rejects records without a person, and easy ones if told so."""
+    """Fills `people`, `pose_score` and the two masks. Rejects records without a person, and easy ones if asked to."""
 
     name = "estimate"
 

@@ -20,8 +20,8 @@ STAMP = "factory_stamp"  # in wids.json, whose readers ask for other fields
 
 def stamp(sealed: Mapping[int, Head], fingerprint: str) -> str:
     """The same for the same rows and samples of the same job."""
-    told = [[shard, sealed[shard].own] for shard in sorted(sealed)]
-    return _digest(json.dumps([fingerprint, told]))
+    shards = [[shard, sealed[shard].own] for shard in sorted(sealed)]
+    return _digest(json.dumps([fingerprint, shards]))
 
 
 def signed(card: str, made_from: str) -> str:
@@ -38,18 +38,24 @@ def signature(card: bytes) -> str | None:
 
 def shard_list(name: str, listed: list[dict[str, Any]], made_from: str) -> bytes:
     """wids.json. Each listed shard: url, md5sum, nsamples, filesize."""
-    told = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": name, STAMP: made_from, "shardlist": listed}
-    return (json.dumps(told, indent=1) + "\n").encode()
+    content = {
+        "__kind__": "wids-shard-index-v1",
+        "wids_version": 1,
+        "name": name,
+        STAMP: made_from,
+        "shardlist": listed,
+    }
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def listed_shards(data: bytes) -> tuple[str, dict[str, dict[str, Any]]]:
-    """(stamp, url -> what is told of the shard) of a wids.json. ValueError where it is none."""
+    """(stamp, url -> the shard's entry) of a wids.json. ValueError where the data are none."""
     try:
-        told = json.loads(data)
-        shards = {str(shard["url"]): shard for shard in told["shardlist"]}
-        if len(shards) < len(told["shardlist"]):
+        content = json.loads(data)
+        shards = {str(shard["url"]): shard for shard in content["shardlist"]}
+        if len(shards) < len(content["shardlist"]):
             raise ValueError("a shard is listed twice")
-        return str(told.get(STAMP, "")), shards
+        return str(content.get(STAMP, "")), shards
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a list of shards ({type(error).__name__})") from None
 

@@ -121,8 +121,8 @@ def _faults(files: dict[str, bytes], row: dict, job: JobSpec) -> list[str]:
             elif ending.endswith("png"):
                 opened.mask(content, job)
             elif ending == "json":
-                told = opened.told(content)
-                if any(getattr(told, name) != row[name] for name in ("key", "seed", "prompt", "refined", "people")):
+                about = opened.sample_json(content)
+                if any(getattr(about, name) != row[name] for name in ("key", "seed", "prompt", "refined", "people")):
                     found.append(f"{ending}: differs from its index row")
             elif ending == "depth.npy":
                 opened.depth(content, job)

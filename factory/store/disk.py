@@ -11,6 +11,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,6 +113,12 @@ def refuse_link(name: str, folder: int, where: str) -> None:
                 f"output: {where} is a link, and nothing is written through links inside a data set; "
                 f"put what it points to in its place, or {WRITE_ELSEWHERE}"
             )
+
+
+def free_space(path: Path) -> tuple[Path, int]:
+    """(the path itself or the nearest folder above it that exists, bytes that are free there)."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+    return there, shutil.disk_usage(there).free
 
 
 def sync_folder(path: Path) -> None:

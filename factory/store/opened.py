@@ -71,7 +71,7 @@ def people(data: bytes, names: Iterable[str] = PERSON) -> dict[str, np.ndarray]:
     return {name: array.copy() for name, array in found.items()}
 
 
-def told(data: bytes) -> SampleJson:
+def sample_json(data: bytes) -> SampleJson:
     """json."""
     try:
         return SampleJson.model_validate(text.loads(data, JSON))

@@ -30,6 +30,6 @@ def mpii_categories(path: Path) -> list[str]:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
     )  # fmt: skip
     if result.returncode:
-        told = result.stderr.strip().splitlines()
-        raise Unreadable(told[-1] if result.returncode > 0 and told else "damaged")
+        lines = result.stderr.strip().splitlines()
+        raise Unreadable(lines[-1] if result.returncode > 0 and lines else "damaged")
     return json.loads(result.stdout)
