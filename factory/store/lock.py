@@ -89,7 +89,7 @@ class Lease:
 
 @contextmanager
 def hold(files: Files, say: Callable[[str], None] = lambda text: None) -> Iterator[Lease]:
-    """Hold the place; a folder is made when absent. UserError when another run does. `say` gets a line before a wait."""
+    """Hold the place; a folder is made when absent. UserError when another run does. say: called before a wait."""
     with ExitStack() as stack:
         if not isinstance(files, LocalFiles):
             _objects(files).require_conditions(NAME)
