@@ -97,13 +97,6 @@ class Npz(Mapping[str, Any]):
         with self.archive.open(f"{name}.npy") as file:
             return _read_header(file)[0]
 
-    def raw(self, name: str) -> Iterator[bytes]:
-        """The array's own bytes, in chunks."""
-        with self.archive.open(f"{name}.npy") as file:
-            _read_header(file)
-            while chunk := file.read(CHUNK):
-                yield chunk
-
     def blocks(self, name: str, rows: int = 1000) -> Iterator[np.ndarray]:
         """The array, so many rows at a time."""
         with self.archive.open(f"{name}.npy") as file:

@@ -20,8 +20,8 @@ OPTIONAL: dict[str, tuple[int, ...]] = {"K": (3, 3), "score": ()}
 
 
 class BadAnswer(Exception):
-    """Says which field of which answer is wrong, and what it is. It fails the record; no ValueError, which stands for
-    an image in which nobody is found."""
+    """An estimator or detector gave what its protocol does not allow; the message names the field. It fails the record.
+    It is no ValueError, which `hmr_choice.HMR` raises for an image in which nobody is found."""
 
 
 def estimates(hmr: HMR, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[Body]]:
@@ -34,14 +34,14 @@ def estimates(hmr: HMR, images: list[np.ndarray], boxes: list[np.ndarray] | None
     return [bodies(people, "the estimator") for people in answer]
 
 
-def bodies(people: Sequence[Any], who: str) -> list[Body]:
+def bodies(people: Sequence[Any], source: str) -> list[Body]:
     """The bodies of one image, float32. Raises BadAnswer for a field that is missing, unknown, of another shape or
-    type, or not finite, and where the people have cameras K that differ."""
-    checked = [_body(one, f"{who}'s body {i}") for i, one in enumerate(people)]
+    type, or not finite, and where the people have cameras K that differ. source: for messages."""
+    checked = [_body(one, f"{source}'s body {i}") for i, one in enumerate(people)]
     if any(("K" in one) != ("K" in checked[0]) for one in checked):
-        raise BadAnswer(f"{who} gives a camera K for some people of an image only")
+        raise BadAnswer(f"{source} gives a camera K for some people of an image only")
     if any("K" in one and not np.array_equal(one["K"], checked[0]["K"]) for one in checked):
-        raise BadAnswer(f"{who} gives the people of one image different cameras K")
+        raise BadAnswer(f"{source} gives the people of one image different cameras K")
     return checked
 
 
@@ -93,8 +93,8 @@ def _require_instance(one: Any, size: tuple[int, int], where: str) -> None:
         raise BadAnswer(f"{where}: mask is empty")
 
 
-def _require_lists(answer: Any, count: int, who: str) -> None:
+def _require_lists(answer: Any, count: int, source: str) -> None:
     if not isinstance(answer, list | tuple) or not all(isinstance(some, list | tuple) for some in answer):
-        raise BadAnswer(f"{who} gives no list of lists, one for each image")
+        raise BadAnswer(f"{source} gives no list of lists, one for each image")
     if len(answer) != count:
-        raise BadAnswer(f"{who} gives {len(answer)} answers for {count} images")
+        raise BadAnswer(f"{source} gives {len(answer)} answers for {count} images")

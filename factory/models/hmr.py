@@ -16,14 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from factory.errors import UserError
-from factory.models.crops import MEAN, STD, cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
+from factory.models.crops import cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
 from factory.models.locate import resolve
 from factory.models.part_hmr import JOINTS, SHAPES, PartHMR
 from factory.models.pickles import load_checkpoint, load_npz, require_finite
 from factory.models.resnet import ResNet
 from factory.models.rotations import matrix_to_axis_angle, sixd_to_matrix
 
-__all__ = ["HMR", "MEAN", "STD", "CropHMR", "SpinHMR", "cut", "load_network", "normalise", "square_crop"]
 MEAN_PARAMS = "smpl_mean_params.npz"
 GET = "SPIN's fetch_data.sh brings it"
 Predict = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]

@@ -143,12 +143,6 @@ def index_head(data: bytes | None, name: str = "index") -> Head:
         return Head.parse(_opened(data).head)
 
 
-def fingerprinted(index: bytes, fingerprint: str) -> bytes:
-    """The same index of a part, for the data set of that fingerprint."""
-    table, head = index_table(index)
-    return index_bytes(table, {"sha256": head.sha256, "bytes": str(head.bytes), FINGERPRINT: fingerprint})
-
-
 @contextmanager
 def _damage(name: str) -> Iterator[None]:
     """Whatever a reader of parquet raises over bytes that are no index: Damaged."""

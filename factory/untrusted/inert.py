@@ -1,7 +1,7 @@
 """Pickles of untrusted origin read as data, for weights, body models and exports: nothing in them is run.
 
-Python's own reader imports what a pickle names and calls it. Here a name stays a name and a call stays a note of the
-call (`Thing`). Afterwards the notes of a short vocabulary (arrays, containers, paths) become values by code of our own.
+Python's own reader imports what a pickle names and calls it. Here a name stays a name, and a call is only recorded
+(`Thing`). Afterwards the recorded calls of a short vocabulary (arrays, containers, paths) become values by own code.
 An object of any other class becomes an empty `Placeholder`. A call of a function outside the vocabulary raises Unsafe:
 it would never be made, but plain data hold none, so the file is not what it seems.
 """

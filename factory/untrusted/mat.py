@@ -1,5 +1,5 @@
-"""MATLAB's files of strangers (level 5), read by SciPy in a process of its own: a damaged file may end that process, or
-make it ask for more memory than it is given."""
+"""MATLAB's files (level 5) of untrusted origin, read by SciPy in a process of its own: a damaged file may crash SciPy
+or make it allocate without end, and then only that process ends."""
 
 from __future__ import annotations
 

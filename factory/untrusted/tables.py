@@ -1,8 +1,8 @@
-"""Parquet of strangers: its footer is judged before a row is unpacked.
+"""Parquet of untrusted origin: its footer is checked before a row is unpacked.
 
 A few kilobytes of parquet may unpack to any number of rows, or to one long text in each of a million rows. So the
-footer must tell of known columns only, and of no more rows and bytes than the file's length allows; and texts are
-unpacked as a dictionary and counted before they are written out.
+footer may name known columns only, and no more rows and bytes than the file's length allows; and texts are unpacked as
+a dictionary and their lengths summed before they are written out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""YAML of strangers: safe tags only, aliases no larger than if they were written out, scalars that are what they say.
+"""YAML of untrusted origin: standard tags only, a bounded number of values with all aliases expanded.
 
-A few lines of aliases or merge keys may stand for billions of values. So what each node would be, written out, is
-counted while it is read, before anything is expanded.
+A few lines of aliases or merge keys may stand for billions of values. So while a text is read, the values are counted
+as if each alias were written out, before any is expanded.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def load(content: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """sizes: id of a node -> the values that it stands for; None while it is being read."""
+    """sizes: id of a node that has been read -> number of values that it stands for, aliases expanded."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
