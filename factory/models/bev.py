@@ -37,7 +37,7 @@ GET = "fetch BEV.pth from the releases of https://github.com/Arthur151/ROMP"
 
 
 class BEV:
-    """A `hmr_choice.HMR` that finds people itself."""
+    """A `answers.HMR` that finds people itself."""
 
     finds = True
 
@@ -66,7 +66,7 @@ class BEV:
 
     @torch.no_grad()
     def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
-        """See `hmr_choice.HMR`. With boxes: of each the person whose centre is nearest to the box's.
+        """See `answers.HMR`. With boxes: of each the person whose centre is nearest to the box's.
 
         ValueError where there are boxes and nobody is found.
         """

@@ -132,7 +132,7 @@ def _checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 class CropHMR:
-    """Estimates all people of all images in one batch, each from a crop of its own. A `hmr_choice.HMR`.
+    """Estimates all people of all images in one batch, each from a crop of its own. A `answers.HMR`.
 
     predict: (N, 3, size, size) ImageNet-normalised RGB on the device -> rotations (N, 24, 3, 3), betas (N, 10),
     camera (N, 3) = s, tx, ty.
@@ -154,7 +154,7 @@ class CropHMR:
 
     @torch.no_grad()
     def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
-        """See `hmr_choice.HMR`. boxes: (n, 4) each; or (n, 49, 3), keypoints of known people."""
+        """See `answers.HMR`. boxes: (n, 4) each; or (n, 49, 3), keypoints of known people."""
         assert boxes is not None
         crops = [[self._crop(box) for box in some] for some in boxes]
         cuts = [self._cut(image, crop) for image, some in zip(images, crops, strict=True) for crop in some]

@@ -111,10 +111,10 @@ def _write(out: str, limit: int, files: Files, page_name: str, contact: str) -> 
 def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterator[Sample]]:
     """(faces of the bodies, the samples). Without the body model, which may be on another machine, no bodies."""
     from factory.models.body import BodyModel
-    from factory.starter import pack
+    from factory.models.locate import resolve
 
     try:
-        body = BodyModel(pack.resolve(data.job.body.model))
+        body = BodyModel(resolve(data.job.body.model))
     except UserError:
         body = None
     paint = painter(data.job, body)

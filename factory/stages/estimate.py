@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from factory.models.instances import Instance
     from factory.sources.poses import Given
 
-Body = dict[str, np.ndarray]  # one person, as hmr_choice.HMR gives it
+Body = dict[str, np.ndarray]  # one person, as answers.HMR gives it
 
 
 class Estimate(Stage):
