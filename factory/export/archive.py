@@ -14,7 +14,7 @@ from factory.export import pickles
 from factory.untrusted import arrays, inert
 
 CHUNK = 1 << 20
-SPARE, RATIO = 1 << 28, 8  # what an archive of anybody's may unpack to: so many bytes, and so many for each of its own
+SPARE, RATIO = 1 << 28, 8  # bytes that an archive may unpack to: so many, and so many for each of its own
 
 
 def column(shape: tuple[int, ...], dtype: np.dtype, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -49,7 +49,7 @@ def zipped(members: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
 
 
 class Npz(Mapping[str, Any]):
-    """An .npz of anybody's: arrays as they are; plain data where an object is allowed and was pickled.
+    """An .npz of untrusted origin: its arrays, and plain data where objects are allowed and were pickled.
 
     `modules`: what the pickles named. Raises ValueError or zipfile.BadZipFile where it is damaged or not plain.
     """

@@ -1,4 +1,4 @@
-"""From a stranger's image file to square RGB pixels, or to the reason why not."""
+"""From an image file of untrusted origin to square RGB pixels, or to the reason why it is rejected."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def square(
     file's image, turned as its EXIF tag says). No window: the largest square in the middle. Black outside the image,
     white where it is transparent.
 
-    Raises Refused. The header is judged before a pixel is decoded: a bomb costs nothing. What the file says besides its
-    pixels decides nothing: where that is damaged, the file is read without it.
+    Raises Refused. The header is checked before a pixel is decoded, so a decompression bomb costs nothing. Where the
+    file cannot be read, it is read once more without its metadata, which may be what is damaged.
     """
     with _own_limit():
         try:

@@ -1,6 +1,7 @@
-"""What follows from the shards and lies beside them: wids.json, and the card that nobody has edited.
+"""The files that are made from the shards and lie beside them: wids.json, and the dataset card unless it was edited.
 
-Both tell by a stamp which shards they were made from, so a `retry` makes them stale and the next run writes them anew.
+Both carry a stamp of the shards that they were made from, so after a `retry` they are stale and the next run writes
+them anew.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ STAMP = "factory_stamp"  # in wids.json, whose readers ask for other fields
 
 
 def stamp(sealed: Mapping[int, Head], fingerprint: str) -> str:
-    """The same for the same rows and samples of the same job."""
+    """A digest of the rows and samples of all sealed shards and of the job."""
     shards = [[shard, sealed[shard].own] for shard in sorted(sealed)]
     return _digest(json.dumps([fingerprint, shards]))
 
@@ -30,7 +31,7 @@ def signed(card: str, made_from: str) -> str:
 
 
 def signature(card: bytes) -> str | None:
-    """The stamp of the shards that the card tells of. None where somebody has edited it or it is not ours."""
+    """The stamp of the shards that the card was made from; None where it was edited, or `signed` did not write it."""
     text = card.decode("utf-8", "replace")
     mark = MARK.search(text)
     return mark[1] if mark and mark[2] == _digest(text[: mark.start()]) else None

@@ -1,7 +1,7 @@
-"""What a folder on a disk or a share may refuse, in words; and steps below a folder that follow no link.
+"""Errors of disks and shares as one line for the user, and operations below an open folder that follow no link.
 
-A data set may come from a stranger, and a folder may change while we work in it. So whatever is written is written
-relative to a folder that is open, and a link below it is never followed to another folder.
+A data set may be of untrusted origin, and a folder may change while a run writes to it. So every write is relative to
+an open descriptor of its folder, and a link below that folder is never followed to another one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from factory.errors import UserError
 
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # what `temporary` gives, and nobody else's habit
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # the names that `temporary` gives, and no other program
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -46,13 +46,13 @@ UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 @contextlib.contextmanager
 def mendable(where: str, field: str = "output") -> Iterator[None]:
-    """UserError for what the disk refuses below. A FileNotFoundError passes: it is an answer, not a refusal."""
+    """UserError for an OSError of the disk in the block. A FileNotFoundError passes: callers expect it."""
     try:
         yield
     except FileNotFoundError:
         raise
     except OSError as error:
-        if error.errno in (None, errno.EBADF):  # not of a disk: a library's, or a fault of ours
+        if error.errno in (None, errno.EBADF):  # of no disk: raised by a library, or a bug here
             raise
         words = REFUSED.get(error.errno) or f"{error.strerror}; mend it and run again, {AGAIN}"
         raise UserError(f"{field}: {where}: {words}") from None
@@ -60,7 +60,7 @@ def mendable(where: str, field: str = "output") -> Iterator[None]:
 
 def expanded(path: str, field: str = "output") -> str:
     """The path with ~ and environment variables replaced, as a shell does with what stands unquoted. A job's field and
-    `--to=~/x` reach us as they are written. UserError for a variable that is not set, and a user whom nobody knows."""
+    `--to=~/x` reach us as they are written. UserError for a variable that is not set, and a user without a home."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
@@ -77,7 +77,7 @@ def expanded(path: str, field: str = "output") -> str:
 
 
 def temporary(name: str) -> str:
-    """A name beside `name` that nobody can foresee, so that nobody can have laid a link there."""
+    """An unpredictable name beside `name`, so that no link can be waiting there."""
     return f".{name}.{secrets.token_hex(8)}.tmp"
 
 

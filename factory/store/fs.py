@@ -41,7 +41,7 @@ class Files(Protocol):
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
         """Write the object, durably, in place of an older one. Done when it returns. `fence` raises where the caller
-        may no longer write: it is called at the last moment, and again where somebody else has written since."""
+        may no longer write: it is called right before the write, and again where another writer came in between."""
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
         """Bytes from `start`, `size` of them or up to the end. Raises FileNotFoundError."""
@@ -87,10 +87,10 @@ def read_or_none(files: Files, name: str) -> bytes | None:
 
 
 class LocalFiles:
-    """Files under a folder, which appears with the first put. What begins with a dot is somebody else's: .git, .cache.
+    """Files under a folder, which is made by the first put. Names that begin with a dot (.git, .cache) are not listed.
 
-    The folder itself may be reached by a link. Below it a link to a file is read as that file, for so do caches keep
-    data sets; nothing is written or removed through a link.
+    The folder itself may be reached by a link. Below it a link to a file is read as that file, because the hub's cache
+    keeps data sets so; nothing is written or removed through a link.
     """
 
     def __init__(self, root: str | os.PathLike[str], field: str = "output") -> None:
