@@ -153,7 +153,7 @@ def _words(error: BaseException) -> str:
     try:
         return str(error)
     except Exception:  # an exception of a plug-in may be faulty itself
-        return "(the exception has no readable message)"
+        return "(it cannot be told)"
 
 
 @dataclass

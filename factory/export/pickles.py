@@ -1,7 +1,8 @@
 """Pickles that outlive numpy's versions, for the exports whose trainers read pickles. `untrusted.inert` reads them.
 
 numpy 2 pickles its arrays under names that numpy 1 does not have, and trainers pin numpy 1. So arrays are written as
-calls of `numpy.ndarray` and `numpy.array`, which every version has; opcode by opcode, so that a long array can be streamed.
+calls of `numpy.ndarray` and `numpy.array`, which every version has; opcode by opcode, so that a long array can be
+streamed.
 """
 
 from __future__ import annotations

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
 from factory.models.diffusion import TextToImage
+from tests.models.families import lora
 from tests.models.test_diffusion import apart
 
 PROMPTS, SEEDS = ["a man diving", "a woman running"], [11, 12]
-
-
-def _lora(path: Path, unet: torch.nn.Module, name: str, rows: int = 2) -> Path:
-    """A file as diffusers' training scripts write it: up and down of some attention layers."""
-    random = torch.Generator().manual_seed(0)
-    state = {}
-    for layer, module in unet.named_modules():
-        if layer.endswith(("attn1.to_q", "attn2.to_v")):
-            key = name.format(layer.rpartition(".")[0], layer.rpartition(".")[2])
-            state[f"{key}.down.weight"] = torch.randn(rows, module.in_features, generator=random)
-            state[f"{key}.up.weight"] = torch.randn(module.out_features, rows, generator=random)
-    save_file(state, path)
-    return path
 
 
 def test_flux_takes_a_lora(tiny_flux, tmp_path):
@@ -45,7 +31,7 @@ def test_flux_takes_a_lora(tiny_flux, tmp_path):
 def test_adapters_change_the_picture_by_their_scale(tiny_text_to_image, tmp_path, name):
     pytest.importorskip("peft")
     plain = TextToImage(str(tiny_text_to_image))
-    _lora(tmp_path / "pytorch_lora_weights.safetensors", plain.pipe.unet, name)
+    lora(tmp_path / "pytorch_lora_weights.safetensors", plain.pipe.unet, name)
     images = [plain.generate(PROMPTS[:1], SEEDS[:1], 64, steps=2)]
     for scale in (0.0, 1.0):
         model = TextToImage(str(tiny_text_to_image), adapter=str(tmp_path), adapter_scale=scale)
@@ -97,31 +83,9 @@ def test_bad_adapters_are_refused_in_one_line(tiny_text_to_image, tmp_path):
         TextToImage(model, adapter=str(file))
 
 
-def test_a_lora_that_fits_in_part_is_refused(tiny_text_to_image, tmp_path):
-    """diffusers lays what fits and leaves out the rest in silence."""
-    pytest.importorskip("peft")
-    unet = TextToImage(str(tiny_text_to_image)).pipe.unet
-    file = _lora(tmp_path / "a.safetensors", unet, "unet.{}.processor.{}_lora")
-    state = load_file(file)
-    strange = {name.replace("_blocks.0", "_blocks.7"): value.clone() for name, value in state.items()}
-    save_file({**state, **strange}, file)
-    with pytest.raises(UserError, match=r"fits \d+ of its \d+ layers only; was it trained on another model"):
-        TextToImage(str(tiny_text_to_image), adapter=str(file))
-
-
-def test_a_lora_of_another_family_is_named(tiny_flux, tmp_path):
-    file = tmp_path / "a.safetensors"
-    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
-    save_file({f"{name}.lora_A.weight": torch.zeros(2, 768), f"{name}.lora_B.weight": torch.zeros(8, 2)}, file)
-    with pytest.raises(UserError, match="is of Stable Diffusion 1.x, the model of a transformer; take one"):
-        TextToImage(str(tiny_flux), adapter=str(file))
-
-
 def test_an_adapter_of_other_widths_is_refused(tiny_text_to_image, tmp_path):
     pytest.importorskip("peft")
-    file = _lora(
-        tmp_path / "a.safetensors", TextToImage(str(tiny_text_to_image)).pipe.unet, "unet.{}.processor.{}_lora"
-    )
+    file = lora(tmp_path / "a.safetensors", TextToImage(str(tiny_text_to_image)).pipe.unet, "unet.{}.processor.{}_lora")
     save_file({name: value[:, :1].contiguous() for name, value in load_file(file).items()}, file)
     with pytest.raises(UserError, match="does not fit this model .*was it trained on another"):
         TextToImage(str(tiny_text_to_image), adapter=str(file))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
 from factory.models.diffusion import ControlNetToImage, DepthToImage, TextToImage
-from tests.models.families import FAMILIES, save, unet
+from tests.models.families import FAMILIES, lora, save, unet
 from tests.models.test_diffusion import apart
 
 PROMPTS, SEEDS = ["a man diving", "a woman running"], [11, 12]
@@ -298,3 +298,23 @@ def test_a_controlnet_that_is_a_single_file_or_a_whole_model_is_named(tmp_path, 
         ControlNetToImage(str(tiny_sdxl), str(tiny_sdxl))
     with pytest.raises(UserError, match="is a FluxPipeline; ControlNets are for SD 1.x"):
         ControlNetToImage(str(tiny_flux), str(_controlnet(tmp_path / "hints", False, 4)))
+
+
+def test_a_lora_that_fits_in_part_is_refused(tiny_text_to_image, tmp_path):
+    """diffusers lays what fits and leaves out the rest in silence."""
+    pytest.importorskip("peft")
+    unet = TextToImage(str(tiny_text_to_image)).pipe.unet
+    file = lora(tmp_path / "a.safetensors", unet, "unet.{}.processor.{}_lora")
+    state = load_file(file)
+    strange = {name.replace("_blocks.0", "_blocks.7"): value.clone() for name, value in state.items()}
+    save_file({**state, **strange}, file)
+    with pytest.raises(UserError, match=r"fits \d+ of its \d+ layers only; was it trained on another model"):
+        TextToImage(str(tiny_text_to_image), adapter=str(file))
+
+
+def test_a_lora_of_another_family_is_named(tiny_flux, tmp_path):
+    file = tmp_path / "a.safetensors"
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    save_file({f"{name}.lora_A.weight": torch.zeros(2, 768), f"{name}.lora_B.weight": torch.zeros(8, 2)}, file)
+    with pytest.raises(UserError, match="is of Stable Diffusion 1.x, the model of a transformer; take one"):
+        TextToImage(str(tiny_flux), adapter=str(file))
