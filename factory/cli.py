@@ -90,7 +90,7 @@ def run(job: Job, set_: Set = None) -> None:
 
         for line in fault_lines(faults(read_index(spec.output))):
             say(console, f"Failed: {line}")
-    if not summary.states.get("ok"):  # whoever runs it from a script must hear that there is nothing to train on
+    if not summary.states.get("ok"):  # a script must see that there is nothing to train on
         say(console, f"Not one of {summary.planned:,} records could be used; why: factory status {spec.output}")
         raise typer.Exit(1)
 
@@ -127,8 +127,8 @@ def status(out: Out, as_json: AsJson = False) -> None:
     state = read_status(out)
     failed = faults(read_index(out)) if state.states.get("failed") else []
     if as_json:
-        told = {**asdict(state), "complete": state.complete, "faults": [asdict(fault) for fault in failed]}
-        print(json.dumps(told, indent=2, default=str))
+        content = {**asdict(state), "complete": state.complete, "faults": [asdict(fault) for fault in failed]}
+        print(json.dumps(content, indent=2, default=str))
     else:
         show_status(open_console(), state, failed)
 

@@ -85,8 +85,7 @@ def _construct(node: yaml.Node, path: str) -> dict:
 
 
 def _place(path: str | Path, error: Unreadable) -> str:
-    line = getattr(error, "line", None)
-    return f"{path}:{line}" if line else str(path)
+    return f"{path}:{error.line}" if error.line else str(path)
 
 
 def _refuse_repeats(node: yaml.Node, path: str, done: set[int] | None = None) -> None:

@@ -9,7 +9,7 @@ from math import prod
 from factory.errors import UserError
 from factory.models.layout import Layout, in_cache
 from factory.models.locate import locate
-from factory.models.prompt_length import Reader
+from factory.models.prompt_length import PromptReader
 from factory.plan import Plan, template_fields
 
 MOST = 5_000  # texts that are looked at
@@ -38,9 +38,9 @@ def cut_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
             yield field, f"prompts {limit}: {count}; it stops after {where}"
 
 
-def _reader(model: str, revision: str | None) -> Reader | None:
+def _reader(model: str, revision: str | None) -> PromptReader | None:
     folder = locate(model) or in_cache(model, revision)
-    return Reader(Layout(model, folder, revision)) if folder is not None else None
+    return PromptReader(Layout(model, folder, revision)) if folder is not None else None
 
 
 def _texts(plan: Plan) -> tuple[list[str], bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes.util
-import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +13,10 @@ from pathlib import Path
 from factory.cut_prompts import cut_prompts
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.models.catalogue import DETECTRON2, PEFT, SIMPLE_ROMP, SOURCES, Need, source
+from factory.models.catalogue import DETECTRON2, PEFT, SIMPLE_ROMP, Need, needs, source
 from factory.models.checkup import check_family, check_files
 from factory.models.layout import in_cache, unreachable
 from factory.models.locate import locate, unreadable
-
-__all__ = ["SOURCES", "Check", "Need", "checks", "look", "needs", "require_models"]  # the card reads the catalogue here
 
 
 @dataclass(frozen=True)
@@ -29,30 +26,6 @@ class Check:
     ok: bool | None
     name: str
     says: str
-
-
-def needs(job: JobSpec) -> list[Need]:
-    """Every model that the job names, in the order of use."""
-    generate, estimate, refine = job.stages.generate, job.stages.estimate, job.stages.refine
-    found = []
-    if generate.model and not job.images:
-        found.append(Need("stages.generate.model", generate.model, True, generate.revision))
-        if generate.adapter:
-            found.append(Need("stages.generate.adapter", generate.adapter, True))
-    if estimate.hmr:
-        found.append(Need("stages.estimate.hmr.model", estimate.hmr.model, False, part=estimate.hmr.kind))
-    seer = estimate.detector
-    found += [
-        Need("stages.estimate.prior.model", estimate.prior.model, False, part=estimate.prior.kind),
-        Need("stages.estimate.detector.model", seer.model, seer.kind == "mask2former", part=seer.kind),
-        Need("body.model", job.body.model, False, part="body"),
-        Need("stages.refine.model", refine.model, True, refine.revision),
-    ]
-    if refine.controlnet:
-        found.append(Need("stages.refine.controlnet", refine.controlnet, True))
-    if refine.adapter:
-        found.append(Need("stages.refine.adapter", refine.adapter, True))
-    return found
 
 
 def require_models(job: JobSpec) -> None:
@@ -161,7 +134,7 @@ def _prompts(job: JobSpec) -> Iterator[Check]:
         for field, says in cut_prompts(plan(job)):
             yield Check(None, field, says)
     except UserError:
-        return  # told with the disk
+        return  # `_disk` reports it
 
 
 def _packages(job: JobSpec) -> list[Check]:
@@ -253,12 +226,9 @@ def _torch(job: JobSpec | None) -> Check:
 def _disk(job: JobSpec | None) -> Check:
     from factory.plan import plan
     from factory.present.words import size
-    from factory.store.disk import expanded
+    from factory.store.disk import expanded, free_space
 
-    folder = Path(expanded(job.output) if job else ".").absolute()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    folder, free = free_space(Path(expanded(job.output) if job else "."))
     if job is None:
         return Check(True, "disk", f"{size(free)} free")
     try:

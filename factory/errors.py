@@ -10,7 +10,7 @@ class UserError(Exception):
     anywhere and holds no password that stood in a URL."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(redacted(printable(message)))
+        super().__init__(redacted(encodable(message)))
 
 
 def redacted(text: str) -> str:
@@ -18,6 +18,12 @@ def redacted(text: str) -> str:
     return USERINFO.sub(r"\1", text)
 
 
-def printable(text: str) -> str:
+def encodable(text: str) -> str:
     r"""The text as UTF-8 can hold it: a byte of a file name that is no UTF-8 is written as \udc80 to \udcff."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def escaped(text: str) -> str:
+    r"""The text on one line of printable characters: controls of a terminal, line ends and lone surrogates are written
+    as \x1b, \n and \udc80."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -34,7 +34,7 @@ from torch import Tensor
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.models.camera import transl_to_weak
-from factory.models.hmr import cut, normalise, square_crop
+from factory.models.crops import cut, normalise, square_crop
 from factory.models.joints import FLIP24, FLIP49
 
 CROP_SCALE = 1.2  # side of the crop over the longer side of the body's box

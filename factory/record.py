@@ -16,6 +16,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from factory.errors import escaped
+
 
 class State(StrEnum):
     """Where a record stands. Every planned record ends as ok, rejected or failed."""
@@ -144,12 +146,7 @@ class Record:
 
     def fail(self, error: BaseException | str, stage: str) -> None:
         text = error if isinstance(error, str) else f"{type(error).__name__}: {_words(error)}"
-        self.state, self.stage, self.error = State.FAILED, stage, printable(" ".join(text.split()))[:500]
-
-
-def printable(text: str) -> str:
-    """The text with what no screen and no UTF-8 file can take, terminal escapes and lone surrogates, as \\x1b is."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+        self.state, self.stage, self.error = State.FAILED, stage, escaped(" ".join(text.split()))[:500]
 
 
 def _words(error: BaseException) -> str:

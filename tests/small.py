@@ -11,7 +11,7 @@ import torch
 from factory.job import JobSpec
 from factory.models.body import BodyModel, spin49
 from factory.models.camera import full_image_K, project, transl_to_weak
-from factory.models.hmr import square_crop
+from factory.models.crops import square_crop
 from factory.models.rasteriser import rasterise
 from factory.plan import plan
 from factory.record import Person, Reason, Record

@@ -14,6 +14,7 @@ from factory import config, doctor
 from factory.cut_prompts import cut_prompts
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.models.catalogue import needs
 from factory.plan import plan
 from factory.stages.peaks import peaks
 from tests.conftest import ROOT, Run
@@ -82,7 +83,7 @@ def test_packages_that_the_choices_need(values: dict, monkeypatch: pytest.Monkey
 
 def test_the_controlnet_job_names_all_its_parts() -> None:
     spec = config.load(ROOT / "jobs" / "controlnet-sdxl.yaml")
-    fields = [asdict(need)["field"] for need in doctor.needs(spec)]
+    fields = [asdict(need)["field"] for need in needs(spec)]
     assert "stages.refine.controlnet" in fields and len(fields) == len(set(fields)) == 7
 
 

@@ -18,7 +18,7 @@ from factory import loader
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.models.body import spin49
-from factory.models.hmr import MEAN, STD, square_crop
+from factory.models.crops import MEAN, STD, square_crop
 from factory.models.joints import FLIP24, FLIP49
 from factory.record import Record
 from factory.starter.train.hmr import weak_project

@@ -53,8 +53,9 @@ def compute(
 
 
 def _persistent(plan: Plan, stages: list[type[Stage]], left: set[tuple[int, int]]) -> Iterator[tuple[int, int, Part]]:
-    """The units that are `left`, of which the caller strikes out what came. Where a node was lost with what Ray can no
-    longer make again, the stream begins anew with the rest, as long as it gets on."""
+    """(shard, index, part) of the units in `left`; the caller removes each one from the set as it comes. Where Ray
+    loses a node with results that it cannot make again, the stream begins anew with the rest, unless no unit came
+    since it last began."""
     from ray.exceptions import ObjectLostError
 
     while left:
@@ -105,7 +106,7 @@ def _stream(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -
     import ray
     from ray.data import ActorPoolStrategy
 
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails is told by the index, once and in our words
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the index holds each failure, once and in one line
     dataset = ray.data.from_blocks([_row(unit=plan.unit(*id).to_bytes()) for id in ids])
     _configure(dataset.context, plan.job, stages)
     for number, stage in enumerate(stages, 1):
@@ -134,10 +135,8 @@ def _stream(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -
         for rows in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
             for i, (shard, index) in enumerate(rows["id"].to_pylist()):
                 yield shard, index, Part(rows["tar"][i].as_py(), rows["rows"][i].as_py())
-    except (
-        ray.exceptions.RayActorError,
-        ray.exceptions.OutOfMemoryError,
-    ) as error:  # a lost unit is no error here, so this is a worker that cannot start
+    except (ray.exceptions.RayActorError, ray.exceptions.OutOfMemoryError) as error:
+        # A lost unit is no error here (max_errored_blocks), so this is a worker that cannot start.
         raise setup_error(error) from error
 
 

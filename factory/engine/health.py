@@ -1,4 +1,4 @@
-"""How a Ray is, in words for people: what its workers are at, and why nothing more will come of it."""
+"""The state of Ray in words for users: what its workers are doing, and why no further unit can come."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ KEPT = "what was finished is kept; run the same command again"
 
 
 class Health:
-    """Of the Ray that this process has joined, which hosts so many workers of ours."""
+    """The state of the Ray that this process has joined. workers: how many of them the job has."""
 
     def __init__(self, workers: int) -> None:
         self.workers, self.answered = workers, time.monotonic()
 
     def waits(self) -> str:
-        """What the workers are at."""
+        """What the workers are doing."""
         from ray._private import state
 
         try:
@@ -45,7 +45,7 @@ class Health:
         return f"of {self.workers} workers: {words or 'none placed yet'}{memory}"
 
     def broken(self, since: float) -> UserError | None:
-        """Why nothing more can come, if so."""
+        """The error that ends the run where no further unit can come, else None. since: as in `Lookout`."""
         from ray._private import worker
 
         node: Any = worker._global_node
@@ -79,7 +79,7 @@ class Health:
         return time.monotonic() - self.answered < SILENCE
 
     def _killed(self, since: float) -> tuple[int, str]:
-        """How many workers Ray has killed for want of memory after that time, and what it says about the last."""
+        """(workers that Ray has killed for want of memory since then, what Ray says about the last of them)."""
         from ray._private import state
         from ray.core.generated import common_pb2, gcs_pb2
 
@@ -98,7 +98,7 @@ class Health:
 
 
 def memory(detail: str) -> str:
-    """Ray's page on the killing of a worker, in a few words."""
+    """Ray's report on a worker that it killed for memory, in a few words."""
     found = re.search(r"was ([\d.]+ ?\w+) used / ([\d.]+ ?\w+) limit", detail)
     return f"{found[1]} of {found[2]} used on its node" if found else " ".join(detail.split())[:120]
 

@@ -27,7 +27,7 @@ def compute(plan: Plan, stages: list[type[Stage]], ids: Iterable[tuple[int, int]
 class Inline(Isolation):
     """In this process. A worker that took too long was left in the middle of its work: it is set up anew."""
 
-    before = 1  # with its unit
+    attempts_before = 1  # its unit has been tried once as a whole
 
     def __init__(self, stages: list[type[Stage]], job: JobSpec) -> None:
         super().__init__(stages, job)

@@ -17,7 +17,7 @@ from factory.stages.base import Stage
 class Isolated(Isolation):
     """In actors. A context: they end with it."""
 
-    before = 3  # twice in the stream, once with its unit
+    attempts_before = 3  # its unit: twice in the stream, once as a whole in isolation
 
     def __init__(self, stages: list[type[Stage]], job: JobSpec) -> None:
         super().__init__(stages, job)

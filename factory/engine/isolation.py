@@ -10,7 +10,7 @@ from factory.record import Record, State, Unit
 from factory.stages.base import Stage
 from factory.stages.sift import sift
 
-TRIES = 2  # a worker may end because of its machine; who ends two workers all alone is guilty
+TRIES = 2  # one worker may end because of its machine; a record that ends two workers while it runs alone has failed
 
 
 class WorkerLost(Exception):
@@ -20,7 +20,7 @@ class WorkerLost(Exception):
 class Isolation(ABC):
     """Takes a unit through the stages, in batches that get smaller where a worker is lost."""
 
-    before: ClassVar[int]  # how often a record was tried before it is tried alone
+    attempts_before: ClassVar[int]  # how often a record has been tried before it is tried alone
 
     def __init__(self, stages: list[type[Stage]], job: JobSpec) -> None:
         self.stages, self.job = stages, job
@@ -46,7 +46,7 @@ class Isolation(ABC):
         done = sift(records, lambda some: self._alone(stage, some), stage.name)
         for record in done:
             if record.state is State.FAILED and record.error.startswith(lost):
-                record.error, record.attempts = record.error.removeprefix(lost), self.before + TRIES
+                record.error, record.attempts = record.error.removeprefix(lost), self.attempts_before + TRIES
         return done
 
     def _alone(self, stage: type[Stage], records: list[Record]) -> list[Record]:

@@ -1,4 +1,4 @@
-"""How a process joins Ray, our own or a cluster's: without a word, and with workers that import what it would."""
+"""How a process joins Ray, local or a cluster's: without Ray's messages, with workers that import the same files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def connect(**options: Any) -> Iterator[None]:
     quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
-        # Whatever happens to its processes Ray prints as pages among our lines; what matters of it is told by Health.
+        # Ray prints pages about its processes between our lines. `Health` reports what of it concerns the run.
         stack.callback(setattr, worker, "print_to_stdstream", worker.print_to_stdstream)
         worker.print_to_stdstream = lambda *_, **__: None
         with _mute():
@@ -55,7 +55,7 @@ def _paths() -> dict[str, Any]:
 
 @contextmanager
 def _mute() -> Iterator[None]:
-    """Ray's C++ side announces on stderr the log level it was told to keep. What goes wrong is raised, not printed."""
+    """Ray's C++ side prints on stderr the log level that was set. What goes wrong is raised, not printed."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

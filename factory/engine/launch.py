@@ -30,7 +30,7 @@ def launch(job: JobSpec, address: str, say: Callable[[str], None], stream: Calla
         raise UserError(f"output: {job.output} would lie in a scratch folder of the cluster; give an absolute path")
     there = job.model_copy(update={"engine": "ray", "ray_address": "auto"})
     _environment(address)
-    with _told(address), tempfile.TemporaryDirectory() as folder:
+    with _one_line(address), tempfile.TemporaryDirectory() as folder:
         client = _client(address)
         Path(folder, "job.yaml").write_text(config.dump(there))
         name = client.submit_job(
@@ -73,8 +73,8 @@ def _client(address: str) -> Any:
 
 
 @contextmanager
-def _told(address: str) -> Iterator[None]:
-    """What Ray's client raises, in one line."""
+def _one_line(address: str) -> Iterator[None]:
+    """UserError of one line for what Ray's client raises."""
     from ray.exceptions import AuthenticationError
 
     try:

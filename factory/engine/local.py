@@ -1,4 +1,4 @@
-"""A Ray of our own on this machine: on loopback alone, behind a token, its files where nobody else may look."""
+"""A local Ray for one run: it listens on loopback only, asks for a token, and keeps its files in a private folder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def local(cpus: int) -> Iterator[None]:
     with scratch() as folder, _environment({**SETTINGS, **token}), contextlib.ExitStack() as stack:
         from ray._private import ray_constants
 
-        # Whoever has imported Ray before us has it made up its mind already.
+        # Ray reads its variable when it is imported, which may have been before this.
         before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
         stack.callback(setattr, ray_constants, "ENABLE_RAY_CLUSTER", before)
         forget()

@@ -8,16 +8,17 @@ from collections.abc import Callable
 
 from factory.errors import UserError
 
-FIRST = 60.0  # s without a finished unit before that is told; then after twice as long, and so on
-LONG = 3  # times what units have taken so far is worth telling
+FIRST = 60.0  # s without a finished unit before the first message; each further one comes after twice the time
+LONG = 3  # times the slowest unit so far: the first message waits so long at least
 LOOK = 2.0  # s between two looks
 
 
 class Lookout:
-    """A context with a thread of its own. `progressed` tells it of each unit.
+    """A context with a thread of its own, to be called (`progressed`) after each finished unit.
 
-    `waits()` says in words what the engine is at. `broken(since)` returns an error where nothing more can come: `since`
-    is the time of the last finished unit by time.time().
+    waits() returns in words what the engine is doing. broken(since) returns an error where no further unit can come;
+    `since` is when the last unit was finished, in seconds of time.time(). tell(line) reports that the run waits.
+    end(error) ends the run.
     """
 
     def __init__(
@@ -38,11 +39,11 @@ class Lookout:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         self.done.set()
-        self.thread.join(LOOK)  # it may hang with what it looks at
-        felt = isinstance(error, Exception | SystemExit) and not isinstance(error, UserError)  # Ray raises both
-        if felt and (why := self.broken(self.since)):
+        self.thread.join(LOOK)  # it may hang together with the engine
+        raised = isinstance(error, Exception | SystemExit) and not isinstance(error, UserError)  # Ray raises both
+        if raised and (why := self.broken(self.since)):
             self.end(why)
-            raise why from error  # the engine has felt it before we looked
+            raise why from error  # the engine has raised before the next look
 
     def progressed(self) -> None:
         now = time.time()

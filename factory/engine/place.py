@@ -1,6 +1,6 @@
-"""Who sits where: the actors of a job on the nodes of a cluster, before one of them is asked for.
+"""The placement of a job's actors on the nodes of a cluster, worked out before Ray is asked for one.
 
-Ray waits for ever for an actor that fits nowhere, and a sum tells too little: three actors of 0.6 GPU do not fit on two
+Ray waits for ever for an actor that fits nowhere, and sums are not enough: three actors of 0.6 GPU do not fit on two
 GPUs. So the actors are packed here as Ray packs them, the largest first, a fraction never over two GPUs.
 """
 
@@ -17,11 +17,11 @@ ROOM = 1e-6  # three thirds are one
 
 @dataclass
 class Node:
-    """A machine of a cluster, and who sits there. cpus and gpus are those not yet given away."""
+    """A machine of a cluster and the actors placed there. cpus, gpus: what they leave free."""
 
     name: str
     cpus: float
-    gpus: list[float] = field(default_factory=list)  # of each GPU the free share
+    gpus: list[float] = field(default_factory=list)  # the free share of each GPU
     seats: Counter[str] = field(default_factory=Counter)  # stage -> number of actors
 
     def seat(self, stage: str, host: Workers) -> bool:

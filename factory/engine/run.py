@@ -33,10 +33,10 @@ NONE: Counter[str] = Counter()
 class Event:
     """Something happened. `states` and `reasons` count the event's own records, so that a listener may add them up.
 
-    waiting: another run may hold the output, then it comes before all else; or no unit was finished for some time: it
-    then comes from another thread, though never during another event. resumed: comes first else, always, with what
-    earlier runs have done. unit: one unit was committed. sealed: a shard was. isolating: a unit's workers died, it is
-    now redone more carefully; its `unit` event follows.
+    `waiting` is sent first if another run may still hold the output, and later whenever no unit was finished for some
+    time; then it comes from another thread, though never during another event. Otherwise `resumed` is the first event
+    of every run, with what earlier runs have done. `unit`: a unit was committed. `sealed`: a shard was sealed.
+    `isolating`: a unit's workers died, so its records are now tried alone; its `unit` event follows.
     """
 
     kind: Kind
@@ -77,14 +77,14 @@ def run(
     contents = made_from(planned)
     missing = check(job, planned, contents)
     stop = Stop()
-    with stop.told(), ExitStack() as stack:
+    with stop.error_first(), ExitStack() as stack:
         if job.engine == "ray" and missing:
             from factory.engine.session import session
 
             stack.enter_context(session(job, stages))  # before the output is touched: it may refuse
         stack.enter_context(stop.heeded())  # after Ray, which takes SIGTERM for itself
 
-        lock = threading.Lock()  # a lookout tells from a thread of its own
+        lock = threading.Lock()  # a lookout sends events from a thread of its own
 
         def tell(kind: Kind, message: str, units: int = 0, states: Counter = NONE, reasons: Counter = NONE) -> None:
             count = planned.records, planned.units, units, states.total()
@@ -95,7 +95,7 @@ def run(
         left = planned.units - ledger.units_found
         tell("resumed", _resumed(ledger, left), ledger.units_found, ledger.states, ledger.reasons)
         isolating, failures = partial(tell, "isolating"), Failures(job)
-        if left:  # whoever stops the loop stops the engine, before the session ends its Ray
+        if left:  # leaving the loop closes the engine before the session ends its Ray
             parts = stack.enter_context(closing(_compute(planned, stages, ledger.missing(), isolating)))
             lookout = stack.enter_context(Lookout(*_health(job, stages), partial(tell, "waiting"), stop.end))
             for shard, index, part in parts:

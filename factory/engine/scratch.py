@@ -1,7 +1,7 @@
-"""A private folder for as long as a run lasts, and the end of those folders whose run was killed.
+"""A private temporary folder for the length of a run, and the removal of those that killed runs have left.
 
-A folder is removed only if it bears our mark, lies where the mark says, belongs to this user, and its owner is known
-to be dead. Everything else in the temporary folder is somebody's, whatever its name is.
+A folder is removed only if it holds our mark file, lies where the mark says, belongs to this user, and its run is known
+to be dead. Everything else in the temporary folder stays, whatever its name is.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def scratch() -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"no temporary folder: {error}; set TMPDIR to one that this user may write to") from error
     try:
-        # Until it is marked nobody removes the folder. A run that is killed in between leaves it behind, empty.
+        # A folder without a mark is never removed: a run that is killed before this line leaves it behind, empty.
         (folder / MARK).write_text(json.dumps({"folder": str(folder), **_owner(os.getpid())}))
         yield folder
     finally:
@@ -55,7 +55,7 @@ def _root() -> str:
 
 
 def _abandoned(folder: Path) -> bool:
-    """Whether the folder is one of ours and its owner is dead. False wherever that is not known for certain."""
+    """Whether the folder has our mark and the run that made it is dead. False where that is not certain."""
     try:
         about = folder.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
@@ -78,7 +78,7 @@ def _abandoned(folder: Path) -> bool:
 
 
 def _owner(pid: int) -> dict[str, str | int]:
-    """What tells one process from all others: numbers are given again, after a restart and in another container."""
+    """What identifies a process. Its number does not: it is used again after a restart and in other containers."""
     return {
         "pid": pid,
         "host": socket.gethostname(),

@@ -1,4 +1,4 @@
-"""A Ray that can host the job: the cluster at ray_address, or one of our own that leaves nothing behind."""
+"""A Ray that can host the job: the cluster at ray_address, or a local one that leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from factory.stages.base import Stage
 
 @contextmanager
 def session(job: JobSpec, stages: list[type[Stage]]) -> Iterator[list[Node]]:
-    """Ray for as long as the context lasts, unless the process already has one; and who will sit where.
+    """The nodes with the workers that each can take. Ray runs for as long as the context lasts, unless the process
+    already has one.
 
-    UserError where the cluster does not answer, refuses us or cannot place the workers: Ray itself would wait for ever.
+    UserError where the cluster does not answer, refuses the token or cannot place the workers: Ray would wait for ever.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or it warns of Ray Data's own way to make actors
-    os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")  # what it tries again is no news
+    os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")  # Ray tries again by itself
     import ray
 
     hosts = [(stage.name, spec(stage, job)) for stage in stages]

@@ -23,7 +23,7 @@ class Stop:
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Signals count for the block. What the process was told to ignore (nohup, background) stays ignored."""
+        """Signals count for the block. A signal that the process ignores (nohup, background) stays ignored."""
         if threading.current_thread() is not threading.main_thread():  # only there does Python take signals
             yield
             return
@@ -54,7 +54,7 @@ class Stop:
                 signal.signal(number, before[number])
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def error_first(self) -> Iterator[None]:
         """The error of `end` is what the block raises, whatever else goes wrong on the way out."""
         try:
             yield
@@ -64,7 +64,7 @@ class Stop:
             raise
 
     def end(self, error: Exception) -> None:
-        """Raise it in the main thread, which waits for something that will not come. From any other thread."""
+        """Raise the error in the main thread, which may wait in a call that never returns. For other threads."""
         self.error = error
         if self.heeding:
             signal.pthread_kill(threading.main_thread().ident or 0, ENDS)

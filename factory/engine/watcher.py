@@ -1,8 +1,8 @@
 """Ends a worker that hangs, from a process of its own beside it.
 
 A clock within the worker stops with it: by SIGSTOP, in the kernel, in a library that never lets go of the interpreter.
-The watcher is this file run as a script. It hears from its worker through a pipe, kills it once it is over time, and
-goes when it goes.
+The watcher is this file run as a script. The worker writes signs of life into a pipe. The watcher kills a worker that
+takes too long or is silent, and ends when its worker has ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 BEGUN, IDLE, BUSY = b"u", b"i", b"."  # a unit begins; none is worked on; the one that had begun still is
-QUIET = 10.0  # s without a word that even a busy machine does not bring about
+QUIET = 10.0  # s without a sign of life, longer than a busy machine alone causes
 
 
 class Watched:
@@ -32,7 +32,7 @@ class Watched:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
         assert self.process.stdin
         self.pipe = self.process.stdin.fileno()
-        os.set_blocking(self.pipe, False)  # a watcher that is stopped stops nobody
+        os.set_blocking(self.pipe, False)  # or a watcher that is stopped would stop its worker
         self.lock, self.state = threading.Lock(), IDLE
         threading.Thread(target=self._beat, args=(period(seconds),), daemon=True).start()
 
@@ -62,9 +62,9 @@ def period(seconds: float) -> float:
 
 
 def watch(seconds: float) -> None:
-    """Until the worker has gone, or had to."""
+    """Return when the worker has ended, or kill it when it is over time."""
     worker, tick = os.getppid(), period(seconds)
-    patience = max(seconds, QUIET) / tick + 2  # ticks: whoever was frozen together with the worker does not count that
+    patience = max(seconds, QUIET) / tick + 2  # in ticks: time in which both were frozen does not count
     silent, deadline = 0, float("inf")
     while silent < patience and time.monotonic() < deadline:
         if not select.select([0], [], [], min(tick, max(0.0, deadline - time.monotonic())))[0]:

@@ -1,4 +1,4 @@
-"""Whether the labels of a person agree with each other: what a look at one field alone cannot tell.
+"""Whether the labels of a person agree with each other, which no check of a single field can find.
 
 A pose is posed with the proportions of a grown-up and laid over the 2D joints by the best weak-perspective camera. That
 is never exact, but other joints, other people or swapped sides fit far worse. All of it takes arrays of M people and
@@ -61,7 +61,7 @@ def joints3d2d(
 
 
 def twins(first: str, a: np.ndarray, second: str, b: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """2D joints (M, J, 3) that are told twice: a's joint and b's joint of each pair are one."""
+    """2D joints (M, J, 3) that two fields hold: a's joint and b's joint of each pair are one joint of the body."""
     a, b = (x[_some(len(x))][:, [pair[i] for pair in pairs]].astype(np.float64) for i, x in enumerate((a, b)))
     known = (a[..., 2] > 0) & (b[..., 2] > 0)
     enough = known.sum(1) >= LABELLED
@@ -75,7 +75,7 @@ def twins(first: str, a: np.ndarray, second: str, b: np.ndarray, pairs: Sequence
 
 
 def rows(first: str, a: np.ndarray, second: str, b: np.ndarray, off: float) -> Iterator[str]:
-    """What is told twice of each person: (M, n) and (M, n)."""
+    """Values (M, n) that two fields hold of each person: a row differs where one is more than `off` away."""
     differ = np.abs(a.astype(np.float64) - b).max(1) > off
     if differ.mean() > 0.01:
         yield f"{second}: differs from {first} in {int(differ.sum()):,} of {len(differ):,} rows; another order?"
@@ -99,8 +99,8 @@ def corners(field: str, box: np.ndarray, name2d: str, joints2d: np.ndarray) -> I
     points = np.where(known[some][..., None], joints2d[some][..., :2].astype(np.float64), np.nan)
     low, high = np.nanmin(points, 1), np.nanmax(points, 1)
     first, second = box[some, :2].astype(np.float64), box[some, 2:4].astype(np.float64)
-    as_told, as_corners = _overlap(low, high, first, first + second), _overlap(low, high, first, second)
-    if np.median(as_corners) > np.median(as_told):
+    as_size, as_corners = _overlap(low, high, first, first + second), _overlap(low, high, first, second)
+    if np.median(as_corners) > np.median(as_size):
         yield f"{field}: fits {name2d} as x0, y0, x1, y1; it must be x, y, width, height"
 
 

@@ -11,10 +11,10 @@ from typing import IO, Any
 import numpy as np
 
 from factory.export import pickles
-from factory.untrusted import arrays
+from factory.untrusted import arrays, inert
 
 CHUNK = 1 << 20
-SPARE, RATIO = 1 << 28, 8  # what an archive of anybody's may unpack to: so many bytes, and so many for each of its own
+SPARE, RATIO = 1 << 28, 8  # bytes that an archive may unpack to: so many, and so many for each of its own
 
 
 def column(shape: tuple[int, ...], dtype: np.dtype, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -49,7 +49,7 @@ def zipped(members: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
 
 
 class Npz(Mapping[str, Any]):
-    """An .npz of anybody's: arrays as they are; plain data where an object is allowed and was pickled.
+    """An .npz of untrusted origin: its arrays, and plain data where objects are allowed and were pickled.
 
     `modules`: what the pickles named. Raises ValueError or zipfile.BadZipFile where it is damaged or not plain.
     """
@@ -88,7 +88,7 @@ class Npz(Mapping[str, Any]):
             pickled = file.read(self.left + 1)
             if len(pickled) > self.left:
                 raise ValueError(f"{name}: unpacks to far more than the file has")
-            reader = pickles.Reader(io.BytesIO(pickled))
+            reader = inert.PickleReader(io.BytesIO(pickled))
             value = reader.load()
             self.modules |= reader.modules
             return value.item() if isinstance(value, np.ndarray) and not head.shape else value
@@ -96,13 +96,6 @@ class Npz(Mapping[str, Any]):
     def shape(self, name: str) -> tuple[int, ...]:
         with self.archive.open(f"{name}.npy") as file:
             return _read_header(file)[0]
-
-    def raw(self, name: str) -> Iterator[bytes]:
-        """The array's own bytes, in chunks."""
-        with self.archive.open(f"{name}.npy") as file:
-            _read_header(file)
-            while chunk := file.read(CHUNK):
-                yield chunk
 
     def blocks(self, name: str, rows: int = 1000) -> Iterator[np.ndarray]:
         """The array, so many rows at a time."""
@@ -119,8 +112,8 @@ class Npz(Mapping[str, Any]):
 
 def _header(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
     buffer = io.BytesIO()
-    told = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(buffer, told)
+    fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(buffer, fields)
     return buffer.getvalue()
 
 

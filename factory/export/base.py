@@ -14,10 +14,10 @@ from factory.errors import UserError
 from factory.export import archive
 from factory.export.contract import Field, problems
 from factory.export.people import People, people_of
-from factory.export.pictures import size_of
 from factory.export.source import Sample, Source
 from factory.store.fs import LocalFiles
 from factory.store.sample import npz
+from factory.untrusted.pictures import size_of
 
 PIECE = 1000  # images: one tar, or one folder of images; a power of ten, so that numbers of pieces read well
 STEP = 50  # images: what a worker that is killed has done in vain, at most; PIECE is a multiple of it

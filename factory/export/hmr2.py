@@ -20,11 +20,12 @@ from factory.export.contract import Field
 from factory.export.humandata import numpy1
 from factory.export.masks import seen
 from factory.export.people import BOX, PX, people_of
-from factory.export.pictures import size_of
 from factory.export.source import Sample
 from factory.models.joints import FLIP49
 from factory.store import tar
 from factory.store.sample import npz
+from factory.untrusted import inert
+from factory.untrusted.pictures import size_of
 
 MEMBER = 1 << 28  # bytes of one file of a sample, at most
 JOINTS = 44  # OpenPose-25, then the first 19 of J24
@@ -99,21 +100,21 @@ class Hmr2(Format):
         if not tars:
             raise UserError(f"{folder}: no .tar is there, so it is no hmr2 folder")
         for path in tars:
-            where, told, count = path.relative_to(folder).as_posix(), {}, 0  # type: ignore[var-annotated]
+            where, by_field, count = path.relative_to(folder).as_posix(), {}, 0  # type: ignore[var-annotated]
             sound: list[dict[str, Any]] = []
             try:
                 for key, files in _samples(path):
                     count += 1
                     for problem in sample_problems(files, sound):
-                        told.setdefault(problem.partition(":")[0], (key, problem, []))[2].append(key)
+                        by_field.setdefault(problem.partition(":")[0], (key, problem, []))[2].append(key)
             except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
                 yield f"{where}: not a readable tar ({error})"
-            for key, problem, keys in told.values():
+            for key, problem, keys in by_field.values():
                 others = len(set(keys)) - 1
                 yield f"{where}: {key}: {problem}" + f" (and {others:,} more of {count:,} images)" * bool(others)
             if not count:
                 yield f"{where}: holds no sample"
-            if sound and not told:
+            if sound and not by_field:
                 yield from (f"{where}: {problem}" for problem in _agree(sound))
         yield from recipe.problems(folder)
 
@@ -158,7 +159,7 @@ def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | No
         yield "data.pyd: missing"
         return
     try:
-        entries, modules = pickles.loads(files["data.pyd"])
+        entries, modules = inert.loads(files["data.pyd"])
     except Exception as error:  # a broken pickle raises anything
         yield f"data.pyd: unreadable ({error})"
         return

@@ -1,7 +1,8 @@
-"""Pickles that outlive numpy's versions, for the exports whose trainers read pickles. `models.inert` reads them.
+"""Pickles that outlive numpy's versions, for the exports whose trainers read pickles. `untrusted.inert` reads them.
 
-numpy 2 pickles its arrays under names that numpy 1 has not, and trainers pin numpy 1. So arrays are written as calls
-of `numpy.ndarray` and `numpy.array`, which every version has; opcode by opcode, so that a long array can be streamed.
+numpy 2 pickles its arrays under names that numpy 1 does not have, and trainers pin numpy 1. So arrays are written as
+calls of `numpy.ndarray` and `numpy.array`, which every version has; opcode by opcode, so that a long array can be
+streamed.
 """
 
 from __future__ import annotations
@@ -14,10 +15,6 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from factory.models.inert import Reader, Unsafe, loads
-
-__all__ = ["Reader", "Stream", "Unsafe", "dump", "dump_object", "loads"]
 
 
 class Stream(NamedTuple):

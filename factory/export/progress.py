@@ -1,4 +1,4 @@
-"""How an export gets on: a live line on a terminal, a plain line now and then in a log."""
+"""The progress of an export: a live line on a terminal, a plain line now and then in a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What 4D-Humans and TokenHMR must be told of an hmr2 export: two files of yaml, the steps, and whether they fit."""
+"""What 4D-Humans and TokenHMR need to train on an hmr2 export: two YAML files and a guide; and their check."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ def entries(dataset: str, tars: Tars) -> bytes:
     """Of the trainers' `datasets_tar.yaml`. As theirs: with an epoch_size tars come again and again, without one a
     validation set is seen once."""
     train, val = _roles(tars)
-    told = {}
+    content = {}
     for split, (count, people) in tars.items():
         urls = f"{link(dataset)}/{dataset}-{split}/{{000000..{count - 1:06d}}}.tar"
         more: dict[str, Any] = {"KEYPOINT_LIST": [0]} if split == val != train else {"epoch_size": people}
-        told[_entry(dataset, split)] = {"TYPE": "ImageDataset", "URLS": urls, **more}
-    return yaml.safe_dump(told, sort_keys=False, width=1000).encode()
+        content[_entry(dataset, split)] = {"TYPE": "ImageDataset", "URLS": urls, **more}
+    return yaml.safe_dump(content, sort_keys=False, width=1000).encode()
 
 
 def override(dataset: str, tars: Tars) -> bytes:
     """A config of hydra that takes the place of the trainers' `mix_all.yaml`."""
     train, val = _roles(tars)
-    told = {
+    content = {
         "defaults": [{"/data_filtering": "low1"}],
         "DATASETS": {
             "SUPPRESS_BAD_POSES": False,
@@ -47,7 +47,7 @@ def override(dataset: str, tars: Tars) -> bytes:
             "MOCAP": "CMU-MOCAP",
         },
     }
-    return f"# @package _global_\n{yaml.safe_dump(told, sort_keys=False)}".encode()
+    return f"# @package _global_\n{yaml.safe_dump(content, sort_keys=False)}".encode()
 
 
 def guide(dataset: str, tars: Tars) -> str:
@@ -90,8 +90,8 @@ def problems(folder: Path) -> Iterator[str]:
     if not path.is_file():
         return  # somebody else's folder, perhaps
     try:
-        told = yaml_text.load(text.decoded(text.read(path, LARGEST)))
-        urls = {name: str(entry["URLS"]) for name, entry in told.items()}
+        listed = yaml_text.load(text.decoded(text.read(path, LARGEST)))
+        urls = {name: str(entry["URLS"]) for name, entry in listed.items()}
     except (Unreadable, TypeError, KeyError, AttributeError, OSError) as error:
         yield f"{ENTRIES}: unreadable ({' '.join(str(error).split())[:200]})"
         return

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -34,7 +33,7 @@ from factory.export.base import PIECE, STEP, Format
 from factory.export.source import Source
 from factory.present.words import size
 from factory.store import layout, lock
-from factory.store.disk import expanded
+from factory.store.disk import expanded, free_space
 
 MARK, README = "export.json", "README.md"
 LAYOUT = 2  # of what an export holds: raise it whenever its bytes change, for two versions must not write one export
@@ -276,8 +275,7 @@ def _begun(target: Path, source: Source, wanted: dict) -> dict | None:
 
 
 def _check_room(target: Path, need: int) -> None:
-    there = next(path for path in (target.absolute(), *target.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(there).free
+    free = free_space(target)[1]
     if need > free:
         raise UserError(f"--to {target}: needs about {size(need)}, {size(free)} are free; write elsewhere")
 

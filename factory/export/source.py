@@ -15,7 +15,7 @@ from factory.export import split as splits
 from factory.job import JobSpec
 from factory.plan import Plan, plan
 from factory.store import layout, opened
-from factory.store.dataset import in_order
+from factory.store.dataset import fetch, in_order
 from factory.store.fs import open_files
 from factory.store.layout import shard_names
 from factory.store.part import SCHEMA, Head, index_table
@@ -99,7 +99,7 @@ class Source:
     def changed(self) -> list[int]:
         """Those of the shards that `choose` has read whose index is another one now, or gone."""
         names = [shard_names(self.plan, shard)[1] for shard in self.digests]
-        stored = self.files.read_each(names)
+        stored = fetch(self.files, names, self.sizes)
         return [
             shard for (shard, digest), data in zip(self.digests.items(), stored, strict=True)
             if data is None or _digest(data) != digest
@@ -122,7 +122,7 @@ class Source:
         """(shard, rows) of the shards."""
         names = [shard_names(self.plan, shard)[1] for shard in self.shards]
         self.digests = {}
-        for shard, name, data in zip(self.shards, names, self.files.read_each(names), strict=True):
+        for shard, name, data in zip(self.shards, names, fetch(self.files, names, self.sizes), strict=True):
             try:
                 if data is None:
                     raise ValueError("it was removed just now")
@@ -169,17 +169,17 @@ def _groups(rows: pa.Table) -> Iterator[str]:
 
 def _sample(key: str, files: dict[str, bytes], job: JobSpec) -> Sample:
     """One of DAMAGED where it is not what a sample must be."""
-    told, side = opened.told(files["json"]), job.image_size
-    if told.key != key:
-        raise ValueError(f"its json says that it is {told.key[:100]!r}")
-    if (told.width, told.height) != (side, side):
-        raise ValueError(f"its json says {told.width} x {told.height} px, the job {side} x {side}")
+    about, side = opened.sample_json(files["json"]), job.image_size
+    if about.key != key:
+        raise ValueError(f"its json says that it is {about.key[:100]!r}")
+    if (about.width, about.height) != (side, side):
+        raise ValueError(f"its json says {about.width} x {about.height} px, the job {side} x {side}")
     jpg = files["jpg"]
     if not jpg.startswith(b"\xff\xd8") or not jpg.endswith(b"\xff\xd9"):
         raise ValueError("its jpg is cut off")
     people = opened.people(files["smpl.npz"], ARRAYS)
-    if len(people["pose"]) != told.people:
-        raise ValueError(f"{len(people['pose'])} people, not the {told.people} that its json tells of")
+    if len(people["pose"]) != about.people:
+        raise ValueError(f"{len(people['pose'])} people, not the {about.people} that its json tells of")
     depth = opened.depth(files["depth.npy"], job) if "depth.npy" in files else None
     return Sample(key, jpg, side, side, people, depth)
 

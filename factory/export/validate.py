@@ -23,8 +23,8 @@ def validate(folder: str, name: str) -> Iterator[str]:
 
 def _unfinished(root: Path) -> Iterator[str]:
     try:
-        told = json.loads((root / MARK).read_bytes())
+        mark = json.loads((root / MARK).read_bytes())
     except (FileNotFoundError, ValueError):
         return
-    if isinstance(told, dict) and "format" in told and "images" not in told:
+    if isinstance(mark, dict) and "format" in mark and "images" not in mark:
         yield f"{MARK}: this export is not finished; run the same factory export again"

@@ -134,9 +134,14 @@ def find(model: str) -> Path:
                 asked = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
                 why = why if asked else unreachable(error)
         raise UserError(f"adapter {model}: the hub gives none of {', '.join(FILES)} ({why})")
-    if path.is_dir():
-        found = next((path / name for name in FILES if (path / name).is_file()), None)
-        if found is None:
-            raise UserError(f"adapter {model}: none of {', '.join(FILES)} in it; give the file itself")
-        return found
-    return path
+    return file_in(path, model)
+
+
+def file_in(path: Path, model: str) -> Path:
+    """The adapter's file: `path` itself, or the first of FILES in that folder. UserError where it holds none."""
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in FILES if (path / name).is_file()), None)
+    if found is None:
+        raise UserError(f"adapter {model}: none of {', '.join(FILES)} in it; give the file itself")
+    return found

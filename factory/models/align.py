@@ -24,7 +24,7 @@ BODY = ("global_orient", "body_pose", "betas", "camera", "crop")
 def align(
     bodies: list[dict[str, np.ndarray]], masks: np.ndarray, hidden: np.ndarray, body: BodyModel, device: torch.device
 ) -> list[dict[str, np.ndarray]]:
-    """One body per person of an image, as an estimator of crops gives it (see hmr_choice.HMR) -> the same with another
+    """One body per person of an image, as an estimator of crops gives it (see answers.HMR) -> the same with another
     `camera`.
 
     masks (N, H, W) bool: of each person; hidden (H, W) bool: where something is that may hide them. body: the model

@@ -1,4 +1,4 @@
-"""What an estimator or a detector answers, checked where the stages ask it: plug-ins, networks and files may be wrong.
+"""What an estimator of bodies must answer, and the check of its and a detector's answers: plug-ins may be wrong.
 
 A NaN would travel on silently: a body with a NaN camera lies outside every frame, so that its record would end as
 "rejected: out of frame" and nobody would look at the estimator.
@@ -7,25 +7,40 @@ A NaN would travel on silently: a body with a NaN camera lies outside every fram
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from factory.models.hmr_choice import HMR, Body
     from factory.models.instances import Detector, Instance
 
+Body = dict[str, np.ndarray]  # one person; the fields of BODY and some of OPTIONAL
 BODY = {"global_orient": (3,), "body_pose": (69,), "betas": (10,), "camera": (3,), "crop": (3,)}
 OPTIONAL: dict[str, tuple[int, ...]] = {"K": (3, 3), "score": ()}
 
 
+class HMR(Protocol):
+    """An estimator of bodies. finds: it looks for people itself, so that boxes may be None."""
+
+    finds: bool
+
+    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[Body]]:
+        """images: (H, W, 3) uint8 RGB each; boxes: (n, 4) x0, y0, x1, y1 px each, or where the job has them (n, 49, 3)
+        keypoints of known people -> per image, per box (or per person found, best first), float32: global_orient (3,),
+        body_pose (69,) axis-angle; betas (10,); crop (3,) = centre x, y, side px; camera (3,) = s, tx, ty on that crop.
+        Optional: K (3, 3) px of the whole image, for an estimator with a camera of its own (default: SPIN's; all people
+        of an image have one); score () of one found. `estimates` checks all this: a NaN, another shape or type
+        fails the record with that reason. Raise ValueError where there are boxes and nobody is found.
+        """
+
+
 class BadAnswer(Exception):
-    """Says which field of which answer is wrong, and what it is. It fails the record; no ValueError, which stands for
-    an image in which nobody is found."""
+    """An estimator or detector gave what its protocol does not allow; the message names the field. It fails the record.
+    It is no ValueError, which `HMR` raises for an image in which nobody is found."""
 
 
 def estimates(hmr: HMR, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[Body]]:
-    """`hmr.estimate(images, boxes)`, all float32. Raises BadAnswer where it is not as `hmr_choice.HMR` says."""
+    """`hmr.estimate(images, boxes)`, all float32. Raises BadAnswer where it is not as `HMR` says."""
     answer = hmr.estimate(images, boxes)
     _require_lists(answer, len(images), "the estimator")
     for i, people in enumerate(answer):
@@ -34,14 +49,14 @@ def estimates(hmr: HMR, images: list[np.ndarray], boxes: list[np.ndarray] | None
     return [bodies(people, "the estimator") for people in answer]
 
 
-def bodies(people: Sequence[Any], who: str) -> list[Body]:
+def bodies(people: Sequence[Any], source: str) -> list[Body]:
     """The bodies of one image, float32. Raises BadAnswer for a field that is missing, unknown, of another shape or
-    type, or not finite, and where the people have cameras K that differ."""
-    checked = [_body(one, f"{who}'s body {i}") for i, one in enumerate(people)]
+    type, or not finite, and where the people have cameras K that differ. source: for messages."""
+    checked = [_body(one, f"{source}'s body {i}") for i, one in enumerate(people)]
     if any(("K" in one) != ("K" in checked[0]) for one in checked):
-        raise BadAnswer(f"{who} gives a camera K for some people of an image only")
+        raise BadAnswer(f"{source} gives a camera K for some people of an image only")
     if any("K" in one and not np.array_equal(one["K"], checked[0]["K"]) for one in checked):
-        raise BadAnswer(f"{who} gives the people of one image different cameras K")
+        raise BadAnswer(f"{source} gives the people of one image different cameras K")
     return checked
 
 
@@ -93,8 +108,8 @@ def _require_instance(one: Any, size: tuple[int, int], where: str) -> None:
         raise BadAnswer(f"{where}: mask is empty")
 
 
-def _require_lists(answer: Any, count: int, who: str) -> None:
+def _require_lists(answer: Any, count: int, source: str) -> None:
     if not isinstance(answer, list | tuple) or not all(isinstance(some, list | tuple) for some in answer):
-        raise BadAnswer(f"{who} gives no list of lists, one for each image")
+        raise BadAnswer(f"{source} gives no list of lists, one for each image")
     if len(answer) != count:
-        raise BadAnswer(f"{who} gives {len(answer)} answers for {count} images")
+        raise BadAnswer(f"{source} gives {len(answer)} answers for {count} images")

@@ -24,6 +24,7 @@ from factory.home import at_home
 from factory.models.answers import BadAnswer
 from factory.models.body import BodyModel
 from factory.models.camera import project, transl_to_weak
+from factory.models.catalogue import SIMPLE_ROMP
 from factory.models.pickles import load_checkpoint, require_finite
 from factory.models.rotations import matrix_to_axis_angle, sixd_to_matrix
 
@@ -36,7 +37,7 @@ GET = "fetch BEV.pth from the releases of https://github.com/Arthur151/ROMP"
 
 
 class BEV:
-    """A `hmr_choice.HMR` that finds people itself."""
+    """A `answers.HMR` that finds people itself."""
 
     finds = True
 
@@ -65,7 +66,7 @@ class BEV:
 
     @torch.no_grad()
     def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
-        """See `hmr_choice.HMR`. With boxes: of each the person whose centre is nearest to the box's.
+        """See `answers.HMR`. With boxes: of each the person whose centre is nearest to the box's.
 
         ValueError where there are boxes and nobody is found.
         """
@@ -125,10 +126,7 @@ def _network(confidence: float) -> Any:
             _without_init(package)
         from bev.model import BEVv1
     except ImportError as error:
-        raise UserError(
-            f"HMR kind bev needs simple_romp ({error}): pip install cython numpy && "
-            "pip install --no-build-isolation --no-deps simple_romp opencv-python"
-        ) from error
+        raise UserError(f"HMR kind bev needs simple_romp ({error}): {SIMPLE_ROMP}") from error
     return BEVv1(center_thresh=confidence)
 
 

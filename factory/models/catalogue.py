@@ -1,10 +1,11 @@
-"""The kinds of models that a job names, told once: where each comes from, under which licence, what its folder must
-hold, and the package that it needs. For the doctor, the card and the loaders."""
+"""The one list of the models that a job may name: where each comes from, under which licence, what its folder must
+hold, and which package it needs. For the doctor, the card and the loaders."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from factory.job import JobSpec
 from factory.models.locate import PREFIX
 
 
@@ -19,7 +20,8 @@ class Need:
     part: str = ""
 
 
-# Where weights come from. A word of the model's name, or the part it is for: (source, licence). The first that fits.
+OURS = "Apache-2.0"  # the starter pack's licence
+# A word of the model's name, or the part it is for -> (source, licence). The first entry that fits counts.
 SOURCES = {
     "stable-diffusion-v1-4": ("the hub: CompVis/stable-diffusion-v1-4", "CreativeML OpenRAIL-M"),
     "stable-diffusion-2-depth": ("a mirror on the hub; the original left in November 2025", "OpenRAIL++-M"),
@@ -48,10 +50,47 @@ DETECTRON2 = (
 PEFT = "pip install -c constraints.txt peft; a LoRA adapter needs it"
 
 
+def needs(job: JobSpec) -> list[Need]:
+    """Every model that the job names, in the order of use."""
+    generate, estimate, refine = job.stages.generate, job.stages.estimate, job.stages.refine
+    found = []
+    if generate.model and not job.images:
+        found.append(Need("stages.generate.model", generate.model, True, generate.revision))
+        if generate.adapter:
+            found.append(Need("stages.generate.adapter", generate.adapter, True))
+    if estimate.hmr:
+        found.append(Need("stages.estimate.hmr.model", estimate.hmr.model, False, part=estimate.hmr.kind))
+    seer = estimate.detector
+    found += [
+        Need("stages.estimate.prior.model", estimate.prior.model, False, part=estimate.prior.kind),
+        Need("stages.estimate.detector.model", seer.model, seer.kind == "mask2former", part=seer.kind),
+        Need("body.model", job.body.model, False, part="body"),
+        Need("stages.refine.model", refine.model, True, refine.revision),
+    ]
+    if refine.controlnet:
+        found.append(Need("stages.refine.controlnet", refine.controlnet, True))
+    if refine.adapter:
+        found.append(Need("stages.refine.adapter", refine.adapter, True))
+    return found
+
+
 def source(need: Need) -> str:
-    """How to get it, as the end of a sentence; empty where it is not known."""
-    name = f"{need.model.lower()} {need.part}"
-    if name.startswith(PREFIX):
+    """Where the model can be had, as the end of a sentence; empty where that is not known."""
+    if need.model.startswith(PREFIX):
         return "; it is part of a full checkout of this repository"
-    known = next((value for key, value in SOURCES.items() if key in name), None)
+    known = _known(need)
     return f"; from {known[0]} ({known[1]})" if known else ""
+
+
+def licence(need: Need) -> str:
+    """The licence of the model, in words for the card."""
+    if need.model.startswith(PREFIX):
+        return OURS
+    known = _known(need)
+    return known[1] if known else "not known: ask its source"
+
+
+def _known(need: Need) -> tuple[str, str] | None:
+    """(source, licence) of SOURCES."""
+    name = f"{need.model.lower()} {need.part}"
+    return next((value for word, value in SOURCES.items() if word in name), None)

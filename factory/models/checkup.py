@@ -7,7 +7,7 @@ from pathlib import Path
 
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.models.adapters import FILES as ADAPTERS
+from factory.models import adapters
 from factory.models.catalogue import FILES, Need, source
 from factory.models.layout import Layout, check_controlnet, controlnet_config, in_cache, read_json
 from factory.models.locate import PREFIX, locate
@@ -91,24 +91,20 @@ def _check_controlnet(need: Need, job: JobSpec, path: Path) -> None:
 
 
 def _check_adapter(need: Need, job: JobSpec, path: Path) -> None:
-    from factory.models.adapters import check_family as check_adapter
-
-    if path.is_dir():
-        file = next((path / name for name in ADAPTERS if (path / name).is_file()), None)
-        if file is None:
-            raise UserError(f"adapter {need.model}: none of {', '.join(ADAPTERS)} in it; give the file itself")
-        path = file
+    path = adapters.file_in(path, need.model)
     spec = job.stages.generate if need.field.startswith("stages.generate") else job.stages.refine
     base = _folder(spec.model, spec.revision) if spec.model else None
     if path.suffix == ".safetensors" and base is not None and base.is_dir():
-        check_adapter(path, shapes(path, f"adapter {need.model}"), Layout(spec.model or "", base).config("unet"))
+        adapters.check_family(
+            path, shapes(path, f"adapter {need.model}"), Layout(spec.model or "", base).config("unet")
+        )
 
 
 def _folder(model: str, revision: str | None) -> Path | None:
     try:
         return locate(model) or in_cache(model, revision)
     except UserError:
-        return None  # told where that model is looked at
+        return None  # the check of that model itself reports it
 
 
 def _check_mask2former(need: Need, path: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from factory.errors import UserError
 from factory.home import at_home
+from factory.untrusted import Unreadable, text, yaml_text
 
 CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
 BASE = "_BASE_"
@@ -22,7 +23,7 @@ TAKE = f"take a Mask R-CNN's, such as {CONFIG}"
 
 
 def require_readable(name: str) -> None:
-    """UserError for what is wrong with a config, as far as can be told without detectron2."""
+    """UserError for what is wrong with a config, as far as it shows without detectron2."""
     if name.endswith(".py"):
         raise UserError(f"detector.config {name} is Python code (a LazyConfig), which is not run; {TAKE}")
     if at_home(name).is_file():
@@ -89,12 +90,9 @@ def flattened(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > LARGEST:
-            raise UserError(f"detector.config {path} is larger than {LARGEST:,} bytes: no settings of detectron2")
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        words = " ".join(str(error).split())[:300]
-        raise UserError(f"detector.config {path} cannot be read ({words})") from error
+        values = yaml_text.load(text.decoded(text.read(path, LARGEST)))
+    except (OSError, Unreadable) as error:
+        raise UserError(f"detector.config {path} cannot be read ({error})") from error
     if not isinstance(values, dict):
         raise UserError(f"detector.config {path} holds no settings, but a {type(values).__name__}")
     return values

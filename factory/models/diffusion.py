@@ -19,7 +19,7 @@ from factory.models.layout import Layout, check_controlnet, controlnet_config
 from factory.models.networks import load_network
 from factory.models.pipelines import load_pipeline, place, set_scheduler
 from factory.models.prompt_cache import PromptCache
-from factory.models.prompt_length import Reader
+from factory.models.prompt_length import PromptReader
 from factory.models.weights import choose
 
 # Pipelines that pad a batch to its longest text and do not mask what they padded: an image would depend on its batch.
@@ -72,7 +72,7 @@ class _Pipeline:
         self.pipe = place(pipe, self.device, save_memory)
         self.prompts = PromptCache(self.pipe)
         network = getattr(pipe, "transformer", None) or getattr(pipe, "unet", None)
-        self.reader = Reader(layout)
+        self.reader = PromptReader(layout)
         self.guidance = guidance(type(pipe), pipe.config, network.config if network is not None else {})
 
     @torch.inference_mode()
@@ -213,7 +213,7 @@ class ControlNetToImage(_Pipeline):
             "variant": choose(folder, where, variant) if folder is not None else None,
         }
         hints = load_network(ControlNetModel, where, str(folder or controlnet), **rules)
-        xl = hints.config.addition_embed_type is not None  # only SDXL's is told the image's size
+        xl = hints.config.addition_embed_type is not None  # only SDXL's takes the image's size as an input
         pipeline = ControlNetXLImg2Img if xl else ControlNetImg2Img
         super().__init__(pipeline, layout, dtype, device, controlnet=hints, **options)
         self.weight = weight

@@ -20,8 +20,8 @@ class Guidance:
     """What becomes of a job's guidance_scale and negative_prompt in the call of a pipeline.
 
     parameter: the argument of the call that takes guidance_scale; None: nothing in this model does.
-    contrast: each step also asks for the negative prompt and moves away from it (classifier-free guidance), once the
-    scale exceeds `off`. Otherwise the network has learnt its guidance and is told the scale, or knows none.
+    contrast: classifier-free guidance. Each step also predicts for the negative prompt and moves away from it, once the
+    scale exceeds `off`. Otherwise the scale is an input of a guidance-distilled network, or has no effect.
     """
 
     pipeline: str
@@ -62,7 +62,9 @@ def guidance(kind: type, pipeline: Mapping[str, Any], network: Mapping[str, Any]
     parameters = inspect.signature(kind.__call__).parameters
     name = next((name for name in ("guidance_scale", "prior_guidance_scale") if name in parameters), None)
     parameter, contrast, off = name, True, 1.0
-    if name and (network.get("guidance_embeds") or network.get("time_cond_proj_dim")):  # told its scale: FLUX, LCM
+    if name and (
+        network.get("guidance_embeds") or network.get("time_cond_proj_dim")
+    ):  # the scale is an input: FLUX, LCM
         contrast = False
     elif "true_cfg_scale" in parameters:
         if name and parameters[name].default is not None:

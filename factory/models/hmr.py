@@ -17,14 +17,13 @@ from torch import Tensor, nn
 
 from factory.errors import UserError
 from factory.home import at_home
-from factory.models.crops import MEAN, STD, cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
+from factory.models.crops import cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
 from factory.models.locate import resolve
 from factory.models.part_hmr import JOINTS, SHAPES, PartHMR
 from factory.models.pickles import load_checkpoint, load_npz, require_finite
 from factory.models.resnet import ResNet
 from factory.models.rotations import matrix_to_axis_angle, sixd_to_matrix
 
-__all__ = ["HMR", "MEAN", "STD", "CropHMR", "SpinHMR", "cut", "load_network", "normalise", "square_crop"]
 MEAN_PARAMS = "smpl_mean_params.npz"
 GET = "SPIN's fetch_data.sh brings it"
 Predict = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
@@ -134,7 +133,7 @@ def _checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 class CropHMR:
-    """Estimates all people of all images in one batch, each from a crop of its own. A `hmr_choice.HMR`.
+    """Estimates all people of all images in one batch, each from a crop of its own. A `answers.HMR`.
 
     predict: (N, 3, size, size) ImageNet-normalised RGB on the device -> rotations (N, 24, 3, 3), betas (N, 10),
     camera (N, 3) = s, tx, ty.
@@ -156,7 +155,7 @@ class CropHMR:
 
     @torch.no_grad()
     def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
-        """See `hmr_choice.HMR`. boxes: (n, 4) each; or (n, 49, 3), keypoints of known people."""
+        """See `answers.HMR`. boxes: (n, 4) each; or (n, 49, 3), keypoints of known people."""
         assert boxes is not None
         crops = [[self._crop(box) for box in some] for some in boxes]
         cuts = [self._cut(image, crop) for image, some in zip(images, crops, strict=True) for crop in some]

@@ -19,37 +19,20 @@ then says `hmr: {kind: hmr2, model: PATH}`. All of such a package, for a network
 
         return CropHMR(predict, 256, device, crop_scale)
 
-A network that looks at whole images returns a `HMR` of its own instead. tests/models/test_hmr_choice.py runs such a
-package.
+A network that looks at whole images returns an `answers.HMR` of its own instead. tests/models/test_hmr_choice.py runs
+such a package.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import entry_points
-from typing import Protocol
 
-import numpy as np
 import torch
 
 from factory.errors import UserError
+from factory.models.answers import HMR
 
 GROUP = "factory.hmr"
-Body = dict[str, np.ndarray]
-
-
-class HMR(Protocol):
-    """finds: it looks for people itself, so that boxes may be None."""
-
-    finds: bool
-
-    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[Body]]:
-        """images: (H, W, 3) uint8 RGB each; boxes: (n, 4) x0, y0, x1, y1 px each, or where the job has them (n, 49, 3)
-        keypoints of known people -> per image, per box (or per person found, best first), float32: global_orient (3,),
-        body_pose (69,) axis-angle; betas (10,); crop (3,) = centre x, y, side px; camera (3,) = s, tx, ty on that crop.
-        Optional: K (3, 3) px of the whole image, for an estimator with a camera of its own (default: SPIN's; all people
-        of an image have one); score () of one found. `answers.estimates` checks all this: a NaN, another shape or type
-        fails the record with that reason. Raise ValueError where there are boxes and nobody is found.
-        """
 
 
 def load_hmr(

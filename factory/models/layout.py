@@ -1,4 +1,4 @@
-"""What a diffusers folder or hub id holds, from its json files alone: the kind of model is told before a network is
+"""What a diffusers folder or hub id holds, from its json files alone: the kind of model is known before a network is
 loaded. For the loaders and the doctor."""
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,14 +9,9 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
-from factory.models import inert
-
-LFS = b"version https://git-lfs"
-MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a `torch.save` file before PyTorch 1.6
-
-
-class NotWeights(ValueError):
-    """A checkpoint is whole, but of another kind; the message says which."""
+from factory.models.networks import first_line
+from factory.models.weights import POINTER
+from factory.untrusted import inert
 
 
 def load_arrays(path: Path, what: str, words: inert.Words | None = None) -> Any:
@@ -45,7 +39,7 @@ def load_checkpoint(path: Path, what: str) -> Any:
         return torch_file.load(path)
     except inert.Unsafe as error:
         raise UserError(f"{what} {path} holds more than tensors (it {error}) and is not opened") from error
-    except NotWeights as error:
+    except torch_file.NotWeights as error:
         raise UserError(f"{what} {path} is {error}") from error
     except Exception as error:  # a damaged file fails in any way
         raise _damaged(path, what, "no PyTorch file", error) from error
@@ -73,16 +67,6 @@ def require_finite(weights: Mapping[str, Any], where: str) -> None:
             raise UserError(f"{where}: {name} is not finite everywhere (NaN or infinity); fetch it again")
 
 
-def is_torch_file(path: Path) -> bool:
-    """Whether torch.save wrote the file, by its first bytes; a damaged zip counts as none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, ValueError):
-        with path.open("rb") as file:
-            return MAGIC.to_bytes(10, "little") in file.read(32)
-
-
 def _readable(stored: Any, name: str) -> bool:
     try:
         return stored[name].dtype != object
@@ -101,14 +85,10 @@ def _damaged(path: Path, what: str, expected: str, error: Exception) -> UserErro
         return UserError(f"{what} {path} cannot be read ({reason.strerror})")
     if not head:
         return UserError(f"{what} {path} is empty; fetch it again")
-    if head.startswith(LFS):
+    if head.startswith(POINTER):
         return UserError(f"{what} {path} is a Git LFS pointer, not the file; run git lfs pull in its checkout")
     if head[:15].lower().startswith((b"<!doctype html", b"<html")):
         return UserError(f"{what} {path} is a web page (of a login, perhaps), not the file; fetch it again")
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
         return UserError(f"{what} {path} is a safetensors file; give the file in the form that is published")
-    return UserError(f"{what} {path} is damaged or {expected} ({_first(error)}); fetch it again")
-
-
-def _first(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return UserError(f"{what} {path} is damaged or {expected} ({first_line(error)}); fetch it again")

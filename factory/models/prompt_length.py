@@ -31,9 +31,9 @@ READS: dict[str, tuple[str, int | None]] = {
 MARGIN = 4  # tokens of the encoder's own around a text, on the generous side
 
 
-class Reader:
-    """What a model reads of a text. `known` is False for families that are not in READS and where the tokenizer is not
-    on this disk: such a reader cuts nothing."""
+class PromptReader:
+    """Cuts a prompt as the text encoder of a model does. `known` is False for families that are not in READS and where
+    the tokenizer is not on this disk: then nothing is cut."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -100,5 +100,5 @@ class Reader:
         return text[: ends[read - 1]] if read > 0 else ""
 
     def fits(self, text: str) -> bool:
-        """Whether its length alone tells that it is read whole: a token takes at least one letter."""
+        """Whether the text is so short that it is read whole: a token is a letter at least."""
         return len(text) <= self.limit - MARGIN and text.isascii()

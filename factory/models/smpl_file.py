@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
-from factory.models import inert
-from factory.models.inert import Placeholder, Thing
-from factory.models.pickles import is_torch_file, load_arrays, load_npz, require_finite
+from factory.models.pickles import load_arrays, load_npz, require_finite
+from factory.models.weights import is_torch_file
+from factory.untrusted import inert
+from factory.untrusted.inert import Placeholder, Thing
 
 WHAT = "body model"
 VERTICES, JOINTS = 6890, 24

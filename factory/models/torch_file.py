@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 
 import torch
 
-from factory.models import inert
-from factory.models.inert import Name, Thing
-from factory.models.pickles import MAGIC, NotWeights
+from factory.models.weights import MAGIC
+from factory.untrusted import inert
+from factory.untrusted.inert import Name, Thing
 
 BYTES = ("UntypedStorage", "TypedStorage")
 STORAGES = {
@@ -32,6 +32,10 @@ STORAGES = {
     }.items()
 }  # fmt: skip
 Read = Callable[[str, torch.dtype, int], torch.Tensor]
+
+
+class NotWeights(ValueError):
+    """The file is whole, but of another kind; the message says which."""
 
 
 def load(path: Path) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 from pathlib import Path
 
 from factory.errors import UserError
 
+MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a `torch.save` file before PyTorch 1.6
 POINTER = b"version https://git-lfs"
 SMALL = 1024  # bytes; a Git LFS pointer takes some 130
 TEXTS = (".json", ".txt", ".model")  # of tokenizers and configs
@@ -49,6 +51,16 @@ def shapes(path: Path, where: str) -> dict[str, list[int]]:
         says = f"cut short: {size:,} of {whole:,} bytes" if size < whole else "damaged"
         raise UserError(f"{where}: {path.name} is {says}; fetch it again")
     return found
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether torch.save wrote the file, by its first bytes; a damaged zip counts as none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/data.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, ValueError):
+        with path.open("rb") as file:
+            return MAGIC.to_bytes(10, "little") in file.read(32)
 
 
 def check_pointers(folder: Path, where: str, endings: tuple[str, ...] = TEXTS) -> None:

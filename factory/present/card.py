@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from factory.doctor import SOURCES, Need, needs
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.models.locate import PREFIX, resolve
+from factory.models.catalogue import OURS, licence, needs
+from factory.models.locate import resolve
 from factory.present import pictures
 from factory.present.stats import SAYS, Stats, figure, summarise
 from factory.record import State
@@ -30,13 +30,12 @@ from factory.store.survey import survey
 PICTURES, SIDE = 12, 180  # on the preview; px
 ACTIONS = 100  # rows at most
 SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
-OURS = "Apache-2.0"  # the starter pack's
 
 
 def write(out: str) -> bool:
-    """Write the card of a data set whose shards are all sealed, or write it anew where they have changed since. A card
-    that somebody has edited stays; wids.json always tells of the shards that are there. Says whether anything was
-    written."""
+    """Write the card of a data set whose shards are all sealed, and write it anew where the shards have changed since.
+    A card that was edited by hand stays; wids.json always lists the shards that are there. Returns whether anything
+    was written."""
     data = open_data(out, keep=True)
     if len(data.sealed) < data.plan.shards:
         return False
@@ -45,8 +44,8 @@ def write(out: str) -> bool:
         return False
     made_from = stamp(found.sealed, data.fingerprint)
     there, listed = _there(data, CARD), _there(data, SHARDS)
-    told = signature(there) if there is not None else ""
-    keep_card, keep_list = told in (None, made_from), listed is not None and _stamp(listed) == made_from
+    card_of = signature(there) if there is not None else ""
+    keep_card, keep_list = card_of in (None, made_from), listed is not None and _stamp(listed) == made_from
     if keep_card and keep_list:
         return False
     if not keep_list:
@@ -75,12 +74,12 @@ def _shards(data: DataSet, sealed: dict[int, Head], made_from: str) -> bytes:
     """The shard index that `wids` reads."""
     shards = [shard for shard in sorted(sealed) if sealed[shard].bytes]
 
-    def told(shard: int) -> dict[str, Any]:
+    def entry(shard: int) -> dict[str, Any]:
         name, size = data.names((shard, None))[0], sealed[shard].bytes
         count = sealed[shard].states.get(State.OK, 0)
         return {"url": name, "md5sum": _md5(data.files, name, size), "nsamples": count, "filesize": size}
 
-    return shard_list(data.job.name, list(in_order(told, shards, data.files, lambda shard: 0)), made_from)
+    return shard_list(data.job.name, list(in_order(entry, shards, data.files, lambda shard: 0)), made_from)
 
 
 def _md5(files: Files, name: str, size: int, chunk: int = 1 << 24) -> str:
@@ -118,13 +117,13 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
     from jinja2 import Environment
 
     licences = [
-        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, _licence(need)) for need in needs(job)
+        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, licence(need)) for need in needs(job)
     ]
     counts = [("planned", stats.planned), ("ok", stats.images), *stats.states.items(), *stats.reasons.items()]
     environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
     template = environment.from_string(Path(__file__).with_name("card.md.j2").read_text("utf-8"))
     return template.render(
-        front=_front(job, stats, {licence for _, _, licence in licences}),
+        front=_front(job, stats, {each for _, _, each in licences}),
         name=job.name,
         images=stats.images,
         people=sum(number * count for number, count in stats.people.items()),
@@ -137,7 +136,7 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
             for name, m in stats.measures.items()
         ],
         actions=[(_plain(label), count) for label, count in list(stats.actions.items())[:ACTIONS]],
-        licences=[(part, _code(model), licence) for part, model, licence in licences],
+        licences=[(part, _code(model), each) for part, model, each in licences],
         seed=job.seed,
     )
 
@@ -157,13 +156,6 @@ def _front(job: JobSpec, stats: Stats, licences: set[str]) -> str:
         "configs": [{"config_name": "default", "data_files": [{"split": "train", "path": f"{job.name}-*.tar"}]}],
     }
     return yaml.safe_dump(front, sort_keys=False, width=120)
-
-
-def _licence(need: Need) -> str:
-    if need.model.startswith(PREFIX):
-        return OURS
-    name = f"{need.model.lower()} {need.part}"
-    return next((known[1] for word, known in SOURCES.items() if word in name), "not known: ask its source")
 
 
 def _plain(text: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from factory.job import JobSpec
-from factory.starter import pack
+from factory.models.locate import PREFIX
 
 # The starter pack on CPU cores: seconds of one core per record, measured on jobs/demo.yaml.
 STARTER_FIXED = 0.15  # decoding, estimating, masks, render, scoring
@@ -21,7 +21,7 @@ def seconds(job: JobSpec) -> tuple[float | None, str]:
     steps = drawn + stages.refine.steps * stages.refine.strength * job.cycles
     hosts = (stages.generate, stages.estimate, stages.render, stages.refine, stages.score)
     gpus = sum(stage.gpus * stage.workers for stage in hosts)
-    if all((model or pack.PREFIX).startswith(pack.PREFIX) for model in (stages.generate.model, stages.refine.model)):
+    if all((model or PREFIX).startswith(PREFIX) for model in (stages.generate.model, stages.refine.model)):
         cores = os.cpu_count() or 1
         each = STARTER_FIXED + STARTER_STEP * steps * (job.image_size / 128) ** 2
         return job.records * each / cores, f"measured: {each:.1f} s of one core per starter record, {cores} cores here"

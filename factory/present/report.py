@@ -111,10 +111,10 @@ def _write(out: str, limit: int, files: Files, page_name: str, contact: str) -> 
 def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterator[Sample]]:
     """(faces of the bodies, the samples). Without the body model, which may be on another machine, no bodies."""
     from factory.models.body import BodyModel
-    from factory.starter import pack
+    from factory.models.locate import resolve
 
     try:
-        body = BodyModel(pack.resolve(data.job.body.model))
+        body = BodyModel(resolve(data.job.body.model))
     except UserError:
         body = None
     paint = painter(data.job, body)
@@ -164,8 +164,8 @@ def _page(
         "seed": job.seed,
     }
     without = [row for row in rows if not row["size"]]
-    told = list(_told(job, chosen, without[:LISTED]))
-    data = {"columns": COLUMNS, "measures": list(MEASURES), "says": SAYS, "rows": told,
+    listed = list(_listed(job, chosen, without[:LISTED]))
+    data = {"columns": COLUMNS, "measures": list(MEASURES), "says": SAYS, "rows": listed,
             "faces": None if faces is None else text(faces.astype("<u2"))}  # fmt: skip
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"figure": figure, "label": _label}
@@ -181,28 +181,28 @@ def _page(
         stats=stats,
         says=SAYS,
         shown=len(chosen),
-        actions=sorted({row["action"] for row in told}),
+        actions=sorted({row["action"] for row in listed}),
         columns=COLUMNS,
         without=len(without),
         listed=min(len(without), LISTED),
         data=Markup(_json(data)),
-        data_rows=len(told),
+        data_rows=len(listed),
         samples=map(Markup, packed),
         code=Markup(_beside(SCRIPT)),
         stamp=stamp,
     )
 
 
-def _told(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dict[str, Any]]:
+def _listed(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dict[str, Any]]:
     """What the page knows of each record without opening its sample, in the plan's order."""
     number = {row["key"]: i for i, row in enumerate(chosen)}
     columns = ("key", "state", "prompt", "people", "refined", "stage", *MEASURES)
     actions = list(job.prompts.action)
     for row in sorted(chosen + without, key=lambda row: row["key"]):
         why = f"{row['stage']}: {row['reason'] or row['error']}" if row["stage"] else ""
-        told = {name: row[name] for name in columns}
-        told |= {name: None for name in MEASURES if not np.isfinite(row[name] or 0)}  # of a stranger: JSON has no NaN
-        yield {**told, "why": why, "action": action(row["prompt"], actions), "sample": number.get(row["key"], -1)}
+        entry = {name: row[name] for name in columns}
+        entry |= {name: None for name in MEASURES if not np.isfinite(row[name] or 0)}  # of a stranger: JSON has no NaN
+        yield {**entry, "why": why, "action": action(row["prompt"], actions), "sample": number.get(row["key"], -1)}
 
 
 def _label(name: str) -> str:

@@ -17,11 +17,11 @@ from factory.plan import Plan, template_fields
 from factory.present.estimate import seconds
 from factory.present.terminal import say, shown
 from factory.present.words import duration, fault_lines, size, state_counts
-from factory.store.failed import Fault
-from factory.store.status import Status
 
 if TYPE_CHECKING:
     from factory.engine.place import Node
+    from factory.store.failed import Fault
+    from factory.store.status import Status
 
 STYLE = {"ok": "green", "rejected": "yellow", "failed": "red", "pending": "dim"}
 

@@ -36,8 +36,7 @@ def read(name: str) -> dict[str, Any]:
     except OSError:
         raise UserError(f"prompts.set: {name} is neither a file nor one of {', '.join(SHIPPED)}") from None
     except Unreadable as error:
-        line = getattr(error, "line", None)
-        raise UserError(f"prompts.set: {name}{f':{line}' if line else ''}: {error}") from None
+        raise UserError(f"prompts.set: {name}{f':{error.line}' if error.line else ''}: {error}") from None
     if not isinstance(values, dict) or not set(values) <= set(WORDS):
         raise UserError(f"prompts.set: {name} must be a mapping with some of {', '.join(WORDS)}, and nothing else")
     return values

@@ -30,7 +30,7 @@ AT_ONCE = 16  # files that are read: a network disk answers each after a while
 
 
 def listing(spec: Images, seed: int) -> Listing:
-    """The source's images, or the share of them that the job asks for. UserError: not there, empty, or not as told."""
+    """The source's images, or the share of them that the job asks for. UserError: absent, empty, or of another kind."""
     found = LISTINGS[spec.kind](spec)
     if not found.items:
         left = "; ".join(found.left_out.lines()[:3])
@@ -67,15 +67,15 @@ def identity(spec: Images, items: list[Item]) -> str:
     Images that come, go, or change their name, order or size always change it. One that was edited and kept its size
     does if its bytes differ there and it is among those looked into: always, in a source of up to LOOKED_INTO images.
     """
-    told = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
     for item in items:
         window = item.window and [round(value, 1) for value in item.window]  # sums may differ in the last digit
-        told.update(f"{item.name}\0{item.action}\0{window}\0{item.size}\n".encode())
+        digest.update(f"{item.name}\0{item.action}\0{window}\0{item.size}\n".encode())
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for ends in pool.map(lambda item: _ends(spec, item), items[:: -(-len(items) // LOOKED_INTO)]):
-            told.update(ends)
+            digest.update(ends)
     size = sum(max(item.size, 0) for item in items)
-    return f"{len(items):,} images of {size:,} bytes: {told.hexdigest()}"
+    return f"{len(items):,} images of {size:,} bytes: {digest.hexdigest()}"
 
 
 def _ends(spec: Images, item: Item) -> bytes:

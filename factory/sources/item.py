@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from factory.errors import escaped
 from factory.home import at_home
 from factory.job import Images
 from factory.sources.tars import base
@@ -94,6 +95,6 @@ def size_of(path: str) -> int:
 
 
 def shown(name: str, most: int = 80) -> str:
-    """A name from outside as it can be printed: what is no letter, digit or sign is escaped, long ones are cut."""
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
+    """A name of untrusted origin for a message: `escaped`, and without its middle beyond `most` characters."""
+    text = escaped(name)
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"

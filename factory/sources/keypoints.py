@@ -29,7 +29,7 @@ class Known:
 
 
 def load(path: str) -> Known:
-    """UserError where the file is missing or not as told above: which key, and what was expected."""
+    """UserError where the file is missing or not laid out so: which key, and what was expected."""
     file = at_home(path)
     if not file.is_file():
         raise UserError(f"images.keypoints: no such file: {path}; give an .npz with imgname, part or openpose")

@@ -64,14 +64,6 @@ def image_names(stored: np.ndarray) -> list[str]:
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in np.ravel(stored)]
 
 
-def rows_by_image(images: list[str]) -> Rows:
-    return Rows(images)
-
-
-def rows_of(rows: Rows, name: str) -> list[int]:
-    return rows.of(name)
-
-
 def matches(where: str, path: str, rows: Rows, images: Sequence[str]) -> str:
     """How many of the images the file names, in words. UserError where that is none, or where it gives one label to
     two images. where: the job's field, for messages."""

@@ -1,4 +1,4 @@
-"""From a stranger's image file to square RGB pixels, or to the reason why not."""
+"""From an image file of untrusted origin to square RGB pixels, or to the reason why it is rejected."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from PIL import Image
 from factory.record import Reason
 from factory.sources.modes import rgb
 from factory.untrusted import metadata
+from factory.untrusted.pictures import FORMATS
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # no format whose decoder runs another program
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its usual value
 TURNS = {  # other values -> how the image is turned to stand upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,8 +44,8 @@ def square(
     file's image, turned as its EXIF tag says). No window: the largest square in the middle. Black outside the image,
     white where it is transparent.
 
-    Raises Refused. The header is judged before a pixel is decoded: a bomb costs nothing. What the file says besides its
-    pixels decides nothing: where that is damaged, the file is read without it.
+    Raises Refused. The header is checked before a pixel is decoded, so a decompression bomb costs nothing. Where the
+    file cannot be read, it is read once more without its metadata, which may be what is damaged.
     """
     with _own_limit():
         try:
@@ -90,10 +90,10 @@ def _upright(data: bytes, exif: bytes, min_side: int, max_pixels: int) -> Image.
 
 def _orientation(image: Image.Image, exif: bytes) -> int:
     try:
-        told = image.getexif()
+        tags = image.getexif()
         if exif:
-            told.load(exif)
-        return int(told.get(ORIENTATION, UPRIGHT))
+            tags.load(exif)
+        return int(tags.get(ORIENTATION, UPRIGHT))
     except Exception:  # a camera's mistakes: the image is shown as it lies
         return UPRIGHT
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from factory.errors import UserError
 from factory.home import at_home
 from factory.job import Poses
-from factory.sources.names import Rows, image_names, matches, rows_by_image
-from factory.sources.names import rows_of as rows_of
+from factory.sources.names import Rows, image_names, matches
 from factory.untrusted import Unreadable, arrays, text
 
 SHAPES = {"pose": (72,), "betas": (10,), "camera": (3,), "crop": (3,)}
@@ -37,11 +35,11 @@ class Given:
         return len(self.pose)
 
     def rows(self) -> Rows:
-        return rows_by_image(self.images)
+        return Rows(self.images)
 
 
 def load(spec: Poses) -> Given:
-    """UserError where the file is missing or not as told above: which key, and what was expected."""
+    """UserError where the file is missing or not laid out so: which key, and what was expected."""
     path = at_home(spec.path)
     if not path.is_file():
         raise UserError(f"poses.path: no such file: {spec.path}; give an .npz or a .json of EFT fits")
@@ -87,6 +85,10 @@ def _npz(path: Path) -> Given:
 def _eft(path: Path) -> Given:
     """EFT's fits. Its camera as its own code projects: `weak = s X + t`, then half the box's side times that, from the
     box's centre (eft/utils/imutils.py: convert_smpl_to_bbox and convert_bbox_to_oriIm)."""
+    from scipy.spatial.transform import (
+        Rotation,  # half a second, and every plan imports this file
+    )
+
     try:
         kinds, images, rows = set[str](), list[str](), {name: list[np.ndarray]() for name in EFT}
         for fit in text.items(path, "data"):  # one at a time: the largest of EFT's files has 80,000 of them

@@ -50,7 +50,7 @@ SPORTS = (
 
 def listing(spec: Images) -> Listing:
     """The images of one split, sport by sport, in the order of the annotations. Frames without enough of a person are
-    left out. UserError: files missing or not as told above."""
+    left out. UserError: files missing or not laid out as above."""
     folder, items, left = root(spec), list[Item](), Tally()
     tables = {file: _clips(folder / "annotations" / file) for file in (DIVING, JUMPS, GYM)}
     for sport in SPORTS:

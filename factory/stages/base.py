@@ -21,8 +21,8 @@ class Halt(BaseException):
 @contextmanager
 def fenced() -> Iterator[None]:
     """What a library raises to end its process is an exception like any other in the block: SystemExit of `sys.exit`,
-    asyncio's cancellation, a panic of code in Rust. They are no `Exception`, so that whoever catches faults of records
-    would miss them. Ctrl-C stays what it is."""
+    asyncio's cancellation, a panic of code in Rust. They are no `Exception`, so the code that catches the errors of
+    records would miss them. KeyboardInterrupt stays as it is."""
     try:
         yield
     except (Exception, KeyboardInterrupt, Halt):

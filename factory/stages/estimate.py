@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from factory.models.instances import Instance
     from factory.sources.poses import Given
 
-Body = dict[str, np.ndarray]  # one person, as hmr_choice.HMR gives it
+Body = dict[str, np.ndarray]  # one person, as answers.HMR gives it
 
 
 class Estimate(Stage):
-    """Fills `people`, `pose_score` and the two masks. Rejects records without a person, and easy ones if told so."""
+    """Fills `people`, `pose_score` and the two masks. Rejects records without a person, and easy ones if asked to."""
 
     name = "estimate"
 
@@ -123,11 +123,9 @@ class Estimate(Stage):
 
     def _given(self, record: Record, poses: Given) -> list[Body]:
         """The poses that the job gives for this record: of its image, or the row it comes from."""
-        from factory.sources.poses import rows_of
-
         size = self.job.image_size
         if self.job.images:
-            rows = rows_of(self.pose_rows, record.source)[: self.job.stages.estimate.max_people]
+            rows = self.pose_rows.of(record.source)[: self.job.stages.estimate.max_people]
         else:
             rows = [int(record.source)]
         whole = np.array([size / 2, size / 2, size], np.float32)

@@ -35,7 +35,7 @@ class Refine(Stage):
         keep = [record for record in records if record.kept]
         redraw = [record for record in records if not record.kept]
         images = list(self._redraw(redraw)) if redraw else []
-        if self.job.images:  # otherwise stage 1 has told what it read
+        if self.job.images:  # otherwise stage 1 has stored what its encoder read
             for record in redraw:
                 record.prompt = self.model.reader.cut(record.prompt)
         for record in keep:

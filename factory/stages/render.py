@@ -29,7 +29,7 @@ class Render(Stage):
         if spec.rasteriser == "pyrender":
             from factory.models.pyrender_backend import rasterise, renderer
 
-            renderer(self.job.image_size, self.job.image_size)  # no driver: better told now than once a record
+            renderer(self.job.image_size, self.job.image_size)  # without a driver it raises here, and not once a record
         else:
             from factory.models.rasteriser import rasterise
         self.rasterise = rasterise

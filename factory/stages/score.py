@@ -12,8 +12,8 @@ class Score(Stage):
     """Fills `silhouette_iou` and `oks`, of the final and the initial image, and `reestimate_pa_mpjpe`; of each person
     what needs no mask. Rejects nothing.
 
-    The estimator is told where the label is (its box), in both images alike: so the two figures differ by the image
-    alone, and the initial one tells how much the estimator can find again at all.
+    The estimator gets the label's box in both images. So the two figures differ by the image alone, and the initial
+    one shows how much of a label the estimator can find again at all.
     """
 
     name = "score"

@@ -1,4 +1,4 @@
-"""A batch that cannot be done as a whole: find the guilty records, keep the others, and keep their bytes."""
+"""A batch that raises as a whole: the failing records are found, and the others keep the bytes of a whole batch."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ Attempt = Callable[[list[Record]], list[Record]]  # records one stage further, i
 def sift(records: list[Record], attempt: Attempt, stage: str) -> list[Record]:
     """The records one stage further: each is tried alone, and those that raise have failed.
 
-    Rounding follows the shape of a batch and a record's place in it. So the innocent are then done once more, in the
-    batch they came in, a copy of one of them in the place of each guilty one: whoever sits beside a bad record gets the
-    bytes that he would have had beside a good one. Only where that batch cannot be done at all are they left as they
-    came out alone.
+    Rounding follows the shape of a batch and a record's place in it. So the sound records are then done once more in a
+    batch of the first shape, where a copy of one of them stands in the place of each failing record: a sound record
+    gets the bytes that it would have had beside sound ones. Where that batch raises, the results of the records tried
+    alone are returned.
     """
     alone: list[Record] = []
     for record in records:
         try:
             alone += attempt([record])
         except Exception as error:
-            alone.append(guilty := twin(record))
-            guilty.fail(error, stage)
+            alone.append(failing := twin(record))
+            failing.fail(error, stage)
     sound = [record for record, tried in zip(records, alone, strict=True) if not _failed(tried)]
     if not sound or len(records) == 1:
         return alone
-    seats = [sound[0] if _failed(tried) else record for record, tried in zip(records, alone, strict=True)]
+    filled = [sound[0] if _failed(tried) else record for record, tried in zip(records, alone, strict=True)]
     try:
-        together = attempt(seats)
+        together = attempt(filled)
     except Exception:
         return alone
     return [tried if _failed(tried) else done for tried, done in zip(alone, together, strict=True)]

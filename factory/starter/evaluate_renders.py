@@ -1,7 +1,7 @@
 """Figures of the starter pack's perception on held-out renders: estimator, segmenter and pose prior.
 
-The estimator works as in the estimate stage: on the boxes that the segmenter finds. Truth only says afterwards whom it
-has found and how far off it is.
+The estimator works as in the estimate stage: on the boxes that the segmenter finds. Ground
+truth is only used afterwards, to match each detection to a person and to measure the error.
 """
 
 from __future__ import annotations

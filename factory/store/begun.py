@@ -16,13 +16,14 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import Plan
 from factory.store import layout
+from factory.store.dataset import fetch
 from factory.store.fs import Files
 from factory.store.layout import JOB, part_names, shard_names
 from factory.store.part import Damaged, index_table
 
 MADE_WITH = ("factory", "torch", "diffusers", "transformers", "numpy", "pillow")
 RESOLVED = {"prompts.set", "prompts.categories"}  # what they hold is stored in the fields beside them
-TOLD, LONGEST = 3, 60  # differences that a refusal tells; characters of a value in it
+LISTED, LONGEST = 3, 60  # differences that a refusal lists; characters of a value in it
 
 
 def job_json(job: JobSpec, contents: dict[str, str]) -> bytes:
@@ -46,16 +47,16 @@ def begun(files: Files, job: JobSpec, contents: dict[str, str]) -> dict[str, Any
     there = layout.parse_job(data, files.where)
     stored = json.loads(data)
     if differ := differences(job, contents, there, inputs_of(stored)):
-        more = f"; and {len(differ) - TOLD} more" if len(differ) > TOLD else ""
-        words = "; ".join(differ[:TOLD]) + more
+        more = f"; and {len(differ) - LISTED} more" if len(differ) > LISTED else ""
+        words = "; ".join(differ[:LISTED]) + more
         raise UserError(f"output: {files.where} holds another job's data ({words}); undo that or write elsewhere")
     return stored
 
 
 def inputs_of(stored: dict[str, Any]) -> dict[str, str]:
-    """Field -> what it held. An older version told it of models alone."""
+    """Field -> identity of the input it named, as `contents.made_from`. Older versions stored those of models only."""
     inputs = {**_mapping(stored.get("models")), **_mapping(stored.get("inputs"))}
-    return {str(field): str(told) for field, told in inputs.items()}
+    return {str(field): str(value) for field, value in inputs.items()}
 
 
 def completed(stored: dict[str, Any], contents: dict[str, str]) -> bytes | None:
@@ -71,15 +72,15 @@ def completed(stored: dict[str, Any], contents: dict[str, str]) -> bytes | None:
 def differences(job: JobSpec, contents: dict[str, str], other: JobSpec, others: dict[str, str]) -> list[str]:
     """What makes `job` another data set than `other`, field by field; contents and others: what their inputs hold."""
     here, there = layout.identity(job), layout.identity(other)
-    same = {field for field, told in contents.items() if others.get(field) == told}
-    changed = {field: told for field, told in contents.items() if others.get(field, told) != told}
+    same = {field for field, value in contents.items() if others.get(field) == value}
+    changed = {field: value for field, value in contents.items() if others.get(field, value) != value}
     fields = [field for field in here | there if field not in same | RESOLVED | changed.keys()]
-    told = [
+    lines = [
         f"{field}: {_compared(there.get(field), here.get(field))}"
         for field in fields
         if here.get(field) != there.get(field)
     ]
-    return told + [f"{field}: {_changed(others[field], now)}" for field, now in changed.items()]
+    return lines + [f"{field}: {_changed(others[field], now)}" for field, now in changed.items()]
 
 
 def require_same_images(
@@ -93,7 +94,7 @@ def require_same_images(
         names = (
             [shard_names(plan, shard)[1]] if units is None else [part_names(shard, unit)[1] for unit in sorted(units)]
         )
-        for data in files.read_each(names):
+        for data in fetch(files, names):
             try:
                 rows = index_table(data)[0].select(["key", "source"]).to_pylist()
             except Damaged:  # then it is made again
@@ -132,7 +133,7 @@ def _known(values: list[Any]) -> Any:
 
 def _changed(there: str, here: str) -> str:
     """Digests say nothing to people, what stands before them may."""
-    old, new = (told.rpartition(": ")[0] for told in (there, here))
+    old, new = (value.rpartition(": ")[0] for value in (there, here))
     words = (
         f" ({old} there, {new} here)" if old != new else f" ({new}, of another name, order or content)" if new else ""
     )

@@ -1,6 +1,7 @@
-"""What follows from the shards and lies beside them: wids.json, and the card that nobody has edited.
+"""The files that are made from the shards and lie beside them: wids.json, and the dataset card unless it was edited.
 
-Both tell by a stamp which shards they were made from, so a `retry` makes them stale and the next run writes them anew.
+Both carry a stamp of the shards that they were made from, so after a `retry` they are stale and the next run writes
+them anew.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ STAMP = "factory_stamp"  # in wids.json, whose readers ask for other fields
 
 
 def stamp(sealed: Mapping[int, Head], fingerprint: str) -> str:
-    """The same for the same rows and samples of the same job."""
-    told = [[shard, sealed[shard].own] for shard in sorted(sealed)]
-    return _digest(json.dumps([fingerprint, told]))
+    """A digest of the rows and samples of all sealed shards and of the job."""
+    shards = [[shard, sealed[shard].own] for shard in sorted(sealed)]
+    return _digest(json.dumps([fingerprint, shards]))
 
 
 def signed(card: str, made_from: str) -> str:
@@ -30,7 +31,7 @@ def signed(card: str, made_from: str) -> str:
 
 
 def signature(card: bytes) -> str | None:
-    """The stamp of the shards that the card tells of. None where somebody has edited it or it is not ours."""
+    """The stamp of the shards that the card was made from; None where it was edited, or `signed` did not write it."""
     text = card.decode("utf-8", "replace")
     mark = MARK.search(text)
     return mark[1] if mark and mark[2] == _digest(text[: mark.start()]) else None
@@ -38,18 +39,24 @@ def signature(card: bytes) -> str | None:
 
 def shard_list(name: str, listed: list[dict[str, Any]], made_from: str) -> bytes:
     """wids.json. Each listed shard: url, md5sum, nsamples, filesize."""
-    told = {"__kind__": "wids-shard-index-v1", "wids_version": 1, "name": name, STAMP: made_from, "shardlist": listed}
-    return (json.dumps(told, indent=1) + "\n").encode()
+    content = {
+        "__kind__": "wids-shard-index-v1",
+        "wids_version": 1,
+        "name": name,
+        STAMP: made_from,
+        "shardlist": listed,
+    }
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def listed_shards(data: bytes) -> tuple[str, dict[str, dict[str, Any]]]:
-    """(stamp, url -> what is told of the shard) of a wids.json. ValueError where it is none."""
+    """(stamp, url -> the shard's entry) of a wids.json. ValueError where the data are none."""
     try:
-        told = json.loads(data)
-        shards = {str(shard["url"]): shard for shard in told["shardlist"]}
-        if len(shards) < len(told["shardlist"]):
+        content = json.loads(data)
+        shards = {str(shard["url"]): shard for shard in content["shardlist"]}
+        if len(shards) < len(content["shardlist"]):
             raise ValueError("a shard is listed twice")
-        return str(told.get(STAMP, "")), shards
+        return str(content.get(STAMP, "")), shards
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a list of shards ({type(error).__name__})") from None
 

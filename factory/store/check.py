@@ -18,8 +18,8 @@ from factory.untrusted import Unreadable, arrays
 
 @dataclass
 class Checked:
-    """What was found. `units` are the damaged units by number; `whole` is true where the damage cannot be traced to
-    units, so that all are suspect."""
+    """The result of `check`. `units` are the damaged units by number; `whole` is true where the damage cannot be traced
+    to units, so that all are suspect."""
 
     problems: list[str] = field(default_factory=list)  # one line each, beginning with the object's name
     units: set[int] = field(default_factory=set)
@@ -89,7 +89,8 @@ def check(data: DataSet, place: Place, index: bytes | None, content: bytes | Non
 def _check_rows(rows: list[dict], planned: Plan, shard: int, units: range, fault: Callable[[str], object]) -> None:
     """One row per planned record, in order, each in a final state."""
     last = min(units.stop * planned.job.unit_size, planned.records_in(shard))
-    as_many = len(rows) == last - units.start * planned.job.unit_size  # first: a stranger's plan may have millions
+    # First the number, because a plan of untrusted origin may have millions of records.
+    as_many = len(rows) == last - units.start * planned.job.unit_size
     expected = [(unit, *name) for unit in units for name in planned.names(shard, unit)] if as_many else []
     if not as_many or [row["key"] for row in rows] != [key for _, key, _ in expected]:
         fault("its keys are not those of the plan")
@@ -121,8 +122,8 @@ def _faults(files: dict[str, bytes], row: dict, job: JobSpec) -> list[str]:
             elif ending.endswith("png"):
                 opened.mask(content, job)
             elif ending == "json":
-                told = opened.told(content)
-                if any(getattr(told, name) != row[name] for name in ("key", "seed", "prompt", "refined", "people")):
+                about = opened.sample_json(content)
+                if any(getattr(about, name) != row[name] for name in ("key", "seed", "prompt", "refined", "people")):
                     found.append(f"{ending}: differs from its index row")
             elif ending == "depth.npy":
                 opened.depth(content, job)

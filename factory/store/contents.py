@@ -71,14 +71,14 @@ def _of_labels(path: Path) -> str:
 
 def _of_config(path: Path) -> str:
     """Of a configuration and those that it goes on from."""
-    told, seen = hashlib.blake2b(digest_size=16), set[Path]()
+    hasher, seen = hashlib.blake2b(digest_size=16), set[Path]()
     while path.is_file() and path.resolve() not in seen:
         seen.add(path.resolve())
         data = path.read_bytes()
-        told.update(BASE.sub("", text := data.decode("utf-8", "replace")).encode() + b"\0")
+        hasher.update(BASE.sub("", text := data.decode("utf-8", "replace")).encode() + b"\0")
         base = BASE.search(text)
         path = path.parent / at_home(base[1].strip()) if base else path
-    return told.hexdigest()
+    return hasher.hexdigest()
 
 
 def digest(path: Path) -> str:
@@ -102,12 +102,12 @@ def _names(folder: Path) -> list[str]:
 
 def _of_file(path: Path) -> bytes:
     size = path.stat().st_size
-    told = hashlib.blake2b(f"{size}:".encode(), digest_size=16)
+    hasher = hashlib.blake2b(f"{size}:".encode(), digest_size=16)
     with open(path, "rb") as file:
         if size <= WHOLE:
-            told.update(file.read())
+            hasher.update(file.read())
         else:
             for i in range(BLOCKS):
                 file.seek((size - BLOCK) * i // (BLOCKS - 1))
-                told.update(file.read(BLOCK))
-    return told.digest()
+                hasher.update(file.read(BLOCK))
+    return hasher.digest()

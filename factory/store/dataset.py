@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from factory.plan import Plan, plan
 from factory.store import layout, opened
-from factory.store.fs import Files, LocalFiles, open_files
+from factory.store.fs import Files, LocalFiles, open_files, read_or_none
 from factory.store.layout import part_names, shard_names
 from factory.store.part import SCHEMA, index_table
 from factory.untrusted import Unreadable
@@ -108,7 +108,7 @@ class DataSet:
             found = [(self.names(place)[1], index) for place, index in some]
             if any(index is None for _, index in found):  # sealed since the listing: its parts are gone
                 name = self.names((shard, None))[1]
-                found = [(name, self._read(name))]
+                found = [(name, read_or_none(self.files, name))]
             tables += [index_table(index, self._full(name))[0] for name, index in found]
         return pa.concat_tables(tables, promote_options="default")  # an earlier version's lacks columns
 
@@ -120,7 +120,7 @@ class DataSet:
                 return files
         sealed, part = (row["shard"], None), (row["shard"], row["unit"])
         for place in (sealed, part, sealed):  # it may be sealed at any moment
-            if (data := self._read(self.names(place)[1])) is not None:
+            if (data := read_or_none(self.files, self.names(place)[1])) is not None:
                 table = index_table(data, self._full(self.names(place)[1]))[0]
                 for there in table.filter(pc.equal(table["key"], row["key"])).to_pylist():
                     if there["size"] and (files := self._cut(place, there)):
@@ -139,12 +139,6 @@ class DataSet:
         except (FileNotFoundError, Unreadable):
             return None
 
-    def _read(self, name: str) -> bytes | None:
-        try:
-            return self.files.read(name)
-        except FileNotFoundError:
-            return None
-
     def _full(self, name: str) -> str:
         return f"{self.out}/{name}"
 
@@ -155,16 +149,10 @@ def open_data(out: str | os.PathLike[str], keep: bool = False) -> DataSet:
     return DataSet(files, plan(layout.stored_job(files, os.fspath(out))), os.fspath(out), keep)
 
 
-def fetch(files: Files, names: Iterable[str], sizes: dict[str, int]) -> Iterator[bytes | None]:
-    """Whole objects in the order of their names, None for absent ones."""
-
-    def read(name: str) -> bytes | None:
-        try:
-            return files.read(name)
-        except FileNotFoundError:
-            return None
-
-    return in_order(read, names, files, lambda name: sizes.get(name, 0))
+def fetch(files: Files, names: Iterable[str], sizes: dict[str, int] | None = None) -> Iterator[bytes | None]:
+    """Whole objects in the order of their names, None for absent ones. sizes: bytes by name, as far as they are known,
+    so that no more is read ahead than fits into MEMORY."""
+    return in_order(partial(read_or_none, files), names, files, lambda name: (sizes or {}).get(name, 0))
 
 
 def in_order(

@@ -1,7 +1,7 @@
-"""What a folder on a disk or a share may refuse, in words; and steps below a folder that follow no link.
+"""Errors of disks and shares as one line for the user, and operations below an open folder that follow no link.
 
-A data set may come from a stranger, and a folder may change while we work in it. So whatever is written is written
-relative to a folder that is open, and a link below it is never followed to another folder.
+A data set may be of untrusted origin, and a folder may change while a run writes to it. So every write is relative to
+an open descriptor of its folder, and a link below that folder is never followed to another one.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from factory.errors import UserError
 
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # what `temporary` gives, and nobody else's habit
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # the names that `temporary` gives, and no other program
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -45,13 +46,13 @@ UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 @contextlib.contextmanager
 def mendable(where: str, field: str = "output") -> Iterator[None]:
-    """UserError for what the disk refuses below. A FileNotFoundError passes: it is an answer, not a refusal."""
+    """UserError for an OSError of the disk in the block. A FileNotFoundError passes: callers expect it."""
     try:
         yield
     except FileNotFoundError:
         raise
     except OSError as error:
-        if error.errno in (None, errno.EBADF):  # not of a disk: a library's, or a fault of ours
+        if error.errno in (None, errno.EBADF):  # of no disk: raised by a library, or a bug here
             raise
         words = REFUSED.get(error.errno) or f"{error.strerror}; mend it and run again, {AGAIN}"
         raise UserError(f"{field}: {where}: {words}") from None
@@ -59,7 +60,7 @@ def mendable(where: str, field: str = "output") -> Iterator[None]:
 
 def expanded(path: str, field: str = "output") -> str:
     """The path with ~ and environment variables replaced, as a shell does with what stands unquoted. A job's field and
-    `--to=~/x` reach us as they are written. UserError for a variable that is not set, and a user whom nobody knows."""
+    `--to=~/x` reach us as they are written. UserError for a variable that is not set, and a user without a home."""
 
     def value(match: re.Match[str]) -> str:
         name = match[1] or match[2]
@@ -76,7 +77,7 @@ def expanded(path: str, field: str = "output") -> str:
 
 
 def temporary(name: str) -> str:
-    """A name beside `name` that nobody can foresee, so that nobody can have laid a link there."""
+    """An unpredictable name beside `name`, so that no link can be waiting there."""
     return f".{name}.{secrets.token_hex(8)}.tmp"
 
 
@@ -112,6 +113,12 @@ def refuse_link(name: str, folder: int, where: str) -> None:
                 f"output: {where} is a link, and nothing is written through links inside a data set; "
                 f"put what it points to in its place, or {WRITE_ELSEWHERE}"
             )
+
+
+def free_space(path: Path) -> tuple[Path, int]:
+    """(the path itself or the nearest folder above it that exists, bytes that are free there)."""
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+    return there, shutil.disk_usage(there).free
 
 
 def sync_folder(path: Path) -> None:

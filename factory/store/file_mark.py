@@ -15,8 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from factory.errors import UserError
-from factory.store.disk import refuse_link, sync
-from factory.store.fs import LocalFiles, mendable
+from factory.store.disk import mendable, refuse_link, sync
+from factory.store.fs import LocalFiles
 from factory.store.mark import NAME, UNKNOWN, Holder, encode, gone, in_use, parse
 
 SETTLE = 2.0  # s
@@ -24,8 +24,8 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}  # of s
 
 
 class FileMark:
-    """In a folder, on a file that this process has locked where the file system can. A machine that does not see the
-    lock may still write it."""
+    """In a folder, on a file that this process has locked where the file system can. A machine that does
+    not see the lock may still write to it."""
 
     def __init__(self, files: LocalFiles, folder: int, descriptor: int, locked: bool) -> None:
         self.files, self.folder, self.descriptor, self.locked = files, folder, descriptor, locked
@@ -35,7 +35,7 @@ class FileMark:
         with mendable(self.files.where, self.files.field):
             if self.locked:
                 return parse(os.pread(self.descriptor, 4096, 0))
-            # What another machine has written is seen for certain only by whoever opens the file after that.
+            # NFS shows what another machine has written only in a file that is opened afterwards.
             descriptor = _open(NAME, os.O_RDONLY, self.folder)
             try:
                 return parse(os.pread(descriptor, 4096, 0))
@@ -160,7 +160,7 @@ def _heir(descriptor: int, last: Holder) -> Holder:
 
 
 def _open(path: str | Path, flags: int, folder: int | None = None) -> int:
-    """Descriptor of a mark. Its mode is what the umask gives: whoever may write in the folder may hold it."""
+    """Descriptor of a mark. Its mode follows the umask: every user who may write in the folder may hold the lock."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666, dir_fd=folder)
 
 
@@ -172,8 +172,8 @@ def _refuse_foreign(descriptor: int, path: str) -> None:
 
 
 def _lock(descriptor: int, kind: int, tries: int) -> bool | None:
-    """Whether the kernel's lock was to be had; None where the file system knows none. More than one try, because
-    whoever asks for the status holds the lock for an instant."""
+    """Whether the kernel's lock was obtained; None where the file system knows none. More than one try, because
+    `probe` holds the lock for an instant."""
     for left in reversed(range(tries)):
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

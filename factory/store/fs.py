@@ -16,9 +16,18 @@ from pathlib import Path
 from typing import Protocol
 
 from factory.errors import UserError
-from factory.store.disk import FOLDER, TEMPORARY, expanded, open_inner, refuse_dangling, refuse_link, sync, temporary
-from factory.store.disk import make_folder as make_folder
-from factory.store.disk import mendable as mendable
+from factory.store.disk import (
+    FOLDER,
+    TEMPORARY,
+    expanded,
+    make_folder,
+    mendable,
+    open_inner,
+    refuse_dangling,
+    refuse_link,
+    sync,
+    temporary,
+)
 
 URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._-]*)((?:/[A-Za-z0-9_=+,-][A-Za-z0-9._=+,-]*)*)/?")
 Fence = Callable[[], None]
@@ -32,13 +41,10 @@ class Files(Protocol):
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
         """Write the object, durably, in place of an older one. Done when it returns. `fence` raises where the caller
-        may no longer write: it is called at the last moment, and again where somebody else has written since."""
+        may no longer write: it is called right before the write, and again where another writer came in between."""
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
         """Bytes from `start`, `size` of them or up to the end. Raises FileNotFoundError."""
-
-    def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        """Whole objects in the order of their names, several at a time where that is faster; None for absent ones."""
 
     def sizes(self) -> dict[str, int]:
         """Every object's name and size: one listing."""
@@ -72,11 +78,19 @@ def open_files(out: str | os.PathLike[str]) -> Files:
     return ObjectFiles(*match.groups())
 
 
-class LocalFiles:
-    """Files under a folder, which appears with the first put. What begins with a dot is somebody else's: .git, .cache.
+def read_or_none(files: Files, name: str) -> bytes | None:
+    """The whole object; None where it is absent."""
+    try:
+        return files.read(name)
+    except FileNotFoundError:
+        return None
 
-    The folder itself may be reached by a link. Below it a link to a file is read as that file, for so do caches keep
-    data sets; nothing is written or removed through a link.
+
+class LocalFiles:
+    """Files under a folder, which is made by the first put. Names that begin with a dot (.git, .cache) are not listed.
+
+    The folder itself may be reached by a link. Below it a link to a file is read as that file, because the hub's cache
+    keeps data sets so; nothing is written or removed through a link.
     """
 
     def __init__(self, root: str | os.PathLike[str], field: str = "output") -> None:
@@ -86,12 +100,12 @@ class LocalFiles:
         self._held: int | None = None
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
-        with self._told(name), self._folder(name, make=True) as (folder, last):
+        with self._mendable(name), self._folder(name, make=True) as (folder, last):
             self._put(folder, [(last, chunks)], fence)
 
     def put_all(self, folder: str, contents: Mapping[str, bytes]) -> None:
         """Write several files of a folder, durably: much faster than one `put` after the other."""
-        with self._told(folder), self._folder(f"{folder}/*", make=True) as (here, _):
+        with self._mendable(folder), self._folder(f"{folder}/*", make=True) as (here, _):
             self._put(here, [(name, [data]) for name, data in contents.items()])
 
     def _put(self, folder: int, contents: list[tuple[str, Iterable[bytes]]], fence: Fence | None = None) -> None:
@@ -122,7 +136,7 @@ class LocalFiles:
         sync(folder)  # before the next put, so that what lies there is always a prefix of what was put
 
     def read(self, name: str, start: int = 0, size: int = -1) -> bytes:
-        with self._told(name), self._folder(name) as (folder, last):
+        with self._mendable(name), self._folder(name) as (folder, last):
             try:
                 descriptor = os.open(last, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
             except PermissionError:
@@ -140,16 +154,9 @@ class LocalFiles:
                         f"{self.field}: {self.root / name} has {there:,} bytes, more than fit into memory; take it away"
                     ) from None
 
-    def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        for name in names:
-            try:
-                yield self.read(name)
-            except FileNotFoundError:
-                yield None
-
     def sizes(self) -> dict[str, int]:
         sizes: dict[str, int] = {}
-        with self._told(""):
+        with self._mendable(""):
             for _, name, entry in self._walk(lambda name: name.rpartition("/")[2] not in FOREIGN):
                 with contextlib.suppress(FileNotFoundError):  # a live run removes parts
                     if not entry.name.startswith(".") and not entry.is_dir():
@@ -159,14 +166,14 @@ class LocalFiles:
     def delete(self, names: Iterable[str]) -> None:
         folders: set[str] = set()
         for name in names:
-            with self._told(name), contextlib.suppress(FileNotFoundError), self._folder(name) as (here, last):
+            with self._mendable(name), contextlib.suppress(FileNotFoundError), self._folder(name) as (here, last):
                 os.remove(last, dir_fd=here)
             folders.add(name.rpartition("/")[0])
         for folder in folders - {""}:
             self._prune(folder)
 
     def sweep(self, folders: re.Pattern[str]) -> None:
-        with self._told(""):
+        with self._mendable(""):
             for here, _, entry in self._walk(lambda name: bool(folders.fullmatch(name))):
                 with contextlib.suppress(FileNotFoundError):
                     if entry.is_dir(follow_symlinks=False):
@@ -179,7 +186,7 @@ class LocalFiles:
         """The folder's descriptor; the folder is made when absent. Until the context ends, what is written lands in
         that very folder, wherever its path leads to by then."""
         before = self._held
-        with self._told(""):
+        with self._mendable(""):
             make_folder(self.root)
             folder = self._held = os.open(self.root, FOLDER)
         try:
@@ -191,7 +198,7 @@ class LocalFiles:
     def check_held(self) -> None:
         """UserError where the path no longer leads to the folder that is held."""
         assert self._held is not None
-        with self._told(""):
+        with self._mendable(""):
             try:
                 there = os.stat(self.root)
             except FileNotFoundError:
@@ -268,7 +275,7 @@ class LocalFiles:
                             os.close(inner)
                 yield here, name, entry
 
-        with self._told(""), contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
+        with self._mendable(""), contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
             here = os.open(".", FOLDER, dir_fd=self._root(stack))  # anew: two listings would share one's progress
             stack.callback(os.close, here)
             yield from inside(here, "")
@@ -281,7 +288,7 @@ class LocalFiles:
                     return
             folder = folder.rpartition("/")[0]
 
-    def _told(self, name: str) -> contextlib.AbstractContextManager[None]:
+    def _mendable(self, name: str) -> contextlib.AbstractContextManager[None]:
         return mendable(str(self.root / name), self.field)
 
 

@@ -1,4 +1,4 @@
-"""What is done, told by what lies on storage; and the only writer of it.
+"""What is done, by the objects on storage alone; and the only writer of them.
 
     OUT/job.json                            the job, whole
     OUT/parts/000000/000000.tar .parquet    a unit: the tar first; the parquet marks it as done
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,17 +25,14 @@ from factory.job import JobSpec
 from factory.plan import Plan
 from factory.store import layout, lock, tar
 from factory.store.begun import begun, completed, job_json, require_same_images
-from factory.store.dataset import DataSet
+from factory.store.dataset import DataSet, fetch
+from factory.store.disk import free_space
 from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import JOB, part_names, shard_names
-from factory.store.layout import read_job as read_job
 from factory.store.lock import Lease
 from factory.store.part import FINGERPRINT, Damaged, Head, Part, digest, index_bytes, index_table
 from factory.store.reopen import moved, reopen
-from factory.store.status import Status as Status
 from factory.store.status import read_index as read_index
-from factory.store.status import read_sample as read_sample
-from factory.store.status import status as status
 from factory.store.survey import survey
 
 
@@ -67,7 +63,7 @@ class Ledger:
             return False
         names = [part_names(shard, index) for index in range(self.plan.units_in(shard))]
         tables, units, size = [], [], 0
-        for (_, index_name), data in zip(names, self.files.read_each(name for _, name in names), strict=True):
+        for (_, index_name), data in zip(names, fetch(self.files, (name for _, name in names)), strict=True):
             table, part = index_table(data, f"{self.files.where}/{index_name}")
             tables.append(moved(table, size))
             units.append((part.bytes, part.sha256))
@@ -75,7 +71,7 @@ class Ledger:
         sha256, end = hashlib.sha256(), tar.trailer(size) if size else b""
 
         def chunks() -> Iterator[bytes]:
-            stream = self.files.read_each(tar_name for tar_name, _ in names)
+            stream = fetch(self.files, (tar_name for tar_name, _ in names))
             for (tar_name, _), (_, expected), chunk in zip(names, units, stream, strict=True):
                 if chunk is None or hashlib.sha256(chunk).hexdigest() != expected:
                     raise UserError(f"output: {tar_name} was changed or taken away under a running run; run again")
@@ -169,7 +165,7 @@ def open_ledger(
     job: JobSpec, plan: Plan, contents: dict[str, str] | None = None, say: Callable[[str], None] = lambda text: None
 ) -> Iterator[Ledger]:
     """The job's data set, opened for writing and begun where there is none, after a `check`. UserError where another
-    run holds it or has begun another job there since; `say` is told of waiting."""
+    run holds it or has begun another job there since; `say` gets a line where it waits."""
     files = open_files(job.output)
     contents = contents or {}
     with lock.hold(files, say) as lease:
@@ -210,8 +206,7 @@ def _check_room(root: Path, plan: Plan, left: int) -> None:
     """What is done needs no room; a shard that is being sealed lies there twice."""
     spare = min(plan.records, plan.job.samples_per_shard)
     need = (min(left * plan.job.unit_size, plan.records) + spare) * plan.sample_bytes
-    there = next(path for path in (root.absolute(), *root.absolute().parents) if path.is_dir())
-    free = shutil.disk_usage(there).free
+    there, free = free_space(root)
     if free < need:
         raise UserError(
             f"output: {there} has {free / 1e9:.1f} GB free and the plan takes about {need / 1e9:.1f} GB; "

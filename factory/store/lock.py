@@ -3,14 +3,14 @@
 A mark in the place, `.lock`, says who holds it, and is rewritten every BEAT seconds. In a folder the kernel's own lock
 lies on it, so that a killed run is never in the way on its own machine; in an object store each rewriting is a PUT on
 condition that nobody else has written since. Where a share knows no locks, the mark alone has to do: a run writes it,
-waits for SETTLE seconds, and holds the place if the mark is still its own. Whoever finds the mark of a run that he
-cannot see die (another machine) watches it for STALE seconds of his own clock: if it changes, the other lives; if not,
-the place is his. So no clock is ever compared with another's, nor need any go forward: the times in the mark are for
-people.
+waits for SETTLE seconds, and holds the place if the mark is still its own. A run that finds the mark of another
+machine's run, whose process it cannot see, watches the mark for STALE seconds of its own clock: if the mark changes,
+the other run lives; if not, the place is free. So no two clocks are ever compared, and none need be right: the times in
+the mark are for people.
 
-A holder that is cut off learns of it before its next write, for it writes nothing without a recent beat; nor does it
-where the folder or the mark is no longer in its place. That leaves
-the write that is under way when STALE ends; it brings the same bytes as the new holder's.
+A holder that is cut off finds out before its next write, because it writes nothing without a recent beat, and nothing
+where the folder or the mark is no longer in its place. That leaves the write that is under way when STALE ends; it
+brings the same bytes as the new holder's.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Lease:
 
 @contextmanager
 def hold(files: Files, say: Callable[[str], None] = lambda text: None) -> Iterator[Lease]:
-    """Hold the place; a folder is made when absent. UserError when another run does. `say` is told of waiting."""
+    """Hold the place; a folder is made when absent. UserError when another run does. say: called before a wait."""
     with ExitStack() as stack:
         if not isinstance(files, LocalFiles):
             _objects(files).require_conditions(NAME)
@@ -109,8 +109,8 @@ def hold(files: Files, say: Callable[[str], None] = lambda text: None) -> Iterat
 
 
 def holder(files: Files) -> Holder | None:
-    """The run that holds the place, if any. Of a run on another machine it is only told when its last beat was: that
-    is taken for life if it is recent by both machines' clocks."""
+    """The run that holds the place, if any. A run on another machine counts as live if the last beat in its mark is
+    recent by both machines' clocks."""
     if not isinstance(files, LocalFiles):
         last = ObjectMark(_objects(files)).read()
     else:
@@ -169,7 +169,7 @@ def _objects(files: Files) -> ObjectFiles:
 
 
 def _clock() -> float:
-    """Seconds that nobody can set, and that go on while the machine sleeps."""
+    """Seconds since boot: no change of the date moves them, and they go on while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 

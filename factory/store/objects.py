@@ -16,18 +16,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from itertools import islice
 from typing import Any
 
 from factory.errors import UserError, redacted
-from factory.store.fs import Fence
 
 LARGEST = 4 * 10**9  # bytes of one PUT; the stores take about 5
-AT_ONCE = 16  # requests under way
 CLIENT = {"connect_timeout": "10s", "timeout": "15min"}  # a PUT of the largest object at 5 MB/s ends in time
 RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=15)}
 CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -52,11 +48,11 @@ class ObjectFiles:
             if not any(map(os.environ.get, CHAIN)):
                 options |= _profile()
         self.strict = _strict()
-        with self._told():
+        with self._one_line():
             self.store = from_url(self.where, **options)
             self.once = from_url(self.where, **{**options, "retry_config": {"max_retries": 0}})
 
-    def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
+    def put(self, name: str, chunks: Iterable[bytes], fence: Callable[[], None] | None = None) -> None:
         import obstore
 
         data = b"".join(chunks)
@@ -69,7 +65,7 @@ class ObjectFiles:
         if fence is None or not self.strict:
             if fence:
                 fence()
-            with self._told():
+            with self._one_line():
                 obstore.put(self.store, name, data, use_multipart=False)
             return
         fence()
@@ -81,7 +77,7 @@ class ObjectFiles:
     def _tag(self, name: str) -> str | None:
         import obstore
 
-        with self._told(), suppress(FileNotFoundError):
+        with self._one_line(), suppress(FileNotFoundError):
             return obstore.head(self.store, name)["e_tag"]
         return None
 
@@ -91,7 +87,7 @@ class ObjectFiles:
 
         if size == 0:
             return b""
-        with self._told():
+        with self._one_line():
             try:
                 if size > 0:
                     return bytes(obstore.get_range(self.store, name, start=start, length=size))
@@ -103,22 +99,10 @@ class ObjectFiles:
                     return b""
                 raise
 
-    def read_each(self, names: Iterable[str]) -> Iterator[bytes | None]:
-        def read(name: str) -> bytes | None:
-            try:
-                return self.read(name)
-            except FileNotFoundError:
-                return None
-
-        todo = iter(names)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            while batch := list(islice(todo, 4 * AT_ONCE)):  # bounds what lies in memory
-                yield from pool.map(read, batch)
-
     def sizes(self) -> dict[str, int]:
         import obstore
 
-        with self._told():
+        with self._one_line():
             found = {item["path"]: item["size"] for page in obstore.list(self.store) for item in page}
         return {name: size for name, size in found.items() if not f"/{name}".count("/.")}
 
@@ -126,7 +110,7 @@ class ObjectFiles:
         import obstore
 
         names = list(names)
-        with self._told():
+        with self._one_line():
             try:
                 obstore.delete(self.store, names)
             except FileNotFoundError:  # some stores mind absent ones
@@ -141,7 +125,7 @@ class ObjectFiles:
         """The object and its tag; b"" and None where there is none."""
         import obstore
 
-        with self._told():
+        with self._one_line():
             try:
                 result = obstore.get(self.store, name)
                 return bytes(result.bytes()), result.meta["e_tag"]
@@ -153,16 +137,15 @@ class ObjectFiles:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        with self._told():
+        with self._one_line():
             try:
                 if not self.strict:
                     return self._swap_by_looking(name, data, tag)
                 mode: Any = "create" if tag is None else {"e_tag": tag}
                 return obstore.put(self.store, name, data, mode=mode, use_multipart=False)["e_tag"]
             except (AlreadyExistsError, PreconditionError, FileNotFoundError):
-                there, now = self.read_tagged(
-                    name
-                )  # a repeated PUT is refused when its first try came through after all
+                # A PUT that the transport repeats is refused when its first try came through after all.
+                there, now = self.read_tagged(name)
                 return now if there == data else None
 
     def _swap_by_looking(self, name: str, data: bytes, tag: str | None) -> str | None:
@@ -197,7 +180,8 @@ class ObjectFiles:
         )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _one_line(self) -> Iterator[None]:
+        """UserError of one line for what the transport raises. A FileNotFoundError of an object passes."""
         from obstore.exceptions import BaseError
 
         try:

@@ -1,7 +1,7 @@
-"""The files of one sample, opened: as ours are, or not at all. A data set may be a stranger's.
+"""The files of one sample, decoded and checked: a data set may be of untrusted origin.
 
-What a file must be follows from the job, so it is refused by its header where it is anything else. Every function
-raises `Unreadable`.
+Size and type of each file follow from the job, so a file is refused by its header where it is anything else. Every
+function raises `Unreadable`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def people(data: bytes, names: Iterable[str] = PERSON) -> dict[str, np.ndarray]:
     return {name: array.copy() for name, array in found.items()}
 
 
-def told(data: bytes) -> SampleJson:
+def sample_json(data: bytes) -> SampleJson:
     """json."""
     try:
         return SampleJson.model_validate(text.loads(data, JSON))

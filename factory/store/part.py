@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from factory.errors import UserError, printable
+from factory.errors import UserError, encodable
 from factory.job import JobSpec
 from factory.record import FIDELITY, Record, State, Unit
 from factory.store import sample, tar
@@ -94,7 +94,7 @@ def pack(unit: Unit, job: JobSpec) -> Part:
     data, rows = b"", []
     for record in unit.records:
         segment = b""
-        record.prompt, record.source = printable(record.prompt), printable(record.source)
+        record.prompt, record.source = encodable(record.prompt), encodable(record.source)
         if record.active:
             try:
                 segment = tar.segment(sample.members(record, job))
@@ -143,12 +143,6 @@ def index_head(data: bytes | None, name: str = "index") -> Head:
         return Head.parse(_opened(data).head)
 
 
-def fingerprinted(index: bytes, fingerprint: str) -> bytes:
-    """The same index of a part, for the data set of that fingerprint."""
-    table, head = index_table(index)
-    return index_bytes(table, {"sha256": head.sha256, "bytes": str(head.bytes), FINGERPRINT: fingerprint})
-
-
 @contextmanager
 def _damage(name: str) -> Iterator[None]:
     """Whatever a reader of parquet raises over bytes that are no index: Damaged."""
@@ -173,8 +167,8 @@ def _opened(data: bytes | None) -> Table:
 def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:
     return {
         "key": record.key, "shard": unit.shard, "unit": unit.index,
-        "state": str(record.state), "reason": printable(record.reason), "stage": printable(record.stage),
-        "error": printable(record.error),
+        "state": str(record.state), "reason": encodable(record.reason), "stage": encodable(record.stage),
+        "error": encodable(record.error),
         "attempts": record.attempts, "seed": record.seed, "prompt": record.prompt,
         "source": record.source, "variant": record.variant, "refined": record.refined,
         "pose_score": float(record.pose_score), "people": len(record.people), "offset": offset, "size": size,

@@ -20,18 +20,18 @@ from factory.store.survey import survey
 
 @dataclass(frozen=True)
 class Reopened:
-    """Failed records there were, those of them that are open again, and the units that the next run does anew."""
+    """What `retry` has done."""
 
-    failed: int
-    records: int
-    units: int
+    failed: int  # records that had failed
+    records: int  # those of them that are open again
+    units: int  # that the next run makes anew
 
 
 def retry(out: str, reason: str = "", say: Callable[[str], None] = lambda text: None) -> Reopened:
     """Re-open the failed records whose stage and error hold `reason`, in any case of letters. Rejected ones stay.
 
-    A record is made again with its whole unit: from their seeds the neighbours come out as they were, and the whole as
-    if nothing had ever failed. UserError: no data set is there, or a run holds it.
+    A record is made again with its whole unit. The unit's other records follow from their seeds, so they come out as
+    before. UserError: no data set is there, or a run holds it.
     """
     data = open_data(out)
     failed = records = units = 0
@@ -42,25 +42,25 @@ def retry(out: str, reason: str = "", say: Callable[[str], None] = lambda text: 
             raise Damaged(f"{out}/{data.names((shard, None))[1]}", "unreadable, or not of the tar beside it")
         for shard, head in sorted(found.sealed.items()):
             if "failed" in head.states:
-                count, guilty = _guilty(data, (shard, None), reason)
+                count, matching = _failed_units(data, (shard, None), reason)
                 failed += count
-                if guilty:
-                    records, units = records + len(guilty), units + len(set(guilty))
-                    reopen(data, shard, lease, set(guilty))
+                if matching:
+                    records, units = records + len(matching), units + len(set(matching))
+                    reopen(data, shard, lease, set(matching))
         for shard, present in found.parts.items():
             for unit in present:
-                count, guilty = _guilty(data, (shard, unit), reason)
+                count, matching = _failed_units(data, (shard, unit), reason)
                 failed += count
-                if guilty:
-                    records, units = records + len(guilty), units + 1
+                if matching:
+                    records, units = records + len(matching), units + 1
                     drop(data, (shard, unit), lease)
     return Reopened(failed, records, units)
 
 
 def reopen(data: DataSet, shard: int, lease: Lease, without: Collection[int] = ()) -> set[int]:
-    """Turn a sealed shard back into its parts, without the units in `without`, those whose bytes have changed, and all
-    where the shard is another job's. The units that are kept. Killed on the way, the shard is still sealed, or open as
-    asked."""
+    """Turn a sealed shard back into its parts, and return the units that are kept. Left out are the units in `without`,
+    those whose bytes have changed, and all where the shard belongs to another job. A kill on the way leaves the shard
+    sealed as it was, or taken apart as asked."""
     tar_name, index_name = data.names((shard, None))
     kept: set[int] = set()
     try:
@@ -101,8 +101,8 @@ def moved(rows: pa.Table, by: int) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index("offset"), "offset", offsets).combine_chunks()
 
 
-def _guilty(data: DataSet, place: Place, reason: str) -> tuple[int, list[int]]:
-    """How many failed records a place has, and the unit of each that fits the reason. Raises Damaged."""
+def _failed_units(data: DataSet, place: Place, reason: str) -> tuple[int, list[int]]:
+    """(failed records of a shard or part, the unit of each whose stage and error hold `reason`). Raises Damaged."""
     table = data.table(place)
     rows = table.filter(pc.equal(table["state"], State.FAILED)).to_pylist()
     return len(rows), [row["unit"] for row in rows if reason.lower() in f"{row['stage']}: {row['error']}".lower()]

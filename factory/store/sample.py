@@ -30,7 +30,7 @@ PERSON = {
     "bbox": (4,),
     "detection_score": (),
     "pose_score": (),
-    # of FIDELITY, where it can be told person by person; NaN where it was not measured
+    # those of FIDELITY that are measured for each person; NaN where it was not measured
     "visible_share": (),
     "oks": (),
     "oks_initial": (),

@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from factory.errors import printable
+from factory.errors import encodable
 from factory.plan import Plan
 from factory.record import State
 from factory.store import layout, lock
 from factory.store.beside import CARD, PREVIEW, SHARDS, listed_shards, signature, stamp
 from factory.store.check import Checked, check
 from factory.store.dataset import DataSet, Place, fetch, open_data
+from factory.store.fs import read_or_none
 from factory.store.part import Head
 from factory.store.reopen import drop, reopen
 
@@ -147,7 +148,7 @@ class _Verification:
         expected = {name for place in self.data.places() for name in self.data.names(place)} | BESIDE
         for name in sorted(self.data.sizes.keys() - expected):
             if not _of_an_open_shard(name, self.data.plan, self.data.sealed):  # the next run goes on from it
-                self.report.problems.append(f"{printable(name)}: does not belong here")
+                self.report.problems.append(f"{encodable(name)}: does not belong here")
                 self.report.strays.append(name)
 
     def _unfinished(self) -> None:
@@ -158,10 +159,10 @@ class _Verification:
         units = Counter(shard for shard, unit in self.checked if unit is not None)
         sealing = sum(count == self.data.plan.units_in(shard) for shard, count in units.items())
         left = self.data.plan.shards - self.report.shards
-        told = (
+        note = (
             f"{left:,} of {self.data.plan.shards:,} shards are not sealed; {units.total():,} of their units are there"
         )
-        self.report.notes.append(told + f", {sealing:,} being sealed" * bool(sealing))
+        self.report.notes.append(note + f", {sealing:,} being sealed" * bool(sealing))
 
     def _beside(self) -> None:
         """Whether wids.json and an unedited card tell of these shards. Before a data set is complete they may be of the
@@ -177,14 +178,14 @@ class _Verification:
     def _outdated(self, heads: dict[int, Head]) -> Iterator[tuple[str, str]]:
         if SHARDS in self.data.sizes:
             try:
-                told = listed_shards(self._read(SHARDS) or b"")[1]
+                listed = listed_shards(self._read(SHARDS) or b"")[1]
             except ValueError as error:
                 yield SHARDS, f"unreadable ({error})"
             else:
-                for name in sorted(told.keys() | self.listed.keys()):
-                    there, true = told.get(name), self.listed.get(name)
+                for name in sorted(listed.keys() | self.listed.keys()):
+                    there, true = listed.get(name), self.listed.get(name)
                     if there is None or true is None or any(there.get(field) != true[field] for field in true):
-                        yield SHARDS, f"tells another size, md5 or number of samples of {printable(name)}, or nothing"
+                        yield SHARDS, f"tells another size, md5 or number of samples of {encodable(name)}, or nothing"
                         break
         if CARD in self.data.sizes:
             made_from = signature(self._read(CARD) or b"")
@@ -192,10 +193,7 @@ class _Verification:
                 yield CARD, "tells of the shards as they were before"
 
     def _read(self, name: str) -> bytes | None:
-        try:
-            return self.data.files.read(name)
-        except FileNotFoundError:
-            return None
+        return read_or_none(self.data.files, name)
 
 
 def _of_an_open_shard(name: str, planned: Plan, sealed: set[int]) -> bool:

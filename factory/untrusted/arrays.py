@@ -1,4 +1,4 @@
-"""numpy's .npy and .npz of strangers: the header is judged before the array is allocated; nothing is unpickled."""
+"""numpy's .npy and .npz of untrusted origin: the header is checked before memory is taken; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes
 
 
 class Header(NamedTuple):
-    """Of an .npy. `bytes`: of the array, without its header."""
+    """What the header of an .npy says."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    fortran: bool
-    bytes: int
+    fortran: bool  # stored column by column
+    bytes: int  # of the array, without the header
 
 
 def npy(data: bytes, shape: tuple[int, ...] | None = None, kinds: str = NUMBERS) -> np.ndarray:
-    """The array of an .npy in memory, not to be written to. Unreadable: its bytes are not what its header says, its
-    dtype is none of `kinds`, or it has another shape than the one given."""
+    """The array of an .npy in memory, read-only. Unreadable: its length is not what its header says, its dtype is none
+    of `kinds`, or its shape is not the one given."""
     start = _start(data)
     head = header(data[:start])
     _check(head, kinds)
@@ -47,8 +47,8 @@ def npy(data: bytes, shape: tuple[int, ...] | None = None, kinds: str = NUMBERS)
 
 
 def npz(source: bytes | Path, kinds: Mapping[str, str], limit: int) -> dict[str, np.ndarray]:
-    """Those arrays of an .npz that `kinds` names (name -> allowed kinds of dtype), as far as they are there; they are
-    not to be written to. Unreadable: damaged, of another kind, or more than `limit` bytes altogether."""
+    """Name -> array, read-only, of those arrays that `kinds` names (name -> allowed kinds of dtype) and the .npz holds.
+    Unreadable: damaged, of another kind, or more than `limit` bytes altogether."""
     found: dict[str, np.ndarray] = {}
     with _opened(source) as archive:
         for name, allowed in kinds.items():
@@ -59,7 +59,7 @@ def npz(source: bytes | Path, kinds: Mapping[str, str], limit: int) -> dict[str,
 
 
 def names(source: bytes | Path) -> list[str]:
-    """The members of an archive, as they are called there."""
+    """Names of an archive's members, with their .npy."""
     with _opened(source) as archive:
         return archive.namelist()
 
@@ -82,7 +82,7 @@ def directory(file: IO[bytes]) -> zipfile.ZipFile:
 
 
 def header(data: bytes) -> Header:
-    """Of the bytes up to the array's own. Unreadable: not an .npy, or one of objects."""
+    """The header in the first bytes of an .npy, up to those of the array. Unreadable: no .npy."""
     if not data.startswith(b"\x93NUMPY") or len(data) > HEADER:
         raise Unreadable("not an .npy" if len(data) <= HEADER else "its header is longer than that of any array")
     return _header(data)
@@ -110,7 +110,7 @@ def start(stream: IO[bytes]) -> bytes:
 
 
 def _start(data: bytes) -> int:
-    """Where the array's own bytes begin."""
+    """Offset of the array's own bytes; HEADER + 1 where the header says that it is longer than any."""
     wide = data[6:7] != b"\1"
     begin = (12 if wide else 10) + int.from_bytes(data[8 : 12 if wide else 10], "little")
     return min(begin, HEADER + 1)
@@ -126,7 +126,7 @@ def _check(head: Header, kinds: str) -> None:
 
 
 def member(archive: zipfile.ZipFile, name: str, kinds: str, limit: int) -> np.ndarray:
-    """An array of an opened archive, not to be written to. KeyError where it has none; Unreadable as `npz`."""
+    """An array of an opened archive, read-only. KeyError where there is none of that name; Unreadable as `npz`."""
     info = archive.getinfo(f"{name}.npy")
     try:
         if info.compress_type not in PLAIN:

@@ -1,5 +1,5 @@
-"""MATLAB's files of strangers (level 5), read by SciPy in a process of its own: a damaged file may end that process, or
-make it ask for more memory than it is given."""
+"""MATLAB's files (level 5) of untrusted origin, read by SciPy in a process of its own: a damaged file may crash SciPy
+or make it allocate without end, and then only that process ends."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def mpii_categories(path: Path) -> list[str]:
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
     )  # fmt: skip
     if result.returncode:
-        told = result.stderr.strip().splitlines()
-        raise Unreadable(told[-1] if result.returncode > 0 and told else "damaged")
+        lines = result.stderr.strip().splitlines()
+        raise Unreadable(lines[-1] if result.returncode > 0 and lines else "damaged")
     return json.loads(result.stdout)

@@ -1,4 +1,4 @@
-"""What an image file says besides its pixels, taken away: a decoder that stumbles over it may then read the pixels.
+"""Image files without their metadata, so that a file whose metadata alone are damaged can still be decoded.
 
 Comments, profiles, thumbnails and EXIF are what cameras and editors get wrong most often, and no pixel depends on them.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 
 PNG = b"\x89PNG\r\n\x1a\n"
-SPOKEN = {b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"tIME", b"pHYs", b"sPLT", b"hIST", b"gAMA", b"cHRM", b"sRGB"}
-# Tags of a TIFF that pixels depend on, or which way up they are: all others are struck out.
+METADATA = {b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"tIME", b"pHYs", b"sPLT", b"hIST", b"gAMA", b"cHRM", b"sRGB"}
+# Tags of a TIFF that the pixels or their orientation depend on; all others are made unreadable.
 PIXELS = {*range(254, 260), 262, 266, *range(273, 281), 284, 292, 293, 317, *range(320, 326), *range(332, 334),
           *range(336, 340), 347, *range(512, 522), *range(529, 533)}  # fmt: skip
 NO_TYPE = 0
@@ -17,8 +17,8 @@ EXIF = b"Exif\0\0"
 
 
 def without(data: bytes) -> tuple[bytes, bytes]:
-    """(the image file without what it says about itself, its EXIF or nothing). Of a TIFF the orientation stays. Files
-    of other kinds, and what follows where a file is damaged, stay as they are."""
+    """(the image file without its metadata, its EXIF block or b""). In a TIFF the tag of the orientation stays, so no
+    block is returned. A file of another kind, and the rest of a file from a damaged place on, are left as they are."""
     if data.startswith(PNG):
         return _png(data)
     if data.startswith(b"\xff\xd8"):
@@ -35,7 +35,7 @@ def _png(data: bytes) -> tuple[bytes, bytes]:
         kind = data[at + 4 : at + 8]
         if kind == b"eXIf" and not exif:
             exif = EXIF + data[at + 8 : end - 4]
-        if kind not in SPOKEN:
+        if kind not in METADATA:
             kept.append(data[at:end])
         at = end
     return b"".join([*kept, data[at:]]), exif
@@ -57,7 +57,7 @@ def _jpeg(data: bytes) -> tuple[bytes, bytes]:
 
 
 def _tiff(data: bytes) -> bytes:
-    """With no type for the tags that no pixel depends on: readers skip what has none."""
+    """The file with type 0 for all tags but those in PIXELS: readers skip a tag of no known type."""
     order, changed = "<" if data[:2] == b"II" else ">", bytearray(data)
     try:
         (at,) = struct.unpack_from(f"{order}I", data, 4)

@@ -1,18 +1,22 @@
-"""Image files of strangers whose size is known: another size is refused by the header, before a pixel is unpacked."""
+"""Image files of untrusted origin, in a few formats only: Pillow's decoder of EPS, for one, runs Ghostscript."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
 
 from factory.untrusted import Unreadable
 
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # none whose decoder runs another program
+
 
 def pixels(data: bytes, form: str, mode: str, size: tuple[int, int]) -> np.ndarray:
     """The image in a file of Pillow's format `form` (JPEG, PNG), of `size` = (width, height) px, as `mode`: RGB is
-    (H, W, 3) uint8, L (H, W) uint8. Unreadable: damaged, or another size."""
+    (H, W, 3) uint8, L (H, W) uint8. Unreadable: damaged, or another size; the header is checked before the pixels."""
     try:
         with Image.open(io.BytesIO(data), formats=[form]) as image:
             if image.size != size:
@@ -20,5 +24,16 @@ def pixels(data: bytes, form: str, mode: str, size: tuple[int, int]) -> np.ndarr
             return np.asarray(image.convert(mode))
     except Unreadable:
         raise
+    except Exception as error:  # decoders raise whatever they like
+        raise Unreadable(error) from None
+
+
+def size_of(image: Path | IO[bytes]) -> tuple[int, int]:
+    """(width, height) in px of an image file that is decoded to its end. Unreadable: damaged, of no format of FORMATS,
+    or larger than Pillow's own limit."""
+    try:
+        with Image.open(image, formats=FORMATS) as opened:
+            opened.load()
+            return opened.size
     except Exception as error:  # decoders raise whatever they like
         raise Unreadable(error) from None

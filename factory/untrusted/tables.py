@@ -1,8 +1,8 @@
-"""Parquet of strangers: its footer is judged before a row is unpacked.
+"""Parquet of untrusted origin: its footer is checked before a row is unpacked.
 
 A few kilobytes of parquet may unpack to any number of rows, or to one long text in each of a million rows. So the
-footer must tell of known columns only, and of no more rows and bytes than the file's length allows; and texts are
-unpacked as a dictionary and counted before they are written out.
+footer may name known columns only, and no more rows and bytes than the file's length allows; and texts are unpacked as
+a dictionary and their lengths summed before they are written out.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Table:
     def rows(self) -> pa.Table:
         """Unreadable: damaged, or far more rows, or far longer ones, than a file of that length holds."""
         metadata, most = self.file.metadata, min(MOST, SPARE + RATIO * self.length)
-        told = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-        if metadata.num_rows * ROW > self.length or told > most:
-            raise Unreadable(f"{self.length:,} bytes tell of {metadata.num_rows:,} rows, {told:,} bytes")
+        unpacked = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+        if metadata.num_rows * ROW > self.length or unpacked > most:
+            raise Unreadable(f"{self.length:,} bytes hold {metadata.num_rows:,} rows, {unpacked:,} bytes")
         try:
             table = self.file.read(use_threads=False)  # threads cost more than such a small file is worth
             if sum(map(_written_out, table.columns)) > most:

@@ -1,4 +1,4 @@
-"""JSON of strangers: of bounded length and number of values, with texts that can be written down again."""
+"""JSON of untrusted origin: of bounded length and number of values, whose texts can be encoded as UTF-8."""
 
 from __future__ import annotations
 

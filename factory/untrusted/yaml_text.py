@@ -1,7 +1,7 @@
-"""YAML of strangers: safe tags only, aliases no larger than if they were written out, scalars that are what they say.
+"""YAML of untrusted origin: standard tags only, a bounded number of values with all aliases expanded.
 
-A few lines of aliases or merge keys may stand for billions of values. So what each node would be, written out, is
-counted while it is read, before anything is expanded.
+A few lines of aliases or merge keys may stand for billions of values. So while a text is read, the values are counted
+as if each alias were written out, before any is expanded.
 """
 
 from __future__ import annotations
@@ -19,42 +19,34 @@ NUMBER = 100  # characters of a plain scalar that may be taken for a number, at 
 UNREAD = (ValueError, AttributeError, TypeError, OverflowError, RecursionError)
 
 
-class Fault(Unreadable):
-    """What is wrong, and in which line (from 1; None: not known)."""
-
-    def __init__(self, why: object, line: int | None) -> None:
-        super().__init__(why)
-        self.line = line
-
-
 def compose(content: str) -> yaml.Node | None:
-    """The nodes of a text, as they stand there. Fault: no YAML, too long, or it would be too long written out."""
+    """The nodes of a text, as they stand there. Unreadable: no YAML, too long, or too long written out."""
     if len(content) > BYTES:
-        raise Fault(f"more than {BYTES:,} characters", None)
+        raise Unreadable(f"more than {BYTES:,} characters")
     try:
         return _Loader(content).get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise Fault(f"not valid YAML: {error.problem or error.context}", _line(error.problem_mark)) from None
+        raise Unreadable(f"not valid YAML: {error.problem or error.context}", _line(error.problem_mark)) from None
     except yaml.YAMLError as error:
-        raise Fault(f"not valid YAML: {error}", None) from None
+        raise Unreadable(f"not valid YAML: {error}") from None
     except RecursionError:
-        raise Fault("nested too deeply", None) from None
+        raise Unreadable("nested too deeply") from None
     except UNREAD as error:  # such as "\\Uffffffff", which is no character
-        if isinstance(error, Fault):
+        if isinstance(error, Unreadable):
             raise
-        raise Fault(f"not valid YAML: {error}", None) from None
+        raise Unreadable(f"not valid YAML: {error}") from None
 
 
 def construct(node: yaml.Node) -> Any:
-    """The plain values of a node. Fault: a tag of none of YAML's own kinds, or a value that is not what it says."""
+    """The plain values of a node. Unreadable: a tag that is not YAML's own, or a value that is not what it says."""
     try:
         return _Loader("").construct_document(node)
     except yaml.MarkedYAMLError as error:
-        raise Fault(error.problem, _line(error.problem_mark)) from None
+        raise Unreadable(error.problem, _line(error.problem_mark)) from None
     except UNREAD as error:
-        if isinstance(error, Fault):
+        if isinstance(error, Unreadable):
             raise
-        raise Fault(f"a value cannot be read ({' '.join(str(error).split())[:100]})", None) from None
+        raise Unreadable(f"a value cannot be read ({' '.join(str(error).split())[:100]})") from None
 
 
 def load(content: str) -> Any:
@@ -64,7 +56,7 @@ def load(content: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """sizes: id of a node -> the values that it stands for; None while it is being read."""
+    """sizes: id of a node that has been read -> number of values that it stands for, aliases expanded."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -77,14 +69,14 @@ class _Loader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             node = super().compose_node(parent, index)
             if id(node) not in self.sizes:
-                raise Fault(f"*{event.anchor} stands inside of what it names", line)
+                raise Unreadable(f"*{event.anchor} stands inside of what it names", line)
             self.values += self.sizes[id(node)]
         else:
             node = super().compose_node(parent, index)
             self.values += 1
             self.sizes[id(node)] = self.values - before
         if self.values > VALUES:
-            raise Fault(f"more than {VALUES:,} values, written out", line)
+            raise Unreadable(f"more than {VALUES:,} values, written out", line)
         return node
 
     def construct_scalar(self, node: Any) -> Any:
@@ -92,9 +84,9 @@ class _Loader(yaml.SafeLoader):
         if isinstance(value, str):
             line = node.start_mark.line + 1
             if not text.plain(value):
-                raise Fault("a text with half of a surrogate pair, which is no character", line)
+                raise Unreadable("a text with half of a surrogate pair, which is no character", line)
             if node.tag in _NUMBERS and len(value) > NUMBER:
-                raise Fault(f"a number of {len(value):,} characters", line)
+                raise Unreadable(f"a number of {len(value):,} characters", line)
         return value
 
 

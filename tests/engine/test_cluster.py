@@ -16,7 +16,7 @@ from factory.engine import cluster, lookout
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.store.ledger import read_index
+from factory.store.status import read_index
 from factory.store.verify import verify
 from tests.engine.stages import (
     STAGES,

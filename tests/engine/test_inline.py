@@ -11,7 +11,7 @@ import pytest
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.store.ledger import read_index
+from factory.store.status import read_index
 from factory.store.verify import verify
 from tests.conftest import ROOT
 from tests.engine.stages import STAGES, Depth, Draw, Exits, ExitsEarly, Finish, Hang, People

@@ -165,3 +165,17 @@ def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
     Mask2FormerImageProcessor(do_resize=False, size_divisor=32, ignore_index=255).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.models.families import save
+
+    return save("sdxl", tmp_path_factory.mktemp("sdxl"))
+
+
+@pytest.fixture(scope="session")
+def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.models.families import save
+
+    return save("flux-dev", tmp_path_factory.mktemp("flux"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
 
 from tests.models.conftest import _latent_parts, _text_parts
 
@@ -354,3 +355,16 @@ def save(family: str, folder: Path) -> Path:
             torch.nn.init.normal_(value, std=0.2)
     pipe.save_pretrained(folder)
     return folder
+
+
+def lora(path: Path, unet: torch.nn.Module, name: str, rows: int = 2) -> Path:
+    """A file as diffusers' training scripts write it: up and down of some attention layers."""
+    random = torch.Generator().manual_seed(0)
+    state = {}
+    for layer, module in unet.named_modules():
+        if layer.endswith(("attn1.to_q", "attn2.to_v")):
+            key = name.format(layer.rpartition(".")[0], layer.rpartition(".")[2])
+            state[f"{key}.down.weight"] = torch.randn(rows, module.in_features, generator=random)
+            state[f"{key}.up.weight"] = torch.randn(module.out_features, rows, generator=random)
+    save_file(state, path)
+    return path

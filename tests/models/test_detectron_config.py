@@ -1,4 +1,4 @@
-"""detectron2's settings are data: nothing in them is run or fetched, and what has no masks is told at once."""
+"""detectron2's settings are data: nothing in them is run or fetched; a model without masks is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from factory.doctor import _packages
+from factory.doctor import checks
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.models import detectron_config
@@ -88,10 +88,10 @@ def test_a_config_of_python_is_not_run(tmp_path):
 def test_doctor_tells_it_before_a_run(tmp_path, values):
     path = write(tmp_path / "boxes.yaml", "MODEL: {META_ARCHITECTURE: RetinaNet}")
     values["stages"]["estimate"]["detector"] |= {"kind": "detectron2", "config": str(path)}
-    told = [check.says for check in _packages(JobSpec(**values)) if check.name == "stages.estimate.detector.config"]
+    told = [check.says for check in checks(JobSpec(**values)) if check.name == "stages.estimate.detector.config"]
     assert len(told) == 1 and "finds boxes only" in told[0]
     values["stages"]["estimate"]["detector"] |= {"config": CONFIG}
-    assert not [check for check in _packages(JobSpec(**values)) if "config" in check.name]
+    assert not [check for check in checks(JobSpec(**values)) if "config" in check.name]
 
 
 class CfgNode(dict):

@@ -12,20 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
 from factory.models.diffusion import ControlNetToImage, DepthToImage, TextToImage
-from tests.models.families import FAMILIES, save, unet
+from tests.models.families import FAMILIES, lora, save, unet
 from tests.models.test_diffusion import apart
 
 PROMPTS, SEEDS = ["a man diving", "a woman running"], [11, 12]
-
-
-@pytest.fixture(scope="session")
-def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save("sdxl", tmp_path_factory.mktemp("sdxl"))
-
-
-@pytest.fixture(scope="session")
-def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save("flux-dev", tmp_path_factory.mktemp("flux"))
 
 
 def _controlnet(folder: Path, xl: bool, channels: int) -> Path:
@@ -180,19 +170,6 @@ def test_flux_draws_prompts_under_its_own_guidance(tiny_flux, tmp_path):
         TextToImage(str(tiny_flux), scheduler="ddim")
 
 
-def test_flux_takes_a_lora(tiny_flux, tmp_path):
-    pytest.importorskip("peft")
-    plain, random, state = TextToImage(str(tiny_flux)), torch.Generator().manual_seed(0), {}
-    for layer, module in plain.pipe.transformer.named_modules():
-        if layer.endswith("attn.to_v"):  # queries and keys are normed
-            state[f"transformer.{layer}.lora_A.weight"] = torch.randn(2, module.in_features, generator=random)
-            state[f"transformer.{layer}.lora_B.weight"] = torch.randn(module.out_features, 2, generator=random)
-    save_file(state, tmp_path / "pytorch_lora_weights.safetensors")
-    tuned = TextToImage(str(tiny_flux), adapter=str(tmp_path))
-    images = [model.generate(PROMPTS[:1], SEEDS[:1], 64, steps=2) for model in (plain, tuned)]
-    assert apart(*images) > 2
-
-
 def test_each_prompt_is_encoded_once(tiny_text_to_image):
     model = TextToImage(str(tiny_text_to_image))
     calls = []
@@ -219,105 +196,6 @@ def test_memory_can_be_saved(tiny_text_to_image):
     assert apart(plain, sliced) <= 1
     with pytest.raises(UserError, match="offload.*GPU"):
         TextToImage(str(tiny_text_to_image), save_memory="offload")
-
-
-def _lora(path: Path, unet: torch.nn.Module, name: str, rows: int = 2) -> Path:
-    """A file as diffusers' training scripts write it: up and down of some attention layers."""
-    random = torch.Generator().manual_seed(0)
-    state = {}
-    for layer, module in unet.named_modules():
-        if layer.endswith(("attn1.to_q", "attn2.to_v")):
-            key = name.format(layer.rpartition(".")[0], layer.rpartition(".")[2])
-            state[f"{key}.down.weight"] = torch.randn(rows, module.in_features, generator=random)
-            state[f"{key}.up.weight"] = torch.randn(module.out_features, rows, generator=random)
-    save_file(state, path)
-    return path
-
-
-@pytest.mark.parametrize("name", ["unet.{}.processor.{}_lora", "{}.processor.{}_lora"], ids=["lora", "attention"])
-def test_adapters_change_the_picture_by_their_scale(tiny_text_to_image, tmp_path, name):
-    pytest.importorskip("peft")
-    plain = TextToImage(str(tiny_text_to_image))
-    _lora(tmp_path / "pytorch_lora_weights.safetensors", plain.pipe.unet, name)
-    images = [plain.generate(PROMPTS[:1], SEEDS[:1], 64, steps=2)]
-    for scale in (0.0, 1.0):
-        model = TextToImage(str(tiny_text_to_image), adapter=str(tmp_path), adapter_scale=scale)
-        images.append(model.generate(PROMPTS[:1], SEEDS[:1], 64, steps=2))
-    assert apart(images[0], images[1]) <= 1 and apart(images[0], images[2]) > 2
-
-
-@pytest.mark.parametrize("ending", ["safetensors", "bin"])
-def test_attention_processors_of_custom_diffusion_change_the_picture(tiny_text_to_image, tmp_path, ending):
-    """Files as diffusers' train_custom_diffusion.py writes them: keys and values of the attention to words."""
-    plain = TextToImage(str(tiny_text_to_image))
-    random, state = torch.Generator().manual_seed(0), {}
-    for layer, module in plain.pipe.unet.named_modules():
-        if layer.endswith(("attn2.to_k", "attn2.to_v")):
-            name = f"{layer.rpartition('.')[0]}.processor.{layer.rpartition('.')[2]}_custom_diffusion.weight"
-            state[name] = torch.randn(module.weight.shape, generator=random)
-        elif layer.endswith("attn1") and ending == "bin":  # they are trained on words alone
-            state[f"{layer}.processor"] = {}
-    path = tmp_path / f"pytorch_custom_diffusion_weights.{ending}"
-    save_file(state, path) if ending == "safetensors" else torch.save(state, path)
-    tuned = TextToImage(str(tiny_text_to_image), adapter=str(tmp_path))
-    images = [model.generate(PROMPTS[:1], SEEDS[:1], 64, steps=2) for model in (plain, tuned)]
-    assert apart(*images) > 2
-    short = {name: value[:, :4].contiguous() for name, value in state.items() if len(value)}
-    save_file(short, path) if ending == "safetensors" else torch.save(short, path)
-    with pytest.raises(UserError, match="does not fit this model"):
-        TextToImage(str(tiny_text_to_image), adapter=str(tmp_path))
-
-
-def test_bad_adapters_are_refused_in_one_line(tiny_text_to_image, tmp_path):
-    pytest.importorskip("peft")
-    model, file = str(tiny_text_to_image), tmp_path / "weights.safetensors"
-    with pytest.raises(UserError, match="none of pytorch_lora_weights.safetensors"):
-        TextToImage(model, adapter=str(tmp_path))
-    file.write_bytes(b"\x08\0\0\0\0\0\0\0{}")
-    with pytest.raises(UserError, match="damaged"):
-        TextToImage(model, adapter=str(file))
-    save_file({"conv.weight": torch.zeros(2)}, file)
-    with pytest.raises(UserError, match="neither LoRA nor attention processors"):
-        TextToImage(model, adapter=str(file))
-    save_file(
-        {
-            "unet.elsewhere.to_q.lora_A.weight": torch.zeros(2, 8),
-            "unet.elsewhere.to_q.lora_B.weight": torch.zeros(8, 2),
-        },
-        file,
-    )
-    with pytest.raises(UserError, match="was it trained on another"):
-        TextToImage(model, adapter=str(file))
-
-
-def test_a_lora_that_fits_in_part_is_refused(tiny_text_to_image, tmp_path):
-    """diffusers lays what fits and leaves out the rest in silence."""
-    pytest.importorskip("peft")
-    unet = TextToImage(str(tiny_text_to_image)).pipe.unet
-    file = _lora(tmp_path / "a.safetensors", unet, "unet.{}.processor.{}_lora")
-    state = load_file(file)
-    strange = {name.replace("_blocks.0", "_blocks.7"): value.clone() for name, value in state.items()}
-    save_file({**state, **strange}, file)
-    with pytest.raises(UserError, match=r"fits \d+ of its \d+ layers only; was it trained on another model"):
-        TextToImage(str(tiny_text_to_image), adapter=str(file))
-
-
-def test_a_lora_of_another_family_is_named(tiny_flux, tmp_path):
-    file = tmp_path / "a.safetensors"
-    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
-    save_file({f"{name}.lora_A.weight": torch.zeros(2, 768), f"{name}.lora_B.weight": torch.zeros(8, 2)}, file)
-    with pytest.raises(UserError, match="is of Stable Diffusion 1.x, the model of a transformer; take one"):
-        TextToImage(str(tiny_flux), adapter=str(file))
-
-
-def test_an_adapter_of_other_widths_is_refused(tiny_text_to_image, tmp_path):
-    pytest.importorskip("peft")
-    file = _lora(
-        tmp_path / "a.safetensors", TextToImage(str(tiny_text_to_image)).pipe.unet, "unet.{}.processor.{}_lora"
-    )
-    save_file({name: value[:, :1].contiguous() for name, value in load_file(file).items()}, file)
-    with pytest.raises(UserError, match="does not fit this model .*was it trained on another"):
-        TextToImage(str(tiny_text_to_image), adapter=str(file))
 
 
 @pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
@@ -420,3 +298,23 @@ def test_a_controlnet_that_is_a_single_file_or_a_whole_model_is_named(tmp_path, 
         ControlNetToImage(str(tiny_sdxl), str(tiny_sdxl))
     with pytest.raises(UserError, match="is a FluxPipeline; ControlNets are for SD 1.x"):
         ControlNetToImage(str(tiny_flux), str(_controlnet(tmp_path / "hints", False, 4)))
+
+
+def test_a_lora_that_fits_in_part_is_refused(tiny_text_to_image, tmp_path):
+    """diffusers lays what fits and leaves out the rest in silence."""
+    pytest.importorskip("peft")
+    unet = TextToImage(str(tiny_text_to_image)).pipe.unet
+    file = lora(tmp_path / "a.safetensors", unet, "unet.{}.processor.{}_lora")
+    state = load_file(file)
+    strange = {name.replace("_blocks.0", "_blocks.7"): value.clone() for name, value in state.items()}
+    save_file({**state, **strange}, file)
+    with pytest.raises(UserError, match=r"fits \d+ of its \d+ layers only; was it trained on another model"):
+        TextToImage(str(tiny_text_to_image), adapter=str(file))
+
+
+def test_a_lora_of_another_family_is_named(tiny_flux, tmp_path):
+    file = tmp_path / "a.safetensors"
+    name = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    save_file({f"{name}.lora_A.weight": torch.zeros(2, 768), f"{name}.lora_B.weight": torch.zeros(8, 2)}, file)
+    with pytest.raises(UserError, match="is of Stable Diffusion 1.x, the model of a transformer; take one"):
+        TextToImage(str(tiny_flux), adapter=str(file))

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from factory.errors import UserError
-from factory.models.crops import cut_box, whole_pixels
-from factory.models.hmr import HMR, cut, load_network, normalise, square_crop
+from factory.models.crops import cut, cut_box, normalise, square_crop, whole_pixels
+from factory.models.hmr import HMR, load_network
 
 
 def spin_shapes() -> dict[str, tuple[int, ...]]:

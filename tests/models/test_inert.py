@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from factory.models import inert
-from factory.models.inert import Placeholder, Unsafe
+from factory.untrusted import inert
+from factory.untrusted.inert import Placeholder, Unsafe
 
 
 def read(data: bytes) -> Any:

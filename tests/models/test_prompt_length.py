@@ -10,7 +10,7 @@ import torch
 from factory.errors import UserError
 from factory.models.diffusion import TextToImage
 from factory.models.layout import Layout
-from factory.models.prompt_length import READS, Reader
+from factory.models.prompt_length import READS, PromptReader
 from tests.models.families import save
 
 READERS = ["sd1", "sdxl", "sd3", "flux-dev", "pixart-alpha", "pixart-sigma", "aura-flow", "chroma"]
@@ -44,18 +44,18 @@ def test_the_limits_are_those_of_the_pipelines() -> None:
 
 @pytest.mark.parametrize("name", ["flux2", "qwen-image", "sana", "lumina2", "z-image", "cogview4"])
 def test_a_family_that_wraps_the_prompt_is_not_guessed_about(tmp_path: Path, name: str) -> None:
-    reader = Reader(Layout.of(str(save(name, tmp_path))))
+    reader = PromptReader(Layout.of(str(save(name, tmp_path))))
     assert not reader.known and reader.cut(LONG) == LONG
 
 
 def test_letters_that_are_no_ascii_are_counted_and_kept_whole(tiny_text_to_image: Path) -> None:
-    reader = Reader(Layout.of(str(tiny_text_to_image)))
+    reader = PromptReader(Layout.of(str(tiny_text_to_image)))
     word, text = "\u00e9t\u00e9", "\u00e9t\u00e9 " * 20
     assert text.startswith(reader.cut(text)) and reader.cut(text) != text and reader.cut(word) == word
 
 
 def test_a_short_prompt_loads_no_tokenizer(tiny_text_to_image: Path) -> None:
-    reader = Reader(Layout.of(str(tiny_text_to_image)))
+    reader = PromptReader(Layout.of(str(tiny_text_to_image)))
     assert reader.cut("a man") == "a man" and "tokenizer" not in vars(reader)
 
 
@@ -63,4 +63,4 @@ def test_a_damaged_tokenizer_is_one_line(tmp_path: Path) -> None:
     folder = save("sd1", tmp_path)
     (folder / "tokenizer" / "tokenizer.json").write_text("{")
     with pytest.raises(UserError, match="folder tokenizer: the tokenizer does not load .*; fetch it again$"):
-        Reader(Layout.of(str(folder))).cut(LONG)
+        PromptReader(Layout.of(str(folder))).cut(LONG)

@@ -11,7 +11,7 @@ from factory.errors import UserError
 from factory.job import Poses
 from factory.models.body import BodyModel
 from factory.models.camera import full_image_K, project, weak_to_transl
-from factory.sources.poses import load, rows_of
+from factory.sources.poses import load
 
 RANDOM = np.random.default_rng(0)
 POSE = RANDOM.uniform(-1, 1, (3, 72)).astype(np.float32)
@@ -86,10 +86,10 @@ def test_an_efts_camera_without_a_scale_is_refused(tmp_path):
 
 def test_an_image_finds_its_people(tmp_path):
     rows = load(npz(tmp_path, **NPZ, imgname=["x/a.jpg", "b.jpg", "x/a.jpg"])).rows()
-    assert rows_of(rows, "x/a.jpg") == rows_of(rows, "a.jpg") == rows_of(rows, "deep/a.jpg") == [0, 2]
-    assert rows_of(rows, "c.jpg") == []
+    assert rows.of("x/a.jpg") == rows.of("a.jpg") == rows.of("deep/a.jpg") == [0, 2]
+    assert rows.of("c.jpg") == []
     same_name = load(npz(tmp_path, **NPZ, imgname=["x/a.jpg", "y/a.jpg", "b.jpg"])).rows()
-    assert rows_of(same_name, "a.jpg") == [] and rows_of(same_name, "y/a.jpg") == [1]
+    assert same_name.of("a.jpg") == [] and same_name.of("y/a.jpg") == [1]
 
 
 @pytest.mark.parametrize(

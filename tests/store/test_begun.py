@@ -23,7 +23,8 @@ from factory.plan import plan
 from factory.store import contents
 from factory.store.begun import differences
 from factory.store.layout import identity
-from factory.store.ledger import open_ledger, read_index
+from factory.store.ledger import open_ledger
+from factory.store.status import read_index
 from factory.store.verify import verify
 from tests.engine.stages import STAGES
 from tests.store.conftest import tree

@@ -11,7 +11,8 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import plan
 from factory.store import lock
-from factory.store.ledger import open_ledger, read_index, status
+from factory.store.ledger import open_ledger
+from factory.store.status import read_index, status
 from factory.store.verify import verify
 from tests.engine.stages import STAGES
 from tests.store.conftest import folders, tree

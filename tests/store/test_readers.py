@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from factory.engine.run import run
-from factory.store.ledger import read_index, read_sample
 from factory.store.sample import extensions
+from factory.store.status import read_index, read_sample
 from tests.engine.stages import STAGES
 
 

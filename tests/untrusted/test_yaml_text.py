@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from factory.untrusted import yaml_text
-from factory.untrusted.yaml_text import Fault
+from factory.untrusted import Unreadable, yaml_text
 
 MERGED = "a0: &a0 {x: 1, y: 2}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 26))
 LISTED = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 9))
@@ -40,6 +39,6 @@ def test_honest_aliases_mean_what_they_name():
     ids=range(13),
 )
 def test_what_is_refused_and_where(content, words, line):
-    with pytest.raises(Fault, match=words) as caught:
+    with pytest.raises(Unreadable, match=words) as caught:
         yaml_text.load(content)
     assert caught.value.line == line and "\n" not in str(caught.value)

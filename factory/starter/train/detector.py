@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from factory.models.crops import MEAN, STD
 from factory.models.detector import Mask2Former
 from factory.models.device import quiet
-from factory.models.hmr import MEAN, STD
 from factory.starter.cache import Cache, load
 from factory.starter.train import common, pictures
 from factory.starter.world.scene import FIRST_OBJECT

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from factory.errors import UserError
 from factory.models.camera import CROP, FOCAL
-from factory.models.hmr import MEAN, STD, load_network
+from factory.models.crops import MEAN, STD
+from factory.models.hmr import load_network
 from factory.models.joints import FLIP24
 from factory.models.part_hmr import PartHMR
 from factory.models.rotations import matrix_to_sixd

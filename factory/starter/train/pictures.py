@@ -72,7 +72,8 @@ def adapter(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray
 def hmr(export: Path | str, cache: Cache, some: People, count: int = 8) -> np.ndarray:
     """Crops, each beside the body that is seen in it."""
     from factory.models.body import BodyModel
-    from factory.models.hmr import HMR, cut
+    from factory.models.crops import cut
+    from factory.models.hmr import HMR
 
     body, whole = BodyModel(resolve("starter:body")), np.array([[0, 0, SIDE, SIDE]], np.float32)
     rows = _spread(np.arange(len(some)), count)

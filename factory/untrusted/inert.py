@@ -1,7 +1,7 @@
-"""Pickles of strangers read as data, for every reader of weights, bodies and exports: nothing in them is run.
+"""Pickles of untrusted origin read as data, for weights, body models and exports: nothing in them is run.
 
-Python's own reader imports what a pickle names and calls it. Here a name stays a name and a call stays a note of the
-call (`Thing`). Afterwards the notes of a short vocabulary (arrays, containers, paths) become values by code of our own.
+Python's own reader imports what a pickle names and calls it. Here a name stays a name, and a call is only recorded
+(`Thing`). Afterwards the recorded calls of a short vocabulary (arrays, containers, paths) become values by own code.
 An object of any other class becomes an empty `Placeholder`. A call of a function outside the vocabulary raises Unsafe:
 it would never be made, but plain data hold none, so the file is not what it seems.
 """
@@ -15,9 +15,9 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, ClassVar
 
-from factory.models.inert_values import BUILTINS, STORED, WORDS, Name, Placeholder, Thing, Unsafe, Values, Words
+from factory.untrusted.inert_values import BUILTINS, STORED, WORDS, Name, Placeholder, Thing, Unsafe, Values, Words
 
-__all__ = ["Name", "Placeholder", "Reader", "Thing", "Unsafe", "Words", "load", "loads"]
+__all__ = ["Name", "PickleReader", "Placeholder", "Thing", "Unsafe", "Words", "load", "loads"]
 TYPES = frozenset(
     "object type bool int long float complex str unicode bytes bytearray list tuple dict set frozenset slice range "
     "xrange ellipsis NoneType".split()
@@ -43,14 +43,14 @@ def load(file: BinaryIO, words: Words | None = None, persistent: Callable[[Any],
     then. persistent: the value of a persistent id; none: ids are refused.
     Raises Unsafe, or whatever a damaged pickle leads to.
     """
-    return Reader(file, words, persistent).load()
+    return PickleReader(file, words, persistent).load()
 
 
 # Python's own reader in its version in Python, where each opcode can be replaced; Any, because its types are not given.
 _Unpickler: Any = pickle._Unpickler
 
 
-class Reader(_Unpickler):
+class PickleReader(_Unpickler):
     """`modules`: which modules the pickle has named so far."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
@@ -202,5 +202,5 @@ def _key(key: Any) -> Any:
 
 def loads(data: bytes) -> tuple[Any, set[str]]:
     """The value, and the modules that the pickle names. Raises as `load`."""
-    reader = Reader(io.BytesIO(data))
+    reader = PickleReader(io.BytesIO(data))
     return reader.load(), reader.modules
