@@ -175,7 +175,7 @@ def open_ledger(
     with lock.hold(files, say) as lease:
         stored = begun(files, job, contents)  # another run may have begun one in between
         if stored is None:
-            files.put(JOB, [job_json(job, contents)])
+            files.put(JOB, [job_json(job, contents)], lease.check)
         lease.needs.append(JOB)
         ledger = Ledger(files, plan, lease, say)
         if stored and ledger.units_found < plan.units and (whole := completed(stored, contents)):
