@@ -15,7 +15,7 @@ from factory.export import split as splits
 from factory.job import JobSpec
 from factory.plan import Plan, plan
 from factory.store import layout, opened
-from factory.store.dataset import in_order
+from factory.store.dataset import fetch, in_order
 from factory.store.fs import open_files
 from factory.store.layout import shard_names
 from factory.store.part import SCHEMA, Head, index_table
@@ -99,7 +99,7 @@ class Source:
     def changed(self) -> list[int]:
         """Those of the shards that `choose` has read whose index is another one now, or gone."""
         names = [shard_names(self.plan, shard)[1] for shard in self.digests]
-        stored = self.files.read_each(names)
+        stored = fetch(self.files, names, self.sizes)
         return [
             shard for (shard, digest), data in zip(self.digests.items(), stored, strict=True)
             if data is None or _digest(data) != digest
@@ -122,7 +122,7 @@ class Source:
         """(shard, rows) of the shards."""
         names = [shard_names(self.plan, shard)[1] for shard in self.shards]
         self.digests = {}
-        for shard, name, data in zip(self.shards, names, self.files.read_each(names), strict=True):
+        for shard, name, data in zip(self.shards, names, fetch(self.files, names, self.sizes), strict=True):
             try:
                 if data is None:
                     raise ValueError("it was removed just now")

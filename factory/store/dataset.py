@@ -21,7 +21,7 @@ from factory.plan import Plan, plan
 from factory.store import layout, opened
 from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import part_names, shard_names
-from factory.store.part import SCHEMA, index_table
+from factory.store.part import LARGEST, SCHEMA, index_table
 from factory.untrusted import Unreadable
 
 AT_ONCE = 16  # requests under way, to an object store
@@ -141,7 +141,7 @@ class DataSet:
 
     def _read(self, name: str) -> bytes | None:
         try:
-            return self.files.read(name)
+            return self.files.read(name, 0, LARGEST)
         except FileNotFoundError:
             return None
 
@@ -156,15 +156,15 @@ def open_data(out: str | os.PathLike[str], keep: bool = False) -> DataSet:
 
 
 def fetch(files: Files, names: Iterable[str], sizes: dict[str, int]) -> Iterator[bytes | None]:
-    """Whole objects in the order of their names, None for absent ones."""
+    """Indexes in the order of their names, None for absent ones; of one that is too large to be an index, its begin."""
 
     def read(name: str) -> bytes | None:
         try:
-            return files.read(name)
+            return files.read(name, 0, LARGEST)
         except FileNotFoundError:
             return None
 
-    return in_order(read, names, files, lambda name: sizes.get(name, 0))
+    return in_order(read, names, files, lambda name: min(sizes.get(name, 0), LARGEST))
 
 
 def in_order(

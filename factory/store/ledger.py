@@ -31,7 +31,7 @@ from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import JOB, part_names, shard_names
 from factory.store.layout import read_job as read_job
 from factory.store.lock import Lease
-from factory.store.part import FINGERPRINT, Damaged, Head, Part, digest, index_bytes, index_table
+from factory.store.part import FINGERPRINT, LARGEST, Damaged, Head, Part, digest, index_bytes, index_table
 from factory.store.reopen import moved, reopen
 from factory.store.status import Status as Status
 from factory.store.status import read_index as read_index
@@ -139,7 +139,7 @@ class Ledger:
         """The part's rows and head, or None where its bytes are not what was written: then it is done again."""
         tar_name, index_name = part_names(shard, index)
         try:
-            table, head = index_table(self.files.read(index_name))
+            table, head = index_table(self.files.read(index_name, 0, LARGEST))
             data = self.files.read(tar_name)
         except (FileNotFoundError, Damaged):
             return None

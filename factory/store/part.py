@@ -45,6 +45,7 @@ SCHEMA = pa.schema(
     }
 )
 
+LARGEST = 1 << 28  # bytes of an index at most; more is nobody's, and must not fill the memory
 OWN, NO_HASH, FINGERPRINT = "index_sha256", b"0" * 64, "fingerprint"
 
 
