@@ -61,7 +61,7 @@ def check(data: DataSet, place: Place, index: bytes | None, content: IO[bytes] |
             return whole(tar_name, "missing, but its index is there")
         content = io.BytesIO()  # a shard without samples has no tar
     found.bytes = content.seek(0, io.SEEK_END)
-    if (_sha256(content, 0, found.bytes), found.bytes) != (found.head.sha256, found.head.bytes):
+    if found.bytes != found.head.bytes or _sha256(content, 0, found.bytes) != found.head.sha256:
         found.problems.append(f"{tar_name}: its {found.bytes} bytes are not the {found.head.bytes} that were written")
         start = 0
         for number, (size, sha256) in enumerate(found.head.units):
