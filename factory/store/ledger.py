@@ -65,6 +65,17 @@ class Ledger:
         """Make the shard out of its parts if they are all there; says whether it did."""
         if shard in self.sealed or len(self._parts.get(shard, ())) < self.plan.units_in(shard):
             return False
+        try:
+            self._seal(shard)
+        except UserError:
+            self.lease.check()  # if others have taken over, they have sealed it: parts that are gone are no damage
+            raise
+        self.sealed.add(shard)
+        self._parts.pop(shard)
+        self._drop_parts(shard)
+        return True
+
+    def _seal(self, shard: int) -> None:
         names = [part_names(shard, index) for index in range(self.plan.units_in(shard))]
         tables, units, size = [], [], 0
         for (_, index_name), data in zip(names, self.files.read_each(name for _, name in names), strict=True):
@@ -93,10 +104,6 @@ class Ledger:
         whole = {"sha256": sha256.hexdigest(), "bytes": str(size + len(end)), "units": json.dumps(units),
                  FINGERPRINT: self.fingerprint}  # fmt: skip
         self.files.put(index_name, [index_bytes(pa.concat_tables(tables), whole)], self.lease.check)
-        self.sealed.add(shard)
-        self._parts.pop(shard)
-        self._drop_parts(shard)
-        return True
 
     def _recover(self, say: Callable[[str], None]) -> None:
         """Go on from what a killed run has left: sweep, take apart damaged shards, drop damaged parts, seal what is
