@@ -105,9 +105,9 @@ def replaced_by_a_folder(root: Path, chance: random.Random) -> None:
 
 
 def endless(root: Path, chance: random.Random) -> None:
-    """A file that says it is a terabyte long."""
+    """A file with a hole: more than fits into memory, or than may be asked for."""
     with open(_picked(root, chance), "r+b") as file:
-        file.truncate(1 << 40)
+        file.truncate(chance.choice((1 << 33, 1 << 40)))
 
 
 def described(root: Path, chance: random.Random) -> None:
