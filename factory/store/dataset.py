@@ -21,7 +21,7 @@ from factory.plan import Plan, plan
 from factory.store import layout, opened
 from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import part_names, shard_names
-from factory.store.part import LARGEST, SCHEMA, index_table
+from factory.store.part import LARGEST, SCHEMA, TOO_LARGE, index_table
 from factory.untrusted import Unreadable
 
 AT_ONCE = 16  # requests under way, to an object store
@@ -140,10 +140,7 @@ class DataSet:
             return None
 
     def _read(self, name: str) -> bytes | None:
-        try:
-            return self.files.read(name, 0, LARGEST)
-        except FileNotFoundError:
-            return None
+        return read_index(self.files, name, self.sizes)
 
     def _full(self, name: str) -> str:
         return f"{self.out}/{name}"
@@ -156,15 +153,18 @@ def open_data(out: str | os.PathLike[str], keep: bool = False) -> DataSet:
 
 
 def fetch(files: Files, names: Iterable[str], sizes: dict[str, int]) -> Iterator[bytes | None]:
-    """Indexes in the order of their names, None for absent ones; of one that is too large to be an index, its begin."""
+    """Indexes as `read_index` reads them, in the order of their names."""
+    return in_order(lambda name: read_index(files, name, sizes), names, files, lambda name: sizes.get(name, 0))
 
-    def read(name: str) -> bytes | None:
-        try:
-            return files.read(name, 0, LARGEST)
-        except FileNotFoundError:
-            return None
 
-    return in_order(read, names, files, lambda name: min(sizes.get(name, 0), LARGEST))
+def read_index(files: Files, name: str, sizes: dict[str, int]) -> bytes | None:
+    """None where it is absent; TOO_LARGE in the place of what, as listed, cannot be an index."""
+    if sizes.get(name, 0) > LARGEST:
+        return TOO_LARGE
+    try:
+        return files.read(name)
+    except FileNotFoundError:
+        return None
 
 
 def in_order(

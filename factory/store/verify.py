@@ -19,8 +19,8 @@ from factory.record import State
 from factory.store import layout, lock
 from factory.store.beside import CARD, PREVIEW, SHARDS, listed_shards, signature, stamp
 from factory.store.check import Checked, check, md5
-from factory.store.dataset import DataSet, Place, in_order, open_data
-from factory.store.part import LARGEST, Head
+from factory.store.dataset import DataSet, Place, in_order, open_data, read_index
+from factory.store.part import Head
 from factory.store.reopen import drop, reopen
 from factory.store.stored import WHOLE, open_stored
 
@@ -202,10 +202,7 @@ class _Verification:
         return open_stored(self.data.files, name, self.data.sizes.get(name, 0))
 
     def _read(self, name: str) -> bytes | None:
-        try:
-            return self.data.files.read(name, 0, LARGEST)
-        except FileNotFoundError:
-            return None
+        return read_index(self.data.files, name, self.data.sizes)
 
 
 def _of_an_open_shard(name: str, planned: Plan, sealed: set[int]) -> bool:
