@@ -6,6 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
+WORKERS ?= 2
 REPEATS ?= 20
 SEED ?= 1
 
@@ -15,8 +16,9 @@ demo: .venv/.package
 	@$(BIN)/factory run jobs/demo.yaml
 	@$(BIN)/factory inspect out/demo
 
+# Each file of tests runs in one of WORKERS processes, so that what a file sets up (a Ray, a server) is set up once.
 test: .venv/.extras
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 # Faults at random moments, each so often, with a report: make chaos REPEATS=20 SEED=1 [FAULTS="node_lost actor_killed"]
 chaos: .venv/.extras
