@@ -2,7 +2,8 @@
 
 A clock within the worker stops with it: by SIGSTOP, in the kernel, in a library that never lets go of the interpreter.
 The watcher is this file run as a script. The worker writes signs of life into a pipe. The watcher kills a worker that
-takes too long or is silent, and ends when its worker has ended.
+takes too long or is silent, and ends when its worker has ended. It is no child of its worker: Ray's workers kill their
+children before they leave, and one that is stopped between the two would stay for ever.
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ class Watched:
     long (and for QUIET) while it works on none."""
 
     def __init__(self, seconds: float) -> None:
-        command = [sys.executable, "-I", "-S", os.path.abspath(__file__), str(seconds)]
+        me, (reader, self.pipe) = os.pidfd_open(os.getpid()), os.pipe()
+        command = [sys.executable, "-I", "-S", os.path.abspath(__file__), str(me), str(seconds)]
         # In a session of its own it does not get what a terminal sends to all that run there.
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-        assert self.process.stdin
-        self.pipe = self.process.stdin.fileno()
+        subprocess.run(command, stdin=reader, pass_fds=[me], start_new_session=True, check=True)
+        os.close(reader)
+        os.close(me)
         os.set_blocking(self.pipe, False)  # or a watcher that is stopped would stop its worker
         self.lock, self.state = threading.Lock(), IDLE
         threading.Thread(target=self._beat, args=(period(seconds),), daemon=True).start()
@@ -61,13 +63,16 @@ def period(seconds: float) -> float:
     return min(5.0, seconds / 4)
 
 
-def watch(seconds: float) -> None:
-    """Return when the worker has ended, or kill it when it is over time."""
-    worker, tick = os.getppid(), period(seconds)
+def watch(worker: int, seconds: float) -> None:
+    """Return when the worker, of which `worker` is a pidfd, has ended, or kill it when it is over time."""
+    tick = period(seconds)
     patience = max(seconds, QUIET) / tick + 2  # in ticks: time in which both were frozen does not count
     silent, deadline = 0, float("inf")
     while silent < patience and time.monotonic() < deadline:
-        if not select.select([0], [], [], min(tick, max(0.0, deadline - time.monotonic())))[0]:
+        ready = select.select([0, worker], [], [], min(tick, max(0.0, deadline - time.monotonic())))[0]
+        if worker in ready:  # the pipe alone does not tell: a child that the worker has forked holds it open
+            return
+        if not ready:
             silent += 1
         elif not (words := os.read(0, 4096)):
             return
@@ -78,10 +83,10 @@ def watch(seconds: float) -> None:
                     deadline = time.monotonic() + seconds
                 elif word == ord(IDLE):
                     deadline = float("inf")
-        if os.getppid() != worker:  # a child that it has forked holds the pipe open
-            return
-    os.kill(worker, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(worker, signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    watch(float(sys.argv[1]))
+    if not os.fork():
+        watch(int(sys.argv[1]), float(sys.argv[2]))

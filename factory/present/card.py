@@ -23,7 +23,7 @@ from factory.record import State
 from factory.store.beside import CARD, PREVIEW, SHARDS, listed_shards, shard_list, signature, signed, stamp
 from factory.store.dataset import DataSet, in_order, open_data
 from factory.store.fs import Files
-from factory.store.part import Head
+from factory.store.part import LARGEST, Head
 from factory.store.sample import extensions
 from factory.store.survey import survey
 
@@ -60,7 +60,7 @@ def write(out: str) -> bool:
 
 
 def _there(data: DataSet, name: str) -> bytes | None:
-    return data.files.read(name) if name in data.sizes else None
+    return data.files.read(name, 0, LARGEST) if name in data.sizes else None
 
 
 def _stamp(listed: bytes) -> str | None:

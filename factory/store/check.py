@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import IO, Any
 
 from factory.job import JobSpec
 from factory.plan import Plan
 from factory.record import State
 from factory.store import opened, sample, tar
 from factory.store.dataset import DataSet, Place
-from factory.store.part import SCHEMA, Damaged, Head, digest, index_table
+from factory.store.part import SCHEMA, Damaged, Head, index_table
 from factory.untrusted import Unreadable, arrays
+
+CHUNK = 1 << 22  # bytes
 
 
 @dataclass
@@ -29,8 +33,9 @@ class Checked:
     bytes: int = 0  # of the tar
 
 
-def check(data: DataSet, place: Place, index: bytes | None, content: bytes | None) -> Checked:
-    """Check a shard or a part whose `index` and tar `content` are these, None where they are gone."""
+def check(data: DataSet, place: Place, index: bytes | None, content: IO[bytes] | None) -> Checked:
+    """Check a shard or a part whose `index` and tar `content` are these, None where they are gone. One sample is in
+    memory at a time."""
     tar_name, index_name = data.names(place)
     shard, unit = place
     units = range(data.plan.units_in(shard)) if unit is None else range(unit, unit + 1)
@@ -54,36 +59,63 @@ def check(data: DataSet, place: Place, index: bytes | None, content: bytes | Non
     if content is None:
         if any(row["size"] for row in rows):
             return whole(tar_name, "missing, but its index is there")
-        content = b""  # a shard without samples has no tar
-    found.bytes = len(content)
-    if digest(content) != {"sha256": found.head.sha256, "bytes": str(found.head.bytes)}:
-        found.problems.append(f"{tar_name}: its {len(content)} bytes are not the {found.head.bytes} that were written")
+        content = io.BytesIO()  # a shard without samples has no tar
+    found.bytes = content.seek(0, io.SEEK_END)
+    if found.bytes != found.head.bytes or _sha256(content, 0, found.bytes) != found.head.sha256:
+        found.problems.append(f"{tar_name}: its {found.bytes} bytes are not the {found.head.bytes} that were written")
         start = 0
         for number, (size, sha256) in enumerate(found.head.units):
-            if hashlib.sha256(content[start : start + size]).hexdigest() != sha256:
+            if not 0 <= size <= found.bytes or _sha256(content, start, size) != sha256:
                 found.problems.append(f"{tar_name}: unit {number} is damaged")
                 found.units.add(number)
             start += size
         return found  # what else is wrong follows from that
+    content.seek(0)
+    members, endings = tar.walk(content, opened.most_bytes(data.job)), sample.extensions(data.job)
     try:
-        members = list(tar.members(content))
+        for row in rows:
+            if not row["size"]:
+                continue
+            start, files = content.tell(), {}
+            for ending, (name, member) in zip(endings, members, strict=False):
+                files[ending] = member
+                if name != f"{row['key']}.{ending}":
+                    break
+            if len(files) < len(endings) or name != f"{row['key']}.{endings[-1]}":
+                return whole(tar_name, "its members are not those that the index tells of")
+            segment = tar.segment((f"{row['key']}.{ending}", member) for ending, member in files.items())
+            if (row["offset"], row["size"]) != (start, len(segment)) or _read(content, start, len(segment)) != segment:
+                whole(tar_name, f"{row['key']} is not at the offset that the index tells")
+            for what in _faults(files, row, data.job):
+                found.problems.append(f"{tar_name}: {row['key']}.{what}")
+                found.units.add(row["unit"])
+            found.samples += 1
+        if next(members, None) is not None:
+            return whole(tar_name, "its members are not those that the index tells of")
     except tarfile.TarError as error:
         return whole(tar_name, f"not a readable tar ({error})")
-    kept = [row for row in rows if row["size"]]
-    endings = sample.extensions(data.job)
-    if [name for name, _ in members] != [f"{row['key']}.{ending}" for row in kept for ending in endings]:
-        return whole(tar_name, "its members are not those that the index tells of")
-    contents = iter(members)
-    for row in kept:
-        files = {ending: next(contents)[1] for ending in endings}
-        segment = tar.segment((f"{row['key']}.{ending}", member) for ending, member in files.items())
-        if content[row["offset"] : row["offset"] + row["size"]] != segment:
-            whole(tar_name, f"{row['key']} is not at the offset that the index tells")
-        for what in _faults(files, row, data.job):
-            found.problems.append(f"{tar_name}: {row['key']}.{what}")
-            found.units.add(row["unit"])
-        found.samples += 1
     return found
+
+
+def md5(content: IO[bytes]) -> str:
+    return _hash(hashlib.md5(usedforsecurity=False), content, 0, content.seek(0, io.SEEK_END))
+
+
+def _sha256(content: IO[bytes], start: int, size: int) -> str:
+    return _hash(hashlib.sha256(), content, start, size)
+
+
+def _hash(state: Any, content: IO[bytes], start: int, size: int) -> str:
+    content.seek(start)
+    while size > 0 and (chunk := content.read(min(size, CHUNK))):
+        state.update(chunk)
+        size -= len(chunk)
+    return state.hexdigest()
+
+
+def _read(content: IO[bytes], start: int, size: int) -> bytes:
+    content.seek(start)
+    return content.read(size)
 
 
 def _check_rows(rows: list[dict], planned: Plan, shard: int, units: range, fault: Callable[[str], object]) -> None:

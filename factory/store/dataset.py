@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import groupby
 from typing import TypeVar
 
@@ -21,7 +21,7 @@ from factory.plan import Plan, plan
 from factory.store import layout, opened
 from factory.store.fs import Files, LocalFiles, open_files, read_or_none
 from factory.store.layout import part_names, shard_names
-from factory.store.part import SCHEMA, index_table
+from factory.store.part import LARGEST, SCHEMA, TOO_LARGE, index_table
 from factory.untrusted import Unreadable
 
 AT_ONCE = 16  # requests under way, to an object store
@@ -150,9 +150,15 @@ def open_data(out: str | os.PathLike[str], keep: bool = False) -> DataSet:
 
 
 def fetch(files: Files, names: Iterable[str], sizes: dict[str, int] | None = None) -> Iterator[bytes | None]:
-    """Whole objects in the order of their names, None for absent ones. sizes: bytes by name, as far as they are known,
-    so that no more is read ahead than fits into MEMORY."""
-    return in_order(partial(read_or_none, files), names, files, lambda name: (sizes or {}).get(name, 0))
+    """Whole objects as `read_index` reads them, in the order of their names. sizes: bytes by name, as far as they are
+    known, so that no more is read ahead than fits into MEMORY."""
+    known = sizes or {}
+    return in_order(lambda name: read_index(files, name, known), names, files, lambda name: known.get(name, 0))
+
+
+def read_index(files: Files, name: str, sizes: dict[str, int]) -> bytes | None:
+    """None where it is absent; TOO_LARGE in the place of what, as listed, cannot be an index."""
+    return TOO_LARGE if sizes.get(name, 0) > LARGEST else read_or_none(files, name)
 
 
 def in_order(

@@ -30,7 +30,7 @@ from factory.store.disk import free_space
 from factory.store.fs import Files, LocalFiles, open_files
 from factory.store.layout import JOB, part_names, shard_names
 from factory.store.lock import Lease
-from factory.store.part import FINGERPRINT, Damaged, Head, Part, digest, index_bytes, index_table
+from factory.store.part import FINGERPRINT, LARGEST, Damaged, Head, Part, digest, index_bytes, index_table
 from factory.store.reopen import moved, reopen
 from factory.store.status import read_index as read_index
 from factory.store.survey import survey
@@ -61,6 +61,17 @@ class Ledger:
         """Make the shard out of its parts if they are all there; says whether it did."""
         if shard in self.sealed or len(self._parts.get(shard, ())) < self.plan.units_in(shard):
             return False
+        try:
+            self._seal(shard)
+        except UserError:
+            self.lease.check()  # if others have taken over, they have sealed it: parts that are gone are no damage
+            raise
+        self.sealed.add(shard)
+        self._parts.pop(shard)
+        self._drop_parts(shard)
+        return True
+
+    def _seal(self, shard: int) -> None:
         names = [part_names(shard, index) for index in range(self.plan.units_in(shard))]
         tables, units, size = [], [], 0
         for (_, index_name), data in zip(names, fetch(self.files, (name for _, name in names)), strict=True):
@@ -89,10 +100,6 @@ class Ledger:
         whole = {"sha256": sha256.hexdigest(), "bytes": str(size + len(end)), "units": json.dumps(units),
                  FINGERPRINT: self.fingerprint}  # fmt: skip
         self.files.put(index_name, [index_bytes(pa.concat_tables(tables), whole)], self.lease.check)
-        self.sealed.add(shard)
-        self._parts.pop(shard)
-        self._drop_parts(shard)
-        return True
 
     def _recover(self, say: Callable[[str], None]) -> None:
         """Go on from what a killed run has left: sweep, take apart damaged shards, drop damaged parts, seal what is
@@ -135,7 +142,7 @@ class Ledger:
         """The part's rows and head, or None where its bytes are not what was written: then it is done again."""
         tar_name, index_name = part_names(shard, index)
         try:
-            table, head = index_table(self.files.read(index_name))
+            table, head = index_table(self.files.read(index_name, 0, LARGEST))
             data = self.files.read(tar_name)
         except (FileNotFoundError, Damaged):
             return None
@@ -171,7 +178,7 @@ def open_ledger(
     with lock.hold(files, say) as lease:
         stored = begun(files, job, contents)  # another run may have begun one in between
         if stored is None:
-            files.put(JOB, [job_json(job, contents)])
+            files.put(JOB, [job_json(job, contents)], lease.check)
         lease.needs.append(JOB)
         ledger = Ledger(files, plan, lease, say)
         if stored and ledger.units_found < plan.units and (whole := completed(stored, contents)):

@@ -45,6 +45,8 @@ SCHEMA = pa.schema(
     }
 )
 
+LARGEST = 1 << 28  # bytes of an index at most; a longer one is not read: it must not fill the memory
+TOO_LARGE = b"longer than any index"  # stands for one in memory
 OWN, NO_HASH, FINGERPRINT = "index_sha256", b"0" * 64, "fingerprint"
 
 
@@ -161,6 +163,8 @@ def _exchanged(data: bytes, old: bytes, new: bytes) -> bytes:
 def _opened(data: bytes | None) -> Table:
     if data is None:
         raise ValueError("it is gone")
+    if data == TOO_LARGE:
+        raise ValueError("longer than any index is")
     return Table(data, SCHEMA)
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from factory.record import State
 from factory.store import lock
-from factory.store.dataset import DataSet, Place, open_data
+from factory.store.dataset import DataSet, Place, open_data, read_index
 from factory.store.layout import part_names
 from factory.store.lock import Lease
 from factory.store.part import FINGERPRINT, SCHEMA, Damaged, digest, index_bytes, index_table
@@ -64,7 +64,7 @@ def reopen(data: DataSet, shard: int, lease: Lease, without: Collection[int] = (
     tar_name, index_name = data.names((shard, None))
     kept: set[int] = set()
     try:
-        index = data.files.read(index_name)
+        index = read_index(data.files, index_name, data.sizes)
         table, head = index_table(index)
         lengths = head.units if head.fingerprint in ("", data.fingerprint) else []
     except (Damaged, FileNotFoundError):

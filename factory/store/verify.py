@@ -6,23 +6,23 @@ the same after the look as before; what a run has sealed or taken back in betwee
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import IO
 
 from factory.errors import encodable
 from factory.plan import Plan
 from factory.record import State
 from factory.store import layout, lock
 from factory.store.beside import CARD, PREVIEW, SHARDS, listed_shards, signature, stamp
-from factory.store.check import Checked, check
-from factory.store.dataset import DataSet, Place, fetch, open_data
-from factory.store.fs import read_or_none
+from factory.store.check import Checked, check, md5
+from factory.store.dataset import DataSet, Place, in_order, open_data, read_index
 from factory.store.part import Head
 from factory.store.reopen import drop, reopen
+from factory.store.stored import WHOLE, open_stored
 
 BESIDE = {layout.JOB, layout.REPORT, layout.CONTACT, CARD, PREVIEW, SHARDS}  # what else belongs there
 LOOKS = 4  # at what changes while it is looked at
@@ -78,17 +78,15 @@ class _Verification:
         self.checked: dict[Place, Checked] = {}
         self.listed: dict[str, dict] = {}  # tar -> what wids.json has to say of it
         places = data.places()
-        names = (name for place in places for name in reversed(data.names(place)))
-        stream = fetch(data.files, names, data.sizes)
-        for place in places:
-            self._look(place, next(stream), next(stream))
+        for place, (index, content) in zip(places, in_order(self._both, places, data.files, self._size), strict=True):
+            self._look(place, index, content)
         self._sum()
         self._strays()
         self._unfinished()
         if not self.report.broken:
             self._beside()
 
-    def _look(self, place: Place, index: bytes | None, content: bytes | None) -> None:
+    def _look(self, place: Place, index: bytes | None, content: IO[bytes] | None) -> None:
         shard, unit = place
         if (shard, None) in self.checked:  # sealed since the listing, and looked at as a shard
             return
@@ -98,7 +96,7 @@ class _Verification:
             if not found.problems:
                 self._keep(place, found, content)
                 return
-            before, content, index = index, self._read(tar_name), self._read(index_name)
+            before, content, index = index, self._open(tar_name), self._read(index_name)
             if index is None:
                 break
             if index == before and not (again := check(self.data, place, index, content)).problems:
@@ -110,18 +108,18 @@ class _Verification:
         if unit is not None and (whole := self._read(self.data.names((shard, None))[1])) is not None:
             for part in [part for part in self.checked if part[0] == shard]:
                 del self.checked[part]
-            self._look((shard, None), whole, self._read(self.data.names((shard, None))[0]))
+            self._look((shard, None), whole, self._open(self.data.names((shard, None))[0]))
         elif before is None and not self._at_work():
             self._fault(place, found)
         else:
             self.report.notes.append(f"{index_name}: changed or taken back while it was looked at")
 
-    def _keep(self, place: Place, found: Checked, content: bytes | None) -> None:
+    def _keep(self, place: Place, found: Checked, content: IO[bytes] | None) -> None:
         self.checked[place] = found
-        if place[1] is None and content and found.head and SHARDS in self.data.sizes:
-            md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        if place[1] is None and found.bytes and content and found.head and SHARDS in self.data.sizes:
             count = found.head.states.get(State.OK, 0)
-            self.listed[self.data.names(place)[0]] = {"md5sum": md5, "nsamples": count, "filesize": len(content)}
+            told = {"md5sum": md5(content), "nsamples": count, "filesize": found.bytes}
+            self.listed[self.data.names(place)[0]] = told
 
     def _fault(self, place: Place, found: Checked) -> None:
         shard, unit = place
@@ -192,8 +190,19 @@ class _Verification:
             if made_from and made_from != stamp(heads, self.data.fingerprint):
                 yield CARD, "tells of the shards as they were before"
 
+    def _both(self, place: Place) -> tuple[bytes | None, IO[bytes] | None]:
+        """The index, before the tar that it tells of."""
+        tar_name, index_name = self.data.names(place)
+        return self._read(index_name), self._open(tar_name)
+
+    def _size(self, place: Place) -> int:
+        return sum(min(self.data.sizes.get(name, 0), WHOLE) for name in self.data.names(place))
+
+    def _open(self, name: str) -> IO[bytes] | None:
+        return open_stored(self.data.files, name, self.data.sizes.get(name, 0))
+
     def _read(self, name: str) -> bytes | None:
-        return read_or_none(self.data.files, name)
+        return read_index(self.data.files, name, self.data.sizes)
 
 
 def _of_an_open_shard(name: str, planned: Plan, sealed: set[int]) -> bool:

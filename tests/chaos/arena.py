@@ -9,10 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ from tests.chaos.stages import LINES, calls, guilty
 from tests.conftest import ROOT
 from tests.store.conftest import folders, tree
 
-RECORDS, UNITS = 46, 12
+RECORDS, UNITS, SHARDS = 46, 12, 4
 PATIENCE = 60.0  # s until what must go has gone
 
 JOB: dict[str, Any] = {
@@ -68,6 +69,9 @@ class Arena:
         self.root = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
         (self.root / "t").mkdir()
         self.line, self.ended = "Depth", ""  # the guilty record's end, where there is one
+        self.peace = "Depth"  # the line that gives the same in peace
+        self.exported: Counter[str] = Counter()  # keys of the images of a disturbed export, and of one that was not
+        self.exportable: set[str] = set()
         self.processes: list[psutil.Process] = []
         values = {**JOB, "output": str(self.root / "out"), "seed": self.random.getrandbits(32)}
         self.job = JobSpec.model_validate(values)
@@ -78,11 +82,14 @@ class Arena:
         changes = {"engine": "inline" if engine == "inline" else "ray", "ray_address": address}
         return self.job.model_copy(update=changes)
 
-    def drive(self, job: JobSpec) -> subprocess.Popen[str]:
+    def drive(self, job: JobSpec, line: str = "", *more: str) -> subprocess.Popen[str]:
         """A run in a process group of its own."""
-        command = [sys.executable, "-m", "tests.chaos.drive", job.model_dump_json(), self.line]
+        return self.start("tests.chaos.drive", job.model_dump_json(), line or self.line, *more)
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """A program that tells its events, in a process group of its own."""
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", *command],
             cwd=ROOT,
             env={**os.environ, "TMPDIR": str(self.root / "t")},
             stdout=subprocess.PIPE,
@@ -92,9 +99,12 @@ class Arena:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # deaf in the background
         )
 
-    def disturb(self, job: JobSpec, strike: Callable[[subprocess.Popen[str]], None]) -> tuple[int, str]:
-        """Drive, strike at a random moment, and wait for the end: (exit code, what it said on stderr)."""
-        with self.drive(job) as process:
+    def disturb(
+        self, begun: JobSpec | subprocess.Popen[str], strike: Callable[[subprocess.Popen[str]], None]
+    ) -> tuple[int, str]:
+        """Drive the job, or see what was started, strike at a random moment, and wait for the end: (exit code, what it
+        said on stderr)."""
+        with self.drive(begun) if isinstance(begun, JobSpec) else begun as process:
             assert process.stdout
             for _ in range(self.random.randint(1, UNITS)):
                 process.stdout.readline()
@@ -147,7 +157,7 @@ class Arena:
     def judge(self) -> Verdict:
         """The data set against one that was made in peace."""
         peace = self.job.model_copy(update={"output": str(self.root / "peace"), "engine": "inline"})
-        run(peace, LINES["Raises" if self.ended else "Depth"])
+        run(peace, LINES["Raises" if self.ended else self.peace])
         rows = read_index(self.job.output).to_pylist()
         keys = Counter(row["key"] for row in rows)
         samples = Counter(sample["__key__"] for sample in self._samples())
@@ -156,6 +166,8 @@ class Arena:
             lost=RECORDS - len(keys) + len(promised - samples.keys()),
             doubled=keys.total() - len(keys) + samples.total() - len(samples) + len(samples.keys() - promised),
         )
+        verdict.lost += len(self.exportable - self.exported.keys())
+        verdict.doubled += self.exported.total() - len(self.exported) + len(self.exported.keys() - self.exportable)
         verdict.identical = verify(self.job.output).ok and self._same(peace, rows)
         verdict.left = self._left()
         if not (verdict.lost or verdict.doubled or verdict.left) and verdict.identical:
@@ -193,3 +205,11 @@ class Arena:
         live = status(self.job.output).live
         held = [f"lock held by {live}"] if live else []
         return [*map(str, alive), *map(str, [*files, *scratch, *folders(self.job.output)]), *held]
+
+
+def images(folder: Path) -> Iterator[str]:
+    """The name of each image of an export, without its ending."""
+    yield from (path.stem for path in folder.rglob("*.jpg"))
+    for path in folder.rglob("*.tar"):
+        with tarfile.open(path) as archive:
+            yield from (Path(name).stem for name in archive.getnames() if name.endswith(".jpg"))

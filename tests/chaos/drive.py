@@ -1,4 +1,5 @@
-"""A run to be disturbed: `python -m tests.chaos.drive JOB_JSON LINE` tells each event in a line of its own."""
+"""A run to be disturbed: `python -m tests.chaos.drive JOB_JSON LINE [STALE]` tells each event in a line of its own.
+Its lock lasts for STALE seconds."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from ray._private import services
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.store import lock
 from tests.chaos.nodes import patient
 from tests.chaos.stages import LINES
 
@@ -16,6 +18,8 @@ STOPPED, REFUSED = 1, 2
 
 if __name__ == "__main__":
     services.get_node = patient(services.get_node)
+    for stale in map(float, sys.argv[3:]):
+        lock.BEAT, lock.STALE = stale / 10, stale
     try:
         run(JobSpec.model_validate_json(sys.argv[1]), LINES[sys.argv[2]], lambda event: print(event.kind, flush=True))
     except KeyboardInterrupt:

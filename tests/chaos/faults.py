@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,10 +14,15 @@ import pytest
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.store import lock
-from factory.store.verify import repair
-from tests.chaos.arena import UNITS, Arena
+from factory.store.reopen import retry
+from factory.store.verify import repair, verify
+from tests.chaos.arena import PATIENCE, SHARDS, UNITS, Arena, images
 from tests.chaos.drive import REFUSED, STOPPED
-from tests.chaos.stages import LINES, calls
+from tests.chaos.stages import LINES
+from tests.store import s3
+from tests.store.conftest import tree
+
+STALE = 1.0  # s that a lock outlives its holder in an object store
 
 
 def driver_killed_inline(arena: Arena) -> None:
@@ -53,9 +58,6 @@ def actors_killed_again_and_again(arena: Arena) -> None:
 def worker_stopped(arena: Arena) -> None:
     """Wherever it is: no clock in it goes on. It is ended from outside, and its unit done again."""
     arena.within(lambda: arena.kill_worker(signal.SIGSTOP))
-    for path in calls(arena.job).iterdir():  # one that was leaving anyway is past its watcher: the run has not waited
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(path.name), signal.SIGCONT)
 
 
 def node_lost(arena: Arena) -> None:
@@ -180,8 +182,69 @@ def output_disturbed(arena: Arena) -> None:
     arena.finish("inline")
 
 
+def export_killed(arena: Arena) -> None:
+    """At a random moment; then the record that failed is made anew, so that other samples lie elsewhere in the shards;
+    then the same export goes on."""
+    out, to, fresh = Path(arena.job.output), arena.root / "export" / "to", arena.root / "fresh" / "to"
+    run(arena.on("inline"), LINES["Plain"])
+    kind, workers = arena.random.choice(["hmr2", "spin"]), arena.random.choice(["1", "2"])
+    arguments = ["tests.chaos.export", str(out), str(to), kind, workers]
+    arena.disturb(arena.start(*arguments), lambda process: process.kill())
+    retry(str(out))
+    arena.peace = "Mended"
+    run(arena.on("inline"), LINES[arena.peace])
+    late = []  # exports that were whole before the kill came: they stay as they are
+    for folder in (to, fresh):
+        with arena.start("tests.chaos.export", str(out), str(folder), kind, "1") as process:
+            wrong = process.communicate()[1]
+        if process.returncode:
+            assert folder == to and "is the whole export of an older state" in wrong, wrong
+            late.append(folder)
+    if not late:
+        assert tree(to) == tree(fresh), to
+        arena.exported, arena.exportable = Counter(images(to)), set(images(fresh))
+
+
+def holder_frozen(arena: Arena) -> None:
+    """Within a PUT to an object store, for longer than its lock lasts. Others take the place, do all, retry what failed
+    and do that; it wakes at a random moment of these."""
+    with s3.server() as url, s3.Proxy(url) as proxy, pytest.MonkeyPatch.context() as patch:
+        for name, value in s3.environment(proxy.url).items():
+            patch.setenv(name, value)
+        patch.setattr(lock, "STALE", STALE)
+        local, arena.job = arena.job, arena.job.model_copy(update={"output": f"s3://{s3.BUCKET}/out"})
+        shard, unit = arena.random.randrange(SHARDS), arena.random.randrange(UNITS // SHARDS)
+        name = arena.random.choice([f"chaos-{shard:06d}", f"parts/{shard:06d}/{unit:06d}"])
+        proxy.freeze = name + arena.random.choice([".tar", ".parquet"])
+        steps: list[Callable[[], object]] = [
+            lambda: run(arena.on("inline"), LINES["Plain"]),
+            lambda: retry(arena.job.output),
+            lambda: run(arena.on("inline"), LINES["Mended"]),
+        ]
+        wakes = arena.random.randrange(len(steps))
+        with arena.drive(arena.on("inline"), "Plain", str(STALE)) as zombie:
+            arena.remember(zombie.pid)
+            assert proxy.held.wait(PATIENCE), proxy.freeze
+            zombie.send_signal(signal.SIGSTOP)
+            for number, step in enumerate(steps):
+                step()
+                if number == wakes:
+                    proxy.thawed.set()
+                    zombie.send_signal(signal.SIGCONT)
+            code, wrong = zombie.wait(PATIENCE), zombie.communicate()[1]
+        assert code == REFUSED and "was taken over" in wrong and wrong.count("\n") == 1, (code, wrong)
+        run(arena.on("inline"), LINES["Mended"])
+        assert verify(arena.job.output).ok
+        arena.job, arena.peace = local, "Mended"
+        for name, data in s3.objects(url, "out").items():
+            path = Path(local.output, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+
+
 INLINE: list[Callable[[Arena], None]] = [
     driver_killed_inline, sigterm_inline, job_changed, file_damaged, disk_refuses, output_disturbed,
+    export_killed, holder_frozen,
 ]  # fmt: skip
 OWN_RAY: list[Callable[[Arena], None]] = [driver_killed_own_ray, sigterm_own_ray, ctrl_c_own_ray]
 CLUSTER: list[Callable[[Arena], None]] = [

@@ -8,10 +8,10 @@ import pytest
 from factory.engine import inline
 from factory.engine.run import run
 from factory.plan import plan
-from factory.store import sample, tar
+from factory.store import sample, stored, tar
 from factory.store.ledger import open_ledger
 from factory.store.part import index_bytes, index_table
-from factory.store.verify import verify
+from factory.store.verify import Report, verify
 from tests.engine.stages import STAGES
 
 
@@ -38,6 +38,20 @@ def test_a_whole_data_set_is_sound(out):
     report = verify(str(out))
     assert report.ok and report.complete and (report.shards, report.samples) == (3, 17)
     assert report.bytes == sum(path.stat().st_size for path in out.glob("*.tar"))
+
+
+def test_a_shard_too_large_for_memory_is_looked_at_in_blocks(out, monkeypatch):
+    """All that lies in memory otherwise; in blocks of any size the same is found."""
+    monkeypatch.setattr(stored, "WHOLE", 0)
+    monkeypatch.setattr(stored, "BLOCK", 1000)
+    assert verify(str(out)) == Report(3, 17, sum(path.stat().st_size for path in out.glob("*.tar")), complete=True)
+    rewrite(out, lambda rows, members: ([{**row, "offset": row["offset"] + 512} for row in rows], members))
+    flip = bytearray((out / "small-000001.tar").read_bytes())
+    flip[700] ^= 1
+    (out / "small-000001.tar").write_bytes(flip)
+    in_blocks = verify(str(out))
+    monkeypatch.undo()
+    assert in_blocks == verify(str(out)) and list(in_blocks.broken) == [0, 1]
 
 
 def test_an_unfinished_one_is_sound_but_not_complete(job):

@@ -62,6 +62,7 @@ def test_a_holder_frozen_in_a_write_does_not_bring_back_the_shard_of_before(
             zombie.send_signal(signal.SIGCONT)
         words = zombie.communicate()[1]
     assert zombie.returncode == 1 and words.startswith("error: ") and words.count("\n") == 1, words
+    assert "was taken over" in words, words
     assert verify(job.output).ok and verify(job.output).complete
     there = {name: data for name, data in stored(url, job).items() if not name.startswith("parts/")}
     assert there == {name: data for name, data in tree(undisturbed.output).items() if name != lock.NAME}
