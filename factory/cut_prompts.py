@@ -17,7 +17,7 @@ MOST = 5_000  # texts that are looked at
 
 def cut_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
     """(field of the job, what it says) for each model that reads less than some prompt holds. Only models that lie on
-    this disk tell; UserError is left to those who load them."""
+    this disk tell; what is wrong with them is left to those who load them."""
     job = plan.job
     generate, refine = job.stages.generate, job.stages.refine
     models = [("stages.refine.model", refine.model, refine.revision)]
@@ -28,7 +28,7 @@ def cut_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
         try:
             reader = _reader(model, revision)
             cuts = [(text, read) for text in texts if reader and (read := reader.cut(text)) != text]
-        except UserError:
+        except (UserError, OSError):
             continue
         if reader and cuts:
             text, read = cuts[0]

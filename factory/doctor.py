@@ -16,7 +16,7 @@ from factory.job import JobSpec
 from factory.models.catalogue import DETECTRON2, PEFT, SIMPLE_ROMP, Need, needs, source
 from factory.models.checkup import check_family, check_files
 from factory.models.layout import in_cache, unreachable
-from factory.models.locate import PREFIX, locate
+from factory.models.locate import locate, unreadable
 
 
 @dataclass(frozen=True)
@@ -42,20 +42,22 @@ def look(need: Need, job: JobSpec) -> Check:
     an id that its local cache lacks."""
     try:
         path = locate(need.model)
-    except UserError:
-        path = None if need.model.startswith(PREFIX) else Path(need.model).expanduser()
-        if path is None or not path.exists():
-            return Check(False, need.field, f"no such file or folder: {need.model}{source(need)}")
+    except UserError as error:
+        there = isinstance(error.__cause__, OSError)  # but closed to this user
+        says = str(error) if there else f"no such file or folder: {need.model}{source(need)}"
+        return Check(False, need.field, says)
     if path is None and not need.hub:
         return Check(False, need.field, f"no such file or folder: {need.model}{source(need)}")
     if path is None:
         return _look_on_hub(need, job)
-    if path.is_dir() and not any(path.iterdir()):
-        return Check(False, need.field, f"empty folder: {need.model}{source(need)}")
     try:
+        if path.is_dir() and not any(path.iterdir()):
+            return Check(False, need.field, f"empty folder: {need.model}{source(need)}")
         check_files(need, job, path)
     except UserError as error:
         return Check(False, need.field, str(error))
+    except OSError as error:
+        return Check(False, need.field, unreadable(error, need.model))
     return Check(True, need.field, f"{need.model}")
 
 
@@ -182,22 +184,21 @@ def _memory(job: JobSpec) -> Iterator[Check]:
 
 def _sources(job: JobSpec) -> Iterator[Check]:
     """The real images and given poses of the job: what was found, what is left out, what belongs together."""
-    from factory.plan import Plan
+    from factory.plan import plan
 
     name, spec = ("images", job.images) if job.images else ("poses", job.poses)
     if spec is None:
         return
     try:
-        found = Plan(job).listing
+        found = plan(job).listing
         says = [
             f"{spec.path}: {len(found):,} {name}",
             *found.notes,
             *(f"left out: {n}" for n in found.left_out.lines()),
         ]
         yield Check(True, f"{name}.path", "; ".join(says))
-    except UserError as error:
-        field, _, what = str(error).partition(": ")
-        yield Check(False, field, what)
+    except UserError:
+        return  # told with the disk
 
 
 def _torch(job: JobSpec | None) -> Check:
@@ -233,7 +234,8 @@ def _disk(job: JobSpec | None) -> Check:
     try:
         planned = plan(job).bytes
     except UserError as error:
-        return Check(False, "plan", str(error))
+        field, _, what = str(error).partition(": ")
+        return Check(False, field, what)
     return Check(free > planned, "disk", f"{size(free)} free at {folder}, the plan takes about {size(planned)}")
 
 

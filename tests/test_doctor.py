@@ -1,6 +1,9 @@
 """The doctor: a checklist that says what is missing, from where and under which licence; never a traceback."""
 
+import os
+import shutil
 import sys
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,8 +11,11 @@ import pytest
 import torch
 
 from factory import config, doctor
+from factory.cut_prompts import cut_prompts
+from factory.errors import UserError
 from factory.job import JobSpec
 from factory.models.catalogue import needs
+from factory.plan import plan
 from factory.stages.peaks import peaks
 from tests.conftest import ROOT, Run
 from tests.models.smpl_files import write_pickle
@@ -92,3 +98,51 @@ def test_what_a_stage_runs_into_is_told(job) -> None:  # noqa: F811
     measured = dict(peaks(job(refine={"model": "/no/such/folder"})))
     assert "UserError: model not found: /no/such/folder" in str(measured["refine"])
     assert isinstance(measured["generate"], int)
+
+
+@pytest.mark.parametrize("closed", ["the folder", "what holds it"])
+def test_a_model_that_this_user_may_not_read_is_told(values: dict, closed: str) -> None:
+    outer = Path(tempfile.mkdtemp(prefix="models-"))
+    outer.chmod(0o755)
+    model = outer / "inner" / "model"
+    model.mkdir(parents=True)
+    values["stages"]["generate"]["model"] = str(model)
+    spec = JobSpec(**values)
+    model.chmod(0o000 if closed == "the folder" else 0o755)
+    model.parent.chmod(0o000 if closed == "what holds it" else 0o755)
+    user = os.geteuid()
+    try:
+        if user == 0:  # whom no mode keeps out
+            os.seteuid(65534)
+        with pytest.raises(UserError, match=r"^stages\.generate\.model: .*cannot be read .*let this user read it"):
+            doctor.require_models(spec)
+        assert list(cut_prompts(plan(spec))) == []
+    finally:
+        os.seteuid(user)
+        model.parent.chmod(0o755)
+        model.chmod(0o755)
+        shutil.rmtree(outer)
+
+
+def test_a_fault_of_the_inputs_is_told_once(values: dict, tmp_path: Path) -> None:
+    values["images"] = {"path": str(tmp_path / "nowhere")}
+    del values["prompts"], values["records"], values["stages"]["generate"], values["stages"]["estimate"]["easy"]
+    faults = [check for check in doctor.checks(JobSpec(**values)) if check.ok is False]
+    assert [(check.name, check.says[:14]) for check in faults] == [("images.path", "no such folder")]
+
+
+def test_a_folder_in_place_of_the_body_is_told_whatever_lies_in_it(values: dict, tmp_path: Path) -> None:
+    (tmp_path / "pointer.bin").write_text("version https://git-lfs.github.com/spec/v1\n")
+    values["body"]["model"] = str(tmp_path)
+    with pytest.raises(UserError, match=r"is a folder; give the file in it: SMPL_NEUTRAL\.pkl"):
+        doctor.require_models(JobSpec(**values))
+
+
+def test_the_home_of_an_unknown_user_holds_nothing(values: dict) -> None:
+    values["body"]["model"] = "~nobody-is-called-so/SMPL_NEUTRAL.pkl"
+    with pytest.raises(UserError, match="no such file or folder: ~nobody-is-called-so"):
+        doctor.require_models(JobSpec(**values))
+    values["poses"] = {"path": "~nobody-is-called-so/poses.npz"}
+    del values["stages"]["estimate"]["hmr"], values["stages"]["estimate"]["easy"]
+    with pytest.raises(UserError, match="no such file: ~nobody-is-called-so"):
+        plan(JobSpec(**values)).listing  # noqa: B018

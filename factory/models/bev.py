@@ -12,7 +12,6 @@ import contextlib
 import io
 import sys
 from importlib.util import find_spec, module_from_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.models.answers import BadAnswer
 from factory.models.body import BodyModel
 from factory.models.camera import project, transl_to_weak
@@ -44,7 +44,7 @@ class BEV:
     def __init__(self, model: str, device: torch.device, body: str) -> None:
         """model: BEV.pth; body: the job's body model. UserError without the package or for bad weights."""
         self.device, self.body = device, BodyModel(body, device)
-        path = Path(model).expanduser()
+        path = at_home(model)
         if not path.is_file():
             raise UserError(f"HMR model not found: {model}; {GET}")
         with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from factory.home import at_home
 from factory.models import smpl_file
 from factory.models.locate import resolve
 
@@ -26,7 +27,7 @@ class BodyModel:
         """path: SMPL_NEUTRAL, _MALE or _FEMALE as .npz or .pkl, or starter:body. UserError as `smpl_file.read`."""
         import smplx
 
-        data = smpl_file.read(Path(resolve(path)).expanduser())
+        data = smpl_file.read(at_home(resolve(path)))
         extra = data.pop(smpl_file.EXTRA)
         absent = dict.fromkeys(("create_global_orient", "create_body_pose", "create_betas", "create_transl"), False)
         with contextlib.redirect_stdout(io.StringIO()):  # smplx prints that 10 betas are few

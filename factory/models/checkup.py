@@ -22,6 +22,8 @@ def check_files(need: Need, job: JobSpec, path: Path) -> None:
     models; reads json files and headers."""
     if need.model.startswith(PREFIX):
         return
+    if need.part == "body":
+        require_file(path)
     if path.is_dir():
         if need.part in SINGLE:
             says = f"is a folder; a file is wanted, such as {SINGLE[need.part]}"
@@ -119,6 +121,5 @@ def _check_mask2former(need: Need, path: Path) -> None:
 
 
 def _check_body(need: Need, path: Path) -> None:
-    require_file(path)
     if path.suffix == ".pkl" and not path.with_name(EXTRA_FILE).is_file():
         raise UserError(f"{EXTRA_FILE} must lie beside {need.model}; from SPIN's fetch_data.sh (non-commercial)")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.models import detectron_config
 from factory.models.detectron_config import CONFIG
 from factory.models.instances import Instance, distinct, instance
@@ -69,7 +69,7 @@ class MaskRCNN:
 
 def read_weights(model: str) -> dict[str, torch.Tensor]:
     """A .pkl of arrays or a .pth of tensors; nothing in the file is run. UserError when it holds anything else."""
-    path = Path(model).expanduser()
+    path = at_home(model)
     if not path.is_file():
         raise UserError(f"detectron2 weights not found: {model}; {GET}")
     stored: Any = (load_arrays if path.suffix == ".pkl" else load_checkpoint)(path, "detectron2 weights")

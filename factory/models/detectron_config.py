@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.untrusted import Unreadable, text, yaml_text
 
 CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
@@ -25,8 +26,8 @@ def require_readable(name: str) -> None:
     """UserError for what is wrong with a config, as far as it shows without detectron2."""
     if name.endswith(".py"):
         raise UserError(f"detector.config {name} is Python code (a LazyConfig), which is not run; {TAKE}")
-    if Path(name).expanduser().is_file():
-        values = flattened(Path(name).expanduser())
+    if at_home(name).is_file():
+        values = flattened(at_home(name))
         model = values.get("MODEL")
         if not (isinstance(model, dict) and model.get("MASK_ON")):
             raise UserError(_no_masks(name))
@@ -39,7 +40,7 @@ def load(name: str) -> Any:
     from detectron2.config import get_cfg
 
     require_readable(name)
-    path = Path(name).expanduser()
+    path = at_home(name)
     if not path.is_file():
         try:
             config = model_zoo.get_config(name)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.models.crops import cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
 from factory.models.locate import resolve
 from factory.models.part_hmr import JOINTS, SHAPES, PartHMR
@@ -187,7 +188,7 @@ class HMR(CropHMR):
     """
 
     def __init__(self, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2) -> None:
-        path = Path(resolve(model)).expanduser()
+        path = at_home(resolve(model))
         self.network = load_network(str(path)).to(device)
         size = self.network.config["crop"]
         super().__init__(lambda crops: self.network(crops), size, torch.device(device), crop_scale, snap=path.is_file())

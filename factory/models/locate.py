@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from factory.errors import UserError
+from factory.home import at_home
 
 PREFIX = "starter:"
 WEIGHTS = Path(__file__).parents[1] / "starter" / "weights"
@@ -33,10 +34,20 @@ def resolve(name: str | Path) -> str:
 
 
 def locate(name: str | Path) -> Path | None:
-    """The file or folder that a model name means on this disk; None when it is a hub id. UserError: neither."""
-    path = Path(resolve(name)).expanduser()
-    if path.exists():
-        return path
+    """The file or folder that a model name means on this disk; None when it is a hub id. UserError: neither, or not to
+    be looked at by this user."""
+    try:
+        path = at_home(resolve(name))
+        if path.exists():
+            return path
+    except OSError as error:
+        raise UserError(f"model {unreadable(error, str(name))}") from error
     if _HUB_ID.fullmatch(str(name)):
         return None
     raise UserError(f"model not found: {name}; give an existing path, a hub id (owner/name) or starter:PART")
+
+
+def unreadable(error: OSError, name: str) -> str:
+    """Why a model cannot be read, and what to do."""
+    where = error.filename if isinstance(error.filename, str) else name
+    return f"{name} cannot be read ({error.strerror or error}: {where}); let this user read it, or give another"

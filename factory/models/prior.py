@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.models.locate import resolve
 from factory.models.pickles import load_checkpoint, require_finite
 from factory.models.rotations import matrix_to_axis_angle
@@ -92,7 +93,7 @@ def _v2(model: str, snapshot: Path) -> Any:
 
 
 def _last(folder: str, pattern: str, kind: str) -> Path:
-    found = sorted(Path(resolve(folder)).expanduser().glob(pattern))
+    found = sorted(at_home(resolve(folder)).glob(pattern))
     if not found:
         raise UserError(f"pose prior {folder}: no {pattern}; {kind} is a folder {LAYOUTS[kind][1]}; {GET}")
     return found[-1]  # by name, TR.._E...: time stamps do not survive a copy

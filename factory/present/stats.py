@@ -22,6 +22,7 @@ from factory.store.part import SCHEMA
 from factory.store.where import Where
 
 BINS = 20
+NO_PROMPT = "no prompt"
 # Column -> end of its histogram, which begins at 0: the same for every data set, so that two can be laid side by side.
 # What lies beyond is counted in the last bin.
 MEASURES = {"pose_score": 100.0, **{name: 300.0 if name.endswith("mpjpe") else 1.0 for name in FIDELITY}}
@@ -94,8 +95,9 @@ def summarise(out: str, job: JobSpec, rows: pa.Table) -> Stats:
 
 
 def action(prompt: str, actions: Sequence[str]) -> str:
-    """The job's action that the prompt names (of "vault" and "pole vault" the longer one), or the prompt itself."""
-    return max((name for name in actions if name in prompt), key=len, default=prompt)
+    """The job's action that the prompt names (of "vault" and "pole vault" the longer one), or the prompt itself;
+    NO_PROMPT where it is empty."""
+    return max((name for name in actions if name in prompt), key=len, default=prompt) or NO_PROMPT
 
 
 def measure(values: np.ndarray, end: float) -> Measure:

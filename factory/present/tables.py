@@ -49,7 +49,7 @@ def show_plan(console: Console, job: JobSpec, plan: Plan, prompts: int = 5) -> N
             console.print(_table({"images" if job.images else "poses": escape("\n".join(found))}))
     except UserError as error:  # a plan may be looked at where its images are not
         return console.print(f"[yellow]not yet:[/] {escape(shown(str(error)))}", highlight=False)
-    console.print("[dim]first prompts[/]")
+    console.print(f"[dim]first {'records' if job.images or job.poses else 'prompts'}[/]")
     rows = {f"  {record.key}": escape(f"{record.source}  {record.prompt}".strip()) for record in records}
     console.print(_table(rows))
 

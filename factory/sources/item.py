@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from factory.errors import escaped
+from factory.home import at_home
 from factory.job import Images
 from factory.sources.tars import base
 
@@ -58,7 +59,7 @@ class Listing:
 
 def root(spec: Images) -> Path:
     """The folder that names are relative to."""
-    path = Path(spec.path).expanduser()
+    path = at_home(spec.path)
     if spec.kind in ("folder", "skipose", "smart") or path.is_dir():
         return path
     return base(path) if spec.kind == "webdataset" else path.parent

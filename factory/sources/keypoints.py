@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.sources.names import Rows, image_names, matches
 from factory.sources.poses import MOST
 from factory.untrusted import Unreadable, arrays
@@ -30,7 +30,7 @@ class Known:
 
 def load(path: str) -> Known:
     """UserError where the file is missing or not laid out so: which key, and what was expected."""
-    file = Path(path).expanduser()
+    file = at_home(path)
     if not file.is_file():
         raise UserError(f"images.keypoints: no such file: {path}; give an .npz with imgname, part or openpose")
     try:

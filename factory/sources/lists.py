@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 import os
-from pathlib import Path
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.job import Images
 from factory.sources.item import ABSENT, Item, Listing, Tally, root, shown, size_of
 
@@ -37,7 +37,7 @@ def listing(spec: Images) -> Listing:
 def _text(path: str) -> str:
     """The file's text, whatever mark Windows has put before it."""
     try:
-        data = Path(path).expanduser().read_bytes()
+        data = at_home(path).read_bytes()
     except OSError as error:
         raise UserError(f"images.path: the list {path} cannot be read ({error.strerror})") from None
     encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")

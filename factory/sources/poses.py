@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.job import Poses
 from factory.sources.names import Rows, image_names, matches
 from factory.untrusted import Unreadable, arrays, text
@@ -39,7 +40,7 @@ class Given:
 
 def load(spec: Poses) -> Given:
     """UserError where the file is missing or not laid out so: which key, and what was expected."""
-    path = Path(spec.path).expanduser()
+    path = at_home(spec.path)
     if not path.is_file():
         raise UserError(f"poses.path: no such file: {spec.path}; give an .npz or a .json of EFT fits")
     given = _eft(path) if path.suffix == ".json" else _npz(path)

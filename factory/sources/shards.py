@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from factory.home import at_home
 from factory.job import Images
 from factory.sources.item import ABSENT, SUFFIXES, Item, Listing, Tally, root, why_left_out, why_no_picture
 from factory.sources.tars import members, tars
@@ -21,7 +22,7 @@ DOTS = "pictures whose key has a dot (a key ends at its first dot: rename them)"
 
 def listing(spec: Images) -> Listing:
     """In the order of the tars. UserError where one is none."""
-    folder, path, left = root(spec), Path(spec.path).expanduser(), Tally()
+    folder, path, left = root(spec), at_home(spec.path), Tally()
     for other in sorted(path.iterdir()) if path.is_dir() else ():
         if other.name.endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")):
             left.add(PACKED, other.name)

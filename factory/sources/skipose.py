@@ -6,6 +6,8 @@ shares of the image's 256 px.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from factory.errors import UserError
@@ -16,6 +18,8 @@ from factory.sources.item import Item, Listing, root, size_of
 SIDE = 256  # px
 TORSO = [(14, 1), (11, 4)]  # shoulder, hip: right, left
 ACTION = "alpine skiing"
+MOST = 34 * 1_000_000  # numbers of one array; the data set has 20,000 images
+LARGEST = 1e9
 
 
 def listing(spec: Images) -> Listing:
@@ -27,15 +31,34 @@ def listing(spec: Images) -> Listing:
     path = root(spec) / spec.split / "labels.h5"
     try:
         with h5py.File(path, "r") as file:
-            columns = [np.asarray(file[name][:]).reshape(-1).astype(int) for name in ("seq", "cam", "frame")]
-            numbers = np.stack(columns, 1)
-            joints = np.asarray(file["2D"][:], np.float64).reshape(len(numbers), 17, 2) * SIDE
+            numbers = np.stack([_array(file, name).reshape(-1).astype(int) for name in ("seq", "cam", "frame")], 1)
+            joints = _array(file, "2D").reshape(len(numbers), 17, 2) * SIDE
     except FileNotFoundError:
         raise UserError(f"images.path: {path} is missing; give the folder of Ski-PosePTZ, from its authors") from None
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"images.path: {path} is not Ski-PosePTZ's: seq, cam, frame, 2D (N, 34) ({error})") from None
     seen, items = np.ones(17, bool), []
     for (seq, cam, frame), pose in zip(numbers, joints, strict=True):
         name = f"{spec.split}/seq_{seq:03d}/cam_{cam:02d}/image_{frame:06d}.png"
         items.append(Item(name, ACTION, person_window(pose, seen, TORSO), size_of(f"{root(spec)}/{name}")))
     return Listing(items)
+
+
+def _array(file: Any, name: str) -> np.ndarray:
+    """One of the labels, float64. ValueError: no numbers, not finite, or too many; or kept in another file, which HDF5
+    would open. KeyError: not there."""
+    import h5py
+
+    if name in file and not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name} is a link")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "fiu":
+        raise ValueError(f"{name} is no array of numbers")
+    if found.external or found.is_virtual:
+        raise ValueError(f"{name} lies in another file")
+    if found.size is None or found.size > MOST:  # a few bytes may say that they fill a terabyte
+        raise ValueError(f"{name} has {found.size or 'no'} numbers; up to {MOST:,} are read")
+    values = np.asarray(found[()], np.float64)
+    if not np.isfinite(values).all() or np.abs(values).max(initial=0) > LARGEST:
+        raise ValueError(f"{name} is not finite everywhere")
+    return values

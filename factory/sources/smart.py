@@ -6,7 +6,6 @@ order as (x px, y px, flag), flag 0 seen, 1 hidden, 2 (diving) not there.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from factory.errors import UserError
 from factory.job import Images
 from factory.sources.crop import person_window
 from factory.sources.item import Item, Listing, Tally, root, size_of
+from factory.untrusted import text
 
 DIVING = "Table_VideoInfo_diving.json"
 JUMPS = "Table_VideoInfo_polevalut_highjump_badminton.json"  # as the data set spells it
@@ -23,6 +23,7 @@ GYM = "Table_VideoInfo_gym.json"
 TORSO = [(2, 9), (5, 12)]  # shoulder, hip: right, left
 LEAST_JOINTS = 4
 ABSENT = 2
+MOST, VALUES = 400_000_000, 20_000_000  # bytes and values of one file: those of 200,000 frames
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def listing(spec: Images) -> Listing:
                         items.append(Item(name, sport.action, window, size_of(f"{folder}/{name}")))
                     else:
                         left.add("frames without enough of a person", name)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise UserError(
                 f"images.path: {folder}/annotations/{sport.file} is not as SMART's: clips of action_labels, frames; "
                 f"frames of img_name, joints (25, 3) ({type(error).__name__}: {error})"
@@ -72,7 +73,7 @@ def listing(spec: Images) -> Listing:
 
 def _clips(path: Any) -> list[dict]:
     try:
-        clips = json.loads(path.read_text(encoding="utf-8"))
+        clips = text.loads(text.read(path, MOST), MOST, VALUES)
     except FileNotFoundError:
         raise UserError(f"images.path: {path} is missing; give the folder of SMART, from SportsCap's authors") from None
     except (OSError, ValueError) as error:

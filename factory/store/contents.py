@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.errors import UserError
+from factory.home import at_home
 from factory.models.locate import locate
 from factory.plan import Plan
 from factory.sources import images
@@ -45,8 +46,8 @@ def made_from(plan: Plan) -> dict[str, str]:
         "poses.path": job.poses.path if job.poses else None,
     }
     for field, file in labels.items():
-        if file and Path(file).expanduser().is_file():
-            found[field] = _of_labels(Path(file).expanduser())
+        if file and at_home(file).is_file():
+            found[field] = _of_labels(at_home(file))
     with suppress(UserError):
         if job.images:
             found["images.path"] = images.identity(job.images, plan.sources)
@@ -76,7 +77,7 @@ def _of_config(path: Path) -> str:
         data = path.read_bytes()
         hasher.update(BASE.sub("", text := data.decode("utf-8", "replace")).encode() + b"\0")
         base = BASE.search(text)
-        path = path.parent / Path(base[1].strip()).expanduser() if base else path
+        path = path.parent / at_home(base[1].strip()) if base else path
     return hasher.hexdigest()
 
 

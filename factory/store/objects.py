@@ -29,6 +29,7 @@ RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=1
 CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
          "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
 ENDPOINT = re.compile(r"(AWS_ENDPOINT|AZURE_(STORAGE_)?ENDPOINT)\w*", re.IGNORECASE)  # variables that hold a URL
+URL = re.compile(r"https?://[^\s/?#]+([/?#]\S*)?", re.IGNORECASE)
 LEASE = "FACTORY_LEASE"  # strict, or weak where the store knows no PUT on condition
 UNCONDITIONAL = re.compile(r"501 Not Implemented|405 Method Not Allowed|<Code>NotImplemented|NotSupported")
 
@@ -41,7 +42,7 @@ class ObjectFiles:
 
         self.where = f"{scheme}://{bucket}{prefix}"
         options: dict[str, Any] = {"client_options": dict(CLIENT), "retry_config": RETRY}
-        if any(ENDPOINT.fullmatch(name) and url.lower().startswith("http://") for name, url in os.environ.items()):
+        if any(url.lower().startswith("http://") for url in _endpoints()):
             options["client_options"]["allow_http"] = True
         if scheme == "s3":
             if not any(map(os.environ.get, CHAIN)):
@@ -191,6 +192,15 @@ class ObjectFiles:
             raise
         except BaseError as error:
             raise UserError(f"output: {self.where}: {_reason(str(error))}") from None
+
+
+def _endpoints() -> list[str]:
+    """The URLs in the environment at which a store is asked. UserError for what is none: the transport would panic."""
+    named = {name: url.strip() for name, url in os.environ.items() if ENDPOINT.fullmatch(name) and url.strip()}
+    for name, url in named.items():
+        if not URL.fullmatch(url):
+            raise UserError(f"{name}={url[:200]}: no address of a store; write it as http://HOST:PORT or https://HOST")
+    return list(named.values())
 
 
 def _profile() -> dict[str, Any]:

@@ -40,13 +40,13 @@ def plain(text: str) -> bool:
     return True
 
 
-def loads(data: bytes, limit: int) -> Any:
-    """The value of a JSON text. Unreadable: no JSON, longer than `limit` bytes, nested too deeply, of too many values,
-    or with NaN, infinity or a text that is no text."""
+def loads(data: bytes, limit: int, values: int = VALUES) -> Any:
+    """The value of a JSON text. Unreadable: no JSON, longer than `limit` bytes, nested too deeply, of more than
+    `values`, or with NaN, infinity or a text that is no text."""
     if len(data) > limit:
         raise Unreadable(f"{len(data):,} bytes of JSON, more than the {limit:,} that are read here")
-    if sum(data.count(mark) for mark in b"[{,") > VALUES:  # before a single one is made
-        raise Unreadable(f"more than {VALUES:,} values")
+    if sum(data.count(mark) for mark in b"[{,") > values:  # before a single one is made
+        raise Unreadable(f"more than {values:,} values")
     return _checked(decoded(data))
 
 

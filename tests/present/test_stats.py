@@ -61,6 +61,7 @@ def test_measures_at_the_borders():
 def test_the_longer_action_is_meant():
     assert action("a photo of an athlete doing pole vault", ["vault", "pole vault"]) == "pole vault"
     assert action("something else", ["vault"]) == "something else"
+    assert action("", ["vault"]) == "no prompt"
 
 
 def test_bars_show_whatever_is_there():

@@ -55,6 +55,28 @@ def test_skipose_with_other_labels(ski):
         listing(Images(kind="skipose", path=str(ski)), 0)
 
 
+@pytest.mark.parametrize("how", ["huge", "elsewhere", "a link", "a group", "texts", "nan", "beyond"])
+def test_skipose_labels_that_only_pretend_to_be_so(ski, how):
+    """What they say is told before it is allocated, and no other file is opened."""
+    with h5py.File(ski / "train" / "labels.h5", "a") as file:
+        poses = file["2D"][:]
+        del file["2D"]
+        if how == "huge":
+            file.create_dataset("2D", (10**12, 34), "f4", chunks=(1024, 34))
+        elif how == "elsewhere":
+            file.create_dataset("2D", (3, 34), "f8", external=[(str(ski / "secret"), 0, 3 * 34 * 8)])
+        elif how == "a link":
+            file["2D"] = h5py.ExternalLink(str(ski / "test" / "labels.h5"), "2D")
+        elif how == "a group":
+            file.create_group("2D")
+        elif how == "texts":
+            file["2D"] = np.full((3, 34), b"1")
+        else:
+            file["2D"] = np.full_like(poses, np.nan if how == "nan" else 1e300)
+    with pytest.raises(UserError, match=r"labels\.h5 is not Ski-PosePTZ's: .*2D (is|lies|has) "):
+        listing(Images(kind="skipose", path=str(ski)), 0)
+
+
 def athlete(flag=0):
     """25 joints of OpenPose's order: torso 100 px, the box 60 x 120 px."""
     joints = [[400, 300, flag]] * 25
@@ -146,3 +168,10 @@ def test_smart_with_another_layout(smart):
     path.unlink()
     with pytest.raises(UserError, match=f"{JUMPS} is missing"):
         names(smart, "train")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "[1e999999", "[NaN]", "[" + "[]," * 20_000_001 + "[]]", "\udcff"])
+def test_smart_annotations_that_would_break_the_reader(smart, text):
+    (smart / "annotations" / DIVING).write_text(text, "utf-8", "surrogateescape")
+    with pytest.raises(UserError, match=f"{DIVING} cannot be read"):
+        listing(Images(kind="smart", path=str(smart)), 0)

@@ -219,6 +219,14 @@ def test_a_password_in_the_endpoint_is_not_shown(remote, monkeypatch):
     assert s3.SECRET not in str(caught.value) and "127.0.0.1:1" in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["127.0.0.1:9000", "http:// host", "http://", "ftp://host"])
+def test_an_endpoint_that_is_no_address_is_told(remote, monkeypatch, url):
+    """The transport itself would panic."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    with pytest.raises(UserError, match="AWS_ENDPOINT_URL=.*write it as http://HOST:PORT"):
+        open_files(remote.output)
+
+
 def test_every_reader_lists_once(remote, proxy, tmp_path):
     """Whatever the number of shards."""
     run(remote, STAGES)
