@@ -33,7 +33,7 @@ def test_rows_come_back_as_they_were(table):
     [
         (pa.table({"seed": pa.repeat(pa.scalar(1, pa.int64()), 5_000_000)}), "5,000,000 rows"),
         (pa.table({"key": ["x" * 1_000_000] * 60}), "whose texts would be more than"),
-        (pa.table({"key": ["x" * 300_000_000]}), "tell of 1 rows"),
+        (pa.table({"key": ["x" * 300_000_000]}), "hold 1 rows"),
         (pa.table({"key": [1]}), "other columns"),
         (pa.table({"stranger": ["a"]}), "other columns"),
     ],
