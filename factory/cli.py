@@ -7,13 +7,16 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from factory.errors import UserError
 from factory.present.terminal import StandardOutput, open_console, say, shown
 from factory.starter.cli import app as starter
+
+if TYPE_CHECKING:
+    from factory.plan import Plan
 
 app = typer.Typer(
     help="Make data sets of people in hard poses, with the bodies that fit them.",
@@ -45,12 +48,27 @@ def plan(job: Job, set_: Set = None) -> None:
     show_plan(console, planned.job, planned)
     for field, says in cut_prompts(planned):
         say(console, f"{field}: {says}")
+    try:
+        _look_at_output(planned)
+    except UserError as error:
+        say(console, f"not yet: {error}")
     if planned.job.engine == "ray" and planned.job.ray_address:
         from factory.engine.run import default_stages
         from factory.engine.session import session
 
         with session(planned.job, default_stages(planned.job)) as nodes:
             show_seats(console, nodes)
+
+
+def _look_at_output(planned: Plan) -> None:
+    """UserError where the job must not write to the folder that is its output. A plan asks no network, so not where it
+    is a bucket."""
+    from factory.store.disk import expanded
+
+    if "://" not in planned.job.output and os.path.lexists(expanded(planned.job.output)):
+        from factory.store.ledger import check  # takes longer to import than all else of a plan
+
+        check(planned.job, planned)
 
 
 @app.command()

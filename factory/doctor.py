@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from factory.cut_prompts import cut_prompts
-from factory.errors import UserError
+from factory.errors import UserError, redacted
 from factory.job import JobSpec
 from factory.models.catalogue import DETECTRON2, PEFT, SIMPLE_ROMP, Need, needs, source
 from factory.models.checkup import check_family, check_files
@@ -109,6 +109,7 @@ def checks(job: JobSpec | None) -> Iterator[Check]:
         return
     parts = [*(_whole(need, job) for need in needs(job)), *_packages(job)]
     yield from parts
+    yield from _output(job)
     yield from _prompts(job)
     yield from _sources(job)
     if all(check.ok for check in parts):
@@ -125,6 +126,22 @@ def _whole(need: Need, job: JobSpec) -> Check:
     except UserError as error:
         return Check(False, need.field, str(error))
     return check
+
+
+def _output(job: JobSpec) -> Iterator[Check]:
+    """Whether the job may write to its output, and how much of it is done there."""
+    from factory.plan import plan
+    from factory.store.ledger import check
+
+    try:
+        planned = plan(job)
+    except UserError:
+        return  # `_disk` reports it
+    try:
+        left = check(job, planned)
+        yield Check(True, "output", f"{planned.units - left:,} of {planned.units:,} units are there")
+    except UserError as error:
+        yield Check(False, "output", str(error).removeprefix("output: "))
 
 
 def _prompts(job: JobSpec) -> Iterator[Check]:
@@ -228,14 +245,16 @@ def _disk(job: JobSpec | None) -> Check:
     from factory.present.words import size
     from factory.store.disk import expanded, free_space
 
-    folder, free = free_space(Path(expanded(job.output) if job else "."))
     if job is None:
-        return Check(True, "disk", f"{size(free)} free")
+        return Check(True, "disk", f"{size(free_space(Path('.'))[1])} free")
     try:
         planned = plan(job).bytes
     except UserError as error:
         field, _, what = str(error).partition(": ")
         return Check(False, field, what)
+    if "://" in job.output:
+        return Check(True, "disk", f"the plan takes about {size(planned)} at {redacted(job.output)}")
+    folder, free = free_space(Path(expanded(job.output)))
     return Check(free > planned, "disk", f"{size(free)} free at {folder}, the plan takes about {size(planned)}")
 
 

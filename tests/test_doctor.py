@@ -146,3 +146,11 @@ def test_the_home_of_an_unknown_user_holds_nothing(values: dict) -> None:
     del values["stages"]["estimate"]["hmr"], values["stages"]["estimate"]["easy"]
     with pytest.raises(UserError, match="no such file: ~nobody-is-called-so"):
         plan(JobSpec(**values)).listing  # noqa: B018
+
+
+def test_an_output_that_cannot_be_written_is_told_before_a_run(factory: Run, job_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").symlink_to(tmp_path / "gone")
+    planned, looked = factory("plan", job_file), factory("doctor", job_file)
+    assert planned.returncode == 0 and "not yet: output: " in planned.stdout and "leads to no folder" in planned.stdout
+    line = next(line for line in looked.stdout.splitlines() if " output " in line)
+    assert looked.returncode == 1 and line.startswith("no") and "leads to no folder" in line

@@ -27,6 +27,7 @@ shards are links into a cache | read; the cache stays as it is | store/test_link
 a file name beside the shards is not UTF-8 | a stray like any other | store/test_damage.py::test_a_file_name_that_is_not_utf8_is_a_stray_like_any
 
 # disks and users
+an output that cannot be written | plan and doctor say so before a run | test_doctor.py::test_an_output_that_cannot_be_written_is_told_before_a_run
 the output is a link to a folder | works | store/test_links.py::test_the_output_itself_may_be_a_link_to_a_folder
 the output is a dangling link | one line | store/test_links.py::test_an_output_that_is_a_dangling_link_is_one_line
 a pipe in the place of a file | one line, no waiting | store/test_links.py::test_what_is_no_plain_file_is_not_waited_for
@@ -49,6 +50,7 @@ inspect of a read-only data set | names --to | present/test_report.py::test_the_
 no home, no user name (docker --user) | runs on Ray | engine/test_local.py::test_runs_for_a_user_without_a_home_or_a_name
 
 # buckets
+an endpoint without http:// | one line names the variable | store/test_objects.py::test_an_endpoint_that_is_no_address_is_told
 a bucket's object is read past its end, or is empty | what is there | store/test_objects.py::test_a_reading_beyond_the_end_gives_what_is_there
 AWS_ENDPOINT_URL or AWS_ENDPOINT_URL_S3 is http:// | works | store/test_objects.py::test_every_usual_variable_may_name_an_http_endpoint
 a store without conditional PUT | one line; FACTORY_LEASE=weak goes on | store/test_objects.py::test_a_store_without_conditional_puts_is_told_and_can_be_used_with_a_weak_lease
@@ -73,6 +75,9 @@ parts of another job were copied in | made anew, told | store/test_damage.py::te
 parts of an earlier version | kept where keys and seeds fit, told | store/test_damage.py::test_parts_of_an_earlier_version_are_kept_if_their_keys_and_seeds_fit
 
 # inputs as strangers have them
+~user of nobody in an input | told as missing | test_doctor.py::test_the_home_of_an_unknown_user_holds_nothing
+Ski-Pose labels that claim terabytes or lie in other files | refused, nothing else opened | sources/test_datasets.py::test_skipose_labels_that_only_pretend_to_be_so
+SMART annotations nested or endless | refused in one line | sources/test_datasets.py::test_smart_annotations_that_would_break_the_reader
 imgname as bytes, with backslashes, without ending | matched | sources/test_names.py::test_poses_and_keypoints_find_their_images_however_they_are_spelt
 labels of other images | refused, with a name of each side | sources/test_names.py::test_names_that_fit_no_image_are_refused_with_both
 one label fits two images | refused | sources/test_names.py::test_a_label_that_could_be_of_two_images_is_refused
@@ -113,6 +118,7 @@ a parquet bomb | refused | untrusted/test_tables.py::test_a_table_that_would_tak
 any hostile data set, any command | one line or success, nothing outside touched, below 1 GB | test_hostile.py::test_a_hostile_data_set_gives_one_line_or_success
 
 # damage
+a shard larger than memory | verify reads it in blocks | store/test_verify.py::test_a_shard_too_large_for_memory_is_looked_at_in_blocks
 a flipped byte in an index | one line in every reader | store/test_damage.py::test_a_flipped_byte_in_an_index_is_one_line_in_every_reader
 an index whose texts are not UTF-8 | one line: damaged | store/test_damage.py::test_an_index_whose_texts_are_not_utf8_is_damaged
 a part vanishes in mid-run | one line; run again | store/test_damage.py::test_a_part_that_is_taken_away_in_mid_run_ends_it_in_one_line
@@ -122,6 +128,7 @@ a card of other shards | verify says so | present/test_card.py::test_a_card_of_o
 verify beside a live run | no false alarm; what moves is told | store/test_live.py::test_the_command_tells_a_live_run_and_no_false_alarm
 
 # Ray and plug-ins
+a worker is stopped while it leaves | killed from outside | engine/test_watcher.py::test_a_worker_that_hangs_is_killed
 factory.py, torch.py or json.py in the working directory | not imported, same bytes | engine/test_local.py::test_runs_in_any_folder_whatever_lies_there
 others on the network | a Ray of our own listens on loopback alone | engine/test_local.py::test_listens_on_loopback_alone
 others on the machine | turned away without the token | engine/test_local.py::test_turns_away_whoever_lacks_the_token
@@ -138,6 +145,8 @@ a wrong mask, score or box | told by its field | models/test_answers.py::test_a_
 a network gives NaN | fails, never "no person" | stages/test_estimate.py::test_a_network_that_gives_nan_fails_and_does_not_find_nobody
 
 # weights
+a model that this user may not read | one line; plan still answers | test_doctor.py::test_a_model_that_this_user_may_not_read_is_told
+too little memory for the models | is said, and not that the weights do not fit | engine/test_worker.py::test_short_memory_is_not_taken_for_a_fault_of_the_weights
 only fp16 files | "write `variant: fp16`" | models/test_weights.py::test_a_folder_with_only_fp16_files_is_told_its_variant
 only .bin files | how to convert | models/test_weights.py::test_a_folder_with_only_pickles_is_told_how_to_convert
 a Git LFS pointer | "run `git lfs pull`" | models/test_weights.py::test_a_git_lfs_pointer_is_told_to_be_pulled

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 from factory.errors import UserError
 from factory.job import JobSpec, Workers
 from factory.record import State, Unit
 from factory.stages.base import Stage
+
+# How PyTorch and the dynamic linker say that the system or the GPU has given them no memory.
+REFUSED = re.compile("can't allocate memory|CUDA out of memory|failed to map segment|Cannot allocate memory")
 
 
 class Worker:
@@ -18,9 +22,14 @@ class Worker:
         self.threads = max(1, int(spec(stage, job).cpus))
         try:
             self(Unit(0, 0, []))  # sets the stage up
-        except UserError:
-            raise
         except Exception as error:  # each library has its own way to say that a file is not a model
+            if _out_of_memory(error):
+                raise UserError(
+                    f"stages.{stage.name} cannot start: there is not enough memory for its models; free some, or give "
+                    "them another machine"
+                ) from error
+            if isinstance(error, UserError):
+                raise
             raise UserError(f"stages.{stage.name} cannot start: {type(error).__name__}: {error}") from error
 
     def __call__(self, unit: Unit) -> Unit:
@@ -39,6 +48,15 @@ class Worker:
         except RuntimeError:
             return True
         return False
+
+
+def _out_of_memory(error: BaseException | None) -> bool:
+    """Whether the error, or one that it came from, says so: a loader may have taken it for a fault of the file."""
+    while error is not None:
+        if isinstance(error, MemoryError) or REFUSED.search(str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def spec(stage: type[Stage], job: JobSpec) -> Workers:

@@ -14,6 +14,7 @@ from factory.store import lock
 from factory.store.dataset import DataSet, Place, open_data, read_index
 from factory.store.layout import part_names
 from factory.store.lock import Lease
+from factory.store.opened import most_bytes
 from factory.store.part import FINGERPRINT, SCHEMA, Damaged, digest, index_bytes, index_table
 from factory.store.survey import survey
 
@@ -69,10 +70,10 @@ def reopen(data: DataSet, shard: int, lease: Lease, without: Collection[int] = (
         lengths = head.units if head.fingerprint in ("", data.fingerprint) else []
     except (Damaged, FileNotFoundError):
         table, lengths = SCHEMA.empty_table(), []
-    start = 0
+    start, most = 0, data.job.unit_size * most_bytes(data.job)  # an index of a stranger may claim anything
     for unit, (size, sha256) in enumerate(lengths):
         content = b""
-        if unit not in without:
+        if unit not in without and size <= most:
             try:
                 content = data.files.read(tar_name, start, size) if size else b""
             except FileNotFoundError:
