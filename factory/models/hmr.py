@@ -123,12 +123,12 @@ def _checkpoint(path: Path) -> dict[str, Tensor]:
     weights = dict(stored["model"])
     mean = path.with_name(MEAN_PARAMS)
     if "init_pose" not in weights and mean.is_file():
-        arrays = load_npz(mean, "SPIN's mean parameters")
         names = {"init_pose": "pose", "init_shape": "shape", "init_cam": "cam"}
+        arrays = load_npz(mean, "SPIN's mean parameters", names.values())
         lacks = [name for name in names.values() if name not in arrays]
         if lacks:
             raise UserError(f"{mean} lacks {', '.join(lacks)}; {GET}")
-        weights |= {ours: torch.from_numpy(arrays[theirs].reshape(1, -1)) for ours, theirs in names.items()}
+        weights |= {ours: torch.from_numpy(arrays[theirs].reshape(1, -1).copy()) for ours, theirs in names.items()}
     return weights
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 from factory.errors import UserError
 from factory.models.networks import first_line
 from factory.models.weights import POINTER
-from factory.untrusted import inert
+from factory.untrusted import Unreadable, arrays, inert
+
+LARGEST = 1 << 31  # bytes: SMPL with 300 shapes takes an eighth of it
 
 
 def load_arrays(path: Path, what: str, words: inert.Words | None = None) -> Any:
@@ -45,16 +47,12 @@ def load_checkpoint(path: Path, what: str) -> Any:
         raise _damaged(path, what, "no PyTorch file", error) from error
 
 
-def load_npz(path: Path, what: str) -> dict[str, np.ndarray]:
-    """The arrays of an .npz but for those of objects, which would need a pickle. UserError when it is damaged."""
+def load_npz(path: Path, what: str, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Those of the named arrays of numbers that an .npz holds. UserError when it is damaged, or when they are more than
+    LARGEST bytes altogether."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if isinstance(stored, np.ndarray):
-                raise UserError(f"{what} {path} is one array; an .npz of several is expected")
-            return {name: stored[name] for name in stored.files if _readable(stored, name)}
-    except UserError:
-        raise
-    except Exception as error:  # numpy, zipfile and zlib have exceptions of their own
+        return dict(arrays.npz(path, dict.fromkeys(names, arrays.NUMBERS), LARGEST))
+    except Unreadable as error:
         raise _damaged(path, what, "no .npz", error) from error
 
 
@@ -65,15 +63,6 @@ def require_finite(weights: Mapping[str, Any], where: str) -> None:
         finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()
         if not finite.all():
             raise UserError(f"{where}: {name} is not finite everywhere (NaN or infinity); fetch it again")
-
-
-def _readable(stored: Any, name: str) -> bool:
-    try:
-        return stored[name].dtype != object
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            return False
-        raise
 
 
 def _damaged(path: Path, what: str, expected: str, error: Exception) -> UserError:

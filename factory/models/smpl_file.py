@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
-from factory.models.pickles import load_arrays, load_npz, require_finite
+from factory.models.pickles import LARGEST, load_arrays, load_npz, require_finite
 from factory.models.weights import is_torch_file
-from factory.untrusted import inert
+from factory.untrusted import Unreadable, arrays, inert, text
 from factory.untrusted.inert import Placeholder, Thing
 
 WHAT = "body model"
@@ -52,7 +52,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     it.
     """
     require_file(path)
-    stored = load_npz(path, WHAT) if _is_zip(path) else _converted(path)
+    stored = load_npz(path, WHAT, SHAPES) if _is_zip(path) else _converted(path)
     if other := OTHERS.get(stored["weights"].shape if "weights" in stored else ()):
         raise UserError(f"{WHAT} {path} is a file of {other}; SMPL's is wanted: {NAMES}, {GET}")
     if EXTRA not in stored and "v_template" in stored:
@@ -103,8 +103,8 @@ def _extra(path: Path) -> np.ndarray:
     if not file.is_file():
         raise UserError(f"{WHAT} {path}: SPIN's {EXTRA_FILE} must lie beside it (it comes with SPIN's fetch_data.sh)")
     try:
-        return np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+        return arrays.npy(text.read(file, LARGEST))
+    except (Unreadable, OSError) as error:
         raise UserError(f"{file} is damaged ({error}); fetch it again with SPIN's fetch_data.sh") from error
 
 
@@ -118,7 +118,7 @@ def _converted(path: Path) -> dict[str, np.ndarray]:
     cache = home / "factory" / f"smpl-{digest}.npz"
     with contextlib.suppress(UserError, OSError):  # damaged, or not ours to read: made anew
         if cache.is_file():
-            return load_npz(cache, WHAT)
+            return load_npz(cache, WHAT, SHAPES)
     arrays = convert(path)
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)

@@ -200,3 +200,13 @@ def test_a_matrix_that_says_it_fills_a_terabyte_is_not_unfolded(tmp_path):
     path = write_pickle(tmp_path, J_regressor=csc_matrix((10**6, 10**6)))
     with pytest.raises(UserError, match="J_regressor is a scipy.sparse._csc.csc_matrix, not an array"):
         smpl_file.read(path)
+
+
+def test_a_body_that_claims_to_be_larger_than_any_is_refused_before_it_is_read(tmp_path):
+    header = io.BytesIO()
+    claim = {"descr": "<f8", "fortran_order": False, "shape": (10**12,)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    with zipfile.ZipFile(tmp_path / "SMPL_NEUTRAL.npz", "w") as archive:
+        archive.writestr("v_template.npy", header.getvalue() + bytes(800))
+    with pytest.raises(UserError, match="v_template: 8,000,000,000,000 bytes, more than are read here"):
+        smpl_file.read(tmp_path / "SMPL_NEUTRAL.npz")
