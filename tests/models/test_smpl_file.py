@@ -1,6 +1,8 @@
 """SMPL's own files: the .npz and the official pickle, whole, poor, damaged and hostile."""
 
+import io
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
