@@ -17,16 +17,6 @@ TRAINED = all(Path(pack.resolve(pack.PREFIX + part)).exists() for part in pack.P
 needs_weights = pytest.mark.skipif(not TRAINED, reason="the starter pack's weights are not in this checkout")
 
 
-@pytest.fixture
-def stub_models(values: dict, job_file: Path, tmp_path: Path) -> list[str]:
-    """Overrides that name models which exist, for runs that are refused before any is loaded."""
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_text("{}")
-    estimate = [f"stages.estimate.{part}.model={tmp_path / 'model'}" for part in ("hmr", "prior", "detector")]
-    others = [f"stages.{stage}.model={tmp_path / 'model'}" for stage in ("generate", "refine")]
-    return [word for override in estimate + others for word in ("--set", override)]
-
-
 def refused(result: subprocess.CompletedProcess[str], *expected: str) -> None:
     """One clear line, exit code 2, and nothing on standard output."""
     assert result.returncode == 2, result.stderr
@@ -76,51 +66,51 @@ def test_unreadable_yaml(factory: Run, job_file: Path) -> None:
     refused(factory("run", job_file), "job.yaml:2: not valid YAML")
 
 
-def test_missing_model_folder(factory: Run, job_file: Path, stub_models: list[str]) -> None:
-    result = factory("run", job_file, *stub_models, "--set", "stages.refine.model=./weights/sd2-depth")
+def test_missing_model_folder(factory: Run, job_file: Path) -> None:
+    result = factory("run", job_file, "--set", "stages.refine.model=./weights/sd2-depth")
     refused(result, "stages.refine.model: no such file or folder: ./weights/sd2-depth")
     assert not (job_file.parent / "out").exists()
 
 
-def test_model_neither_here_nor_on_the_hub(factory: Run, job_file: Path, stub_models: list[str]) -> None:
-    result = factory("run", job_file, *stub_models, "--set", "stages.generate.model=weights/no-such-thing")
+def test_model_neither_here_nor_on_the_hub(factory: Run, job_file: Path) -> None:
+    result = factory("run", job_file, "--set", "stages.generate.model=weights/no-such-thing")
     refused(result, "stages.generate.model: weights/no-such-thing", "hub")
 
 
-def test_impossible_gpu_sum(factory: Run, job_file: Path, stub_models: list[str]) -> None:
+def test_impossible_gpu_sum(factory: Run, job_file: Path) -> None:
     gpus = ["--set", "engine=ray", "--set", "stages.generate.gpus=1", "--set", "stages.generate.workers=4096"]
-    refused(factory("run", job_file, *stub_models, *gpus), "4096 GPUs", "lower stages.*.gpus or workers")
+    refused(factory("run", job_file, *gpus), "4096 GPUs", "lower stages.*.gpus or workers")
     assert not (job_file.parent / "out").exists()
 
 
-def test_disk_without_room(factory: Run, job_file: Path, stub_models: list[str]) -> None:
+def test_disk_without_room(factory: Run, job_file: Path) -> None:
     size = ["--set", "records=90000000", "--set", "image_size=4096"]
-    refused(factory("run", job_file, *stub_models, *size), "free")
+    refused(factory("run", job_file, *size), "free")
     assert not (job_file.parent / "out").exists()
 
 
-def test_output_of_another_job(factory: Run, job_file: Path, stub_models: list[str], values: dict) -> None:
+def test_output_of_another_job(factory: Run, job_file: Path, values: dict) -> None:
     from factory import config
     from factory.plan import plan
     from factory.store.ledger import open_ledger
 
-    job = config.load(job_file, [word for word in stub_models if word != "--set"])
+    job = config.load(job_file)
     with open_ledger(job, plan(job)):
         pass
     before = sorted((path, path.stat().st_mtime_ns) for path in Path(job.output).rglob("*") if path.name != ".lock")
-    refused(factory("run", job_file, *stub_models, "--set", "seed=7"), "seed", "7")
+    refused(factory("run", job_file, "--set", "seed=7"), "seed", "7")
     after = sorted((path, path.stat().st_mtime_ns) for path in Path(job.output).rglob("*") if path.name != ".lock")
     assert after == before
 
 
-def test_output_in_use(factory: Run, job_file: Path, stub_models: list[str]) -> None:
+def test_output_in_use(factory: Run, job_file: Path) -> None:
     from factory import config
     from factory.plan import plan
     from factory.store.ledger import open_ledger
 
-    job = config.load(job_file, [word for word in stub_models if word != "--set"])
+    job = config.load(job_file)
     with open_ledger(job, plan(job)):
-        refused(factory("run", job_file, *stub_models), "in use", str(os.getpid()))
+        refused(factory("run", job_file), "in use", str(os.getpid()))
         assert f"process {os.getpid()}" in factory("status", job.output).stdout
 
 

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 
 from tests.conftest import Run
-from tests.test_cli import needs_weights, refused, stub_models  # noqa: F401
+from tests.test_cli import needs_weights, refused
 
 
 @pytest.fixture
@@ -50,15 +50,10 @@ def test_plan_tells_what_was_found_and_what_is_left_out(factory: Run, job: Path,
     assert line.startswith("ok") and "3 images; 2 of 3 images are named" in line and "left out: 1 .heic" in line
 
 
-def test_poses_of_other_images_are_refused_before_anything_is_drawn(
-    factory: Run,
-    job: Path,
-    tmp_path: Path,
-    stub_models: list[str],  # noqa: F811
-) -> None:
+def test_poses_of_other_images_are_refused_before_anything_is_drawn(factory: Run, job: Path, tmp_path: Path) -> None:
     arrays = {"pose": np.zeros((1, 72)), "betas": np.zeros((1, 10)), "camera": np.ones((1, 3))}
     np.savez(tmp_path / "poses.npz", imgname=["x.jpg"], **arrays)
-    refused(factory("run", job, *stub_models), "names none of the 3 images: it names x.jpg", "a.jpg")
+    refused(factory("run", job), "names none of the 3 images: it names x.jpg", "a.jpg")
     assert not (tmp_path / "out").exists()
 
 
