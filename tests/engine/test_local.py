@@ -101,7 +101,8 @@ def on_ray(job: JobSpec) -> JobSpec:
 
 @pytest.mark.parametrize("name", ["gcs_server", "raylet"])
 def test_one_line_when_a_process_of_ray_dies(on_ray, name):
-    """There was a minute of silence, and then pages. The next run goes on."""
+    """There was a minute of silence, and then pages. The next run goes on. Without its raylet Ray's own C++ code may end
+    this process at once: then no line can come."""
     command = [sys.executable, "-m", "tests.engine.drive", on_ray.model_dump_json(), "Slow"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
@@ -112,8 +113,12 @@ def test_one_line_when_a_process_of_ray_dies(on_ray, name):
         next(child for child in family if child.name() == name).send_signal(signal.SIGKILL)
         said, wrong = process.communicate(timeout=120)
     assert process.returncode == 1, wrong
-    (line,) = wrong.strip().splitlines()
-    assert line.startswith(f"error: engine: Ray's process {name}") and "(signal 9); what was finished is kept" in line
+    lines = wrong.strip().splitlines()
+    assert len(lines) == 1 or (name == "raylet" and not lines), wrong
+    for line in lines:
+        assert (
+            line.startswith(f"error: engine: Ray's process {name}") and "(signal 9); what was finished is kept" in line
+        )
     assert "(raylet)" not in said
     assert 0 < status(on_ray.output).units_done < 6 and status(on_ray.output).live is None
     assert not psutil.wait_procs(family, 60)[1]

@@ -63,7 +63,7 @@ def test_bases_as_in_the_model_zoo(tmp_path):
         ("- a", "holds no settings, but a list"),
         ("a: {", "cannot be read"),
         ("[" * 5000, "cannot be read"),
-        ("a: " + "x" * 2_000_000, "is larger than 1,048,576 bytes"),
+        ("a: " + "x" * 2_000_000, "more than the 1,048,576 bytes that are read here"),
     ],
 )
 def test_a_config_that_is_not_taken_is_one_line_and_runs_nothing(tmp_path, monkeypatch, text, words):
