@@ -101,8 +101,8 @@ def on_ray(job: JobSpec) -> JobSpec:
 
 @pytest.mark.parametrize("name", ["gcs_server", "raylet"])
 def test_one_line_when_a_process_of_ray_dies(on_ray, name):
-    """There was a minute of silence, and then pages. The next run goes on. Without its raylet Ray's own C++ code may end
-    this process at once: then no line can come."""
+    """There was a minute of silence, and then pages. The next run goes on. Without its raylet Ray's own C++ code may
+    end this process at once: then no line can come."""
     command = [sys.executable, "-m", "tests.engine.drive", on_ray.model_dump_json(), "Slow"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
