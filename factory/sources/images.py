@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources import folder, lists, shards, skipose, smart, tars
 from factory.sources.item import ABSENT, Item, Listing, Tally, root
 
@@ -29,7 +29,7 @@ END = 32 * 1024  # bytes at either end of each
 AT_ONCE = 16  # files that are read: a network disk answers each after a while
 
 
-def listing(spec: Images, seed: int) -> Listing:
+def listing(spec: ImagesSpec, seed: int) -> Listing:
     """The source's images, or the share of them that the job asks for. UserError: absent, empty, or of another kind."""
     found = LISTINGS[spec.kind](spec)
     if not found.items:
@@ -49,7 +49,7 @@ def listing(spec: Images, seed: int) -> Listing:
     return replace(found, items=[found.items[i] for i in sorted(kept)])
 
 
-def read(spec: Images, name: str) -> bytes:
+def read(spec: ImagesSpec, name: str) -> bytes:
     """The image's file. OSError or KeyError where it has gone since it was listed."""
     path, member = _place(spec, name)
     if not member:
@@ -60,7 +60,7 @@ def read(spec: Images, name: str) -> bytes:
         return file.read(size)
 
 
-def identity(spec: Images, items: list[Item]) -> str:
+def identity(spec: ImagesSpec, items: list[Item]) -> str:
     """What the images are, wherever they lie: how many, how large, and a digest of all names, sizes, actions and
     windows, and of the bytes at both ends of LOOKED_INTO of them.
 
@@ -78,7 +78,7 @@ def identity(spec: Images, items: list[Item]) -> str:
     return f"{len(items):,} images of {size:,} bytes: {digest.hexdigest()}"
 
 
-def _ends(spec: Images, item: Item) -> bytes:
+def _ends(spec: ImagesSpec, item: Item) -> bytes:
     try:
         with open(_place(spec, item.name)[0], "rb") as file:
             file.seek(item.offset)
@@ -91,7 +91,7 @@ def _ends(spec: Images, item: Item) -> bytes:
         return b""
 
 
-def _place(spec: Images, name: str) -> tuple[str, str]:
+def _place(spec: ImagesSpec, name: str) -> tuple[str, str]:
     """(path of the file, member of it where it is a tar)."""
     folder = os.fspath(root(spec))
     if spec.kind != "webdataset":
