@@ -10,12 +10,12 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 from factory.errors import UserError
 from factory.job import ImagesSpec
 from factory.sources import folder, lists, shards, skipose, smart, tars
 from factory.sources.item import ABSENT, Item, Listing, Tally, root
+from factory.untrusted import Unreadable
 
 LISTINGS = {
     "folder": folder.listing,
@@ -26,6 +26,7 @@ LISTINGS = {
 }
 LOOKED_INTO = 10_000  # images, evenly spread, whose bytes count for the identity of a source
 END = 32 * 1024  # bytes at either end of each
+PIXEL, SPARE = 16, 1 << 26  # bytes of a pixel at most, and of what else its file holds
 AT_ONCE = 16  # files that are read: a network disk answers each after a while
 
 
@@ -50,14 +51,17 @@ def listing(spec: ImagesSpec, seed: int) -> Listing:
 
 
 def read(spec: ImagesSpec, name: str) -> bytes:
-    """The image's file. OSError or KeyError where it has gone since it was listed."""
+    """The image's file. OSError or KeyError where it has gone since it was listed; Unreadable where it is longer than
+    an image of the job's `max_pixels` can be."""
     path, member = _place(spec, name)
-    if not member:
-        return Path(path).read_bytes()
-    offset, size = tars.members(path)[member]
+    most = SPARE + PIXEL * spec.max_pixels
+    offset, size = tars.members(path)[member] if member else (0, most + 1)
     with open(path, "rb") as file:
         file.seek(offset)
-        return file.read(size)
+        data = file.read(min(size, most + 1))
+    if len(data) > most:
+        raise Unreadable(f"more than {most:,} bytes")
+    return data
 
 
 def identity(spec: ImagesSpec, items: list[Item]) -> str:

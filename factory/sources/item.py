@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,11 +88,12 @@ def why_no_picture(name: str) -> str | None:
 
 
 def size_of(path: str) -> int:
-    """Bytes of a file, ABSENT where there is none."""
+    """Bytes of a file, ABSENT where there is none: a folder, or a pipe, which would be waited for, is none."""
     try:
-        return os.stat(path).st_size
+        about = os.stat(path)
     except (OSError, ValueError):
         return ABSENT
+    return about.st_size if stat.S_ISREG(about.st_mode) else ABSENT
 
 
 def shown(name: str, most: int = 80) -> str:

@@ -6,6 +6,7 @@ shares of the image's 256 px.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ def _array(file: Any, name: str) -> np.ndarray:
         raise ValueError(f"{name} is no array of numbers")
     if found.external or found.is_virtual:
         raise ValueError(f"{name} lies in another file")
-    if found.size is None or found.size > MOST:  # a few bytes may say that they fill a terabyte
+    unpacked = max(found.size or 0, math.prod(found.chunks or ()))  # a chunk may be longer than the array
+    if found.size is None or unpacked > MOST:  # a few bytes may say that they fill a terabyte
         raise ValueError(f"{name} has {found.size or 'no'} numbers; up to {MOST:,} are read")
     values = np.asarray(found[()], np.float64)
     if not np.isfinite(values).all() or np.abs(values).max(initial=0) > LARGEST:

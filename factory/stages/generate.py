@@ -5,6 +5,7 @@ from __future__ import annotations
 from factory.job import ImagesSpec
 from factory.record import Reason, Record
 from factory.stages.base import Stage
+from factory.untrusted import Unreadable
 
 
 class Generate(Stage):
@@ -57,5 +58,7 @@ class Generate(Stage):
             )
         except (OSError, KeyError):
             record.reject(Reason.NO_IMAGE, self.name)
+        except Unreadable:
+            record.reject(Reason.HUGE_IMAGE, self.name)
         except Refused as refused:
             record.reject(refused.reason, self.name)

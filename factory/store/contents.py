@@ -74,7 +74,8 @@ def _of_config(path: Path) -> str:
     hasher, seen = hashlib.blake2b(digest_size=16), set[Path]()
     while path.is_file() and path.resolve() not in seen:
         seen.add(path.resolve())
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(WHOLE)
         hasher.update(BASE.sub("", text := data.decode("utf-8", "replace")).encode() + b"\0")
         base = BASE.search(text)
         path = path.parent / at_home(base[1].strip()) if base else path

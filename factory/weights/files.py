@@ -3,18 +3,19 @@ be taken. Reads headers, never gigabytes."""
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
 from pathlib import Path
 
 from factory.errors import UserError
+from factory.untrusted import Unreadable, arrays, text
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle of a `torch.save` file before PyTorch 1.6
 POINTER = b"version https://git-lfs"
 SMALL = 1024  # bytes; a Git LFS pointer takes some 130
 TEXTS = (".json", ".txt", ".model")  # of tokenizers and configs
+LONGEST = 1 << 26  # bytes of one of them, which libraries read whole; the largest tokenizers have half of it
 HEADER = 100 * 2**20  # bytes; what safetensors itself allows
+VALUES = 2_000_000  # in a header; some ten for each tensor
 # NAME[.VARIANT][-00001-of-00002].safetensors, as diffusers and transformers write them
 _NAME = re.compile(r"(diffusion_pytorch_model|model)(?:\.([^.]+?))?(?:-(\d+)-of-(\d+))?\.safetensors")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
@@ -42,10 +43,11 @@ def shapes(path: Path, where: str) -> dict[str, list[int]]:
         if not 2 <= length <= min(HEADER, size - 8):
             raise UserError(f"{where}: {path.name} is damaged or cut short ({size:,} bytes); fetch it again")
         try:
-            header = {k: v for k, v in json.loads(file.read(length)).items() if k != "__metadata__"}
+            values = text.loads(file.read(length), HEADER, VALUES)
+            header = {name: entry for name, entry in values.items() if name != "__metadata__"}
             whole = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
             found = {name: [int(side) for side in entry["shape"]] for name, entry in header.items()}
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError):
             raise UserError(f"{where}: {path.name} is damaged (no header of safetensors); fetch it again") from None
     if size != whole:
         says = f"cut short: {size:,} of {whole:,} bytes" if size < whole else "damaged"
@@ -56,20 +58,25 @@ def shapes(path: Path, where: str) -> dict[str, list[int]]:
 def is_torch_file(path: Path) -> bool:
     """Whether torch.save wrote the file, by its first bytes; a damaged zip counts as none."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/data.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, ValueError):
+        return any(name.endswith("/data.pkl") for name in arrays.names(path))
+    except Unreadable:
         with path.open("rb") as file:
             return MAGIC.to_bytes(10, "little") in file.read(32)
 
 
 def check_pointers(folder: Path, where: str, endings: tuple[str, ...] = TEXTS) -> None:
     """UserError for the first file below the folder that is a Git LFS pointer and has one of the endings (none given:
-    any). Weights are left to `choose`: those that a model does not need may well be pointers."""
+    any), or that has one of them and is too long to be read. Weights are left to `choose`: those that a model does not
+    need may well be pointers."""
     for path in sorted(folder.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.name.endswith(endings or ("",)) and path.is_file() and path.stat().st_size <= SMALL:
+        if hidden or not path.name.endswith(endings or ("",)) or not path.is_file():
+            continue
+        size = path.stat().st_size
+        if size <= SMALL:
             check_file(path, where)
+        elif endings and size > LONGEST:
+            raise UserError(f"{where}: {path.name} has {size:,} bytes, more than any such file; fetch it again")
 
 
 def choose(folder: Path, where: str, variant: str | None) -> str | None:

@@ -19,10 +19,14 @@ LARGEST = 1 << 31  # bytes: SMPL with 300 shapes takes an eighth of it
 def load_arrays(path: Path, what: str, words: inert.Words | None = None) -> Any:
     """The values of a pickle of arrays (also of Python 2). words: see `inert.load`.
 
-    UserError when it is damaged, or calls a function that no arrays need; nothing of it has been run then.
+    UserError when it is damaged, is longer than LARGEST, or calls a function that no arrays need; nothing of it has
+    been run then.
     """
     try:
         with path.open("rb") as file:
+            if file.seek(0, 2) > LARGEST:
+                raise Unreadable(f"longer than {LARGEST:,} bytes")
+            file.seek(0)
             return inert.load(file, words)
     except inert.Unsafe as error:
         raise UserError(f"{what} {path} holds more than arrays (it {error}) and is not opened") from error

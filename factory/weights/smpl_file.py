@@ -110,7 +110,8 @@ def _extra(path: Path) -> np.ndarray:
 
 def _converted(path: Path) -> dict[str, np.ndarray]:
     """The pickle's arrays, by way of an .npz in the user's cache: the next process need not open the pickle."""
-    digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    with path.open("rb") as pickled:
+        digest = hashlib.file_digest(pickled, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # a user without a home

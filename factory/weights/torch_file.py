@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from factory.untrusted import inert
+from factory.untrusted import arrays, inert
 from factory.untrusted.inert import Name, Thing
 from factory.weights.files import MAGIC
 
@@ -40,11 +40,12 @@ class NotWeights(ValueError):
 
 def load(path: Path) -> Any:
     """The value that was saved, its tensors on the CPU. Raises NotWeights, inert.Unsafe, or what damage leads to."""
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            file.seek(0)
             return _old(file)
-    with zipfile.ZipFile(path) as archive:
-        return _zipped(archive, path.stat().st_size)
+        with arrays.directory(file) as archive:
+            return _zipped(archive, path.stat().st_size)
 
 
 def _zipped(archive: zipfile.ZipFile, size: int) -> Any:

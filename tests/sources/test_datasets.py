@@ -55,7 +55,7 @@ def test_skipose_with_other_labels(ski):
         listing(ImagesSpec(kind="skipose", path=str(ski)), 0)
 
 
-@pytest.mark.parametrize("how", ["huge", "elsewhere", "a link", "a group", "texts", "nan", "beyond"])
+@pytest.mark.parametrize("how", ["huge", "a chunk", "elsewhere", "a link", "a group", "texts", "nan", "beyond"])
 def test_skipose_labels_that_only_pretend_to_be_so(ski, how):
     """What they say is told before it is allocated, and no other file is opened."""
     with h5py.File(ski / "train" / "labels.h5", "a") as file:
@@ -63,6 +63,8 @@ def test_skipose_labels_that_only_pretend_to_be_so(ski, how):
         del file["2D"]
         if how == "huge":
             file.create_dataset("2D", (10**12, 34), "f4", chunks=(1024, 34))
+        elif how == "a chunk":
+            file.create_dataset("2D", (3, 34), "f4", chunks=(10**7, 34), maxshape=(None, 34), compression="gzip")
         elif how == "elsewhere":
             file.create_dataset("2D", (3, 34), "f8", external=[(str(ski / "secret"), 0, 3 * 34 * 8)])
         elif how == "a link":

@@ -13,6 +13,7 @@ from factory.errors import UserError
 from factory.job import ImagesSpec
 from factory.sources.images import identity, listing, read
 from factory.sources.item import SUFFIXES
+from factory.untrusted import Unreadable
 
 
 def put(path, content=b"x"):
@@ -140,6 +141,30 @@ def test_a_list_that_cannot_be_used(tmp_path, content, words):
     put(tmp_path / "a.jpg")
     with pytest.raises(UserError, match=words):
         listing(ImagesSpec(kind="list", path=str(put(tmp_path / "list.txt", content))), 0)
+
+
+def test_a_list_longer_than_any_is_not_read(tmp_path):
+    os.truncate(put(tmp_path / "list.txt"), 1 << 40)
+    with pytest.raises(UserError, match=r"list.txt is no list \(more than the 268,435,456 bytes that are read here\)$"):
+        listing(ImagesSpec(kind="list", path=str(tmp_path / "list.txt")), 0)
+
+
+def test_a_list_names_no_pipe_and_no_folder(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    put(tmp_path / "folder.jpg" / "a.jpg")
+    put(tmp_path / "real.jpg")
+    put(tmp_path / "list.txt", b"pipe.jpg\nfolder.jpg\nreal.jpg")
+    spec = ImagesSpec(kind="list", path=str(tmp_path / "list.txt"))
+    assert told(spec) == ["2 of 3 images are not there, such as pipe.jpg"]
+
+
+def test_a_picture_longer_than_any_is_not_read(tmp_path):
+    os.truncate(put(tmp_path / "a.jpg"), 1 << 40)
+    put(tmp_path / "b.jpg")
+    spec = ImagesSpec(kind="folder", path=str(tmp_path), max_pixels=100)
+    assert read(spec, "b.jpg") == b"x"
+    with pytest.raises(Unreadable, match="more than 67,110,464 bytes"):
+        read(spec, "a.jpg")
 
 
 def test_a_list_beside_the_working_directory(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Folders of weights as strangers have them: only fp16 files, only pickles, a checkout without its large files."""
 
+import math
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 
 from factory.errors import UserError
 from factory.models.diffusion.base import TextToImage
-from factory.weights.files import check_file, choose
+from factory.models.diffusion.layout import read_json
+from factory.weights.files import check_file, check_pointers, choose
 
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 3438167540\n"
 
@@ -91,3 +94,44 @@ def test_a_damaged_header_is_one_line(tmp_path: Path, data: bytes) -> None:
     file.write_bytes(data)
     with pytest.raises(UserError, match="^here: a.safetensors is damaged.*fetch it again$"):
         check_file(file, "here")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"[" * 100_000, b"[" + b"[]," * 3_000_000 + b"[]]", b'{"a": {"data_offsets": [0, 0], "shape": [1e999]}}'],
+    ids=["deep", "many", "infinite"],
+)
+def test_a_header_that_would_fill_the_memory_is_damaged(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "a.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(UserError, match=r"^here: a.safetensors is damaged \(no header of safetensors\)"):
+        check_file(tmp_path / "a.safetensors", "here")
+
+
+def test_a_tokenizer_longer_than_any_is_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").touch()
+    os.truncate(tmp_path / "tokenizer.json", 1 << 36)
+    with pytest.raises(
+        UserError, match="^here: tokenizer.json has 68,719,476,736 bytes, more than any such file; fetch"
+    ):
+        check_pointers(tmp_path, "here")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": [' + b"[]," * 1_100_000 + b"[]]}", "more than 1,000,000 values"),
+        (b"{" + b" " * (1 << 24) + b"}", "more than the 16,777,216 bytes that are read here"),
+        (b"[]", "no mapping"),
+    ],
+    ids=["deep", "many", "long", "list"],
+)
+def test_a_configuration_that_would_fill_the_memory_is_damaged(tmp_path: Path, content: bytes, why: str) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=rf"^here: .*config.json is damaged \({why}\); fetch it again$"):
+        read_json(tmp_path / "config.json", "here")
+
+
+def test_a_configuration_may_hold_infinity_as_schedulers_write_it(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"lambda_min_clipped": -Infinity}')
+    assert read_json(tmp_path / "config.json", "here") == {"lambda_min_clipped": -math.inf}

@@ -6,7 +6,6 @@ published checkpoint loads; the starter's network is `part_hmr`.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from factory.errors import UserError
 from factory.geometry.crops import cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
 from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
 from factory.home import at_home
+from factory.models.diffusion.layout import read_json
 from factory.models.hmr.part_hmr import JOINTS, SHAPES, PartHMR
 from factory.models.hmr.resnet import ResNet
 from factory.weights.locate import resolve
@@ -110,10 +110,11 @@ def _folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     for file in files:
         if not file.is_file():
             raise UserError(f"HMR model {path}: {file.name} is missing; give config.json and model.safetensors")
+    config = read_json(files[0], f"HMR model {path}")
     try:
-        return json.loads(files[0].read_text()), load_file(files[1])
-    except Exception as error:  # json's and safetensors' own
-        raise UserError(f"HMR model {path}: {error}; its config.json or model.safetensors is damaged") from error
+        return config, load_file(files[1])
+    except Exception as error:  # safetensors' own
+        raise UserError(f"HMR model {path}: {error}; its model.safetensors is damaged") from error
 
 
 def _checkpoint(path: Path) -> dict[str, Tensor]:
