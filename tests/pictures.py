@@ -18,7 +18,7 @@ from factory.models.locate import resolve
 from factory.present.pictures import contact_sheet
 from factory.present.samples import painter
 from factory.store.status import read_index, read_sample
-from tests.conftest import ROOT
+from tests.support.command import ROOT
 
 PRESENT = ROOT / "factory" / "present"
 

@@ -15,7 +15,7 @@ from factory.models import smpl_file
 from factory.models.body import BodyModel
 from factory.models.locate import resolve
 from factory.models.smpl_file import EXTRA, EXTRA_FILE
-from tests.models.smpl_files import arrays, chumpy_array, chumpy_object, dump, write_pickle
+from tests.support.smpl_files import arrays, chumpy_array, chumpy_object, dump, write_pickle
 
 
 @pytest.fixture(autouse=True)

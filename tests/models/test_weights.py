@@ -8,8 +8,7 @@ import pytest
 from factory.errors import UserError
 from factory.models.diffusion import TextToImage
 from factory.models.weights import check_file, choose
-
-POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 3438167540\n"
+from tests.support.tiny_models import POINTER
 
 
 @pytest.fixture
