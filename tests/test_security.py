@@ -20,11 +20,7 @@ from factory.sources import keypoints, poses
 from factory.store import tar
 from factory.store.status import status
 from factory.store.verify import verify
-from tests.store.conftest import job  # noqa: F401
-from tests.store.test_verify import out as made
-from tests.store.test_verify import replaced, rewrite
-
-out = made  # the fixture
+from tests.support.forge import replaced, rewrite
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "/etc/x", "a\0b", "..", "a.b", "-a", "é"])

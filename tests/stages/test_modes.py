@@ -17,8 +17,7 @@ from factory.stages.augment import vary
 from factory.stages.estimate import Estimate
 from factory.stages.generate import Generate
 from factory.stages.refine import Refine
-from tests.stages.conftest import SIZE
-from tests.stages.test_refine import rendered
+from tests.support.records import SIZE, rendered
 
 
 @pytest.fixture

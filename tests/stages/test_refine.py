@@ -5,16 +5,7 @@ from factory.errors import UserError
 from factory.job import ImagesSpec
 from factory.record import Unit
 from factory.stages.refine import Refine, human_region
-from tests.stages.conftest import SIZE, record
-
-
-def rendered(index: int = 0, **fields):
-    """A record as stage 3 leaves it: a box of a body, its upper part behind an object."""
-    silhouette, objects = np.zeros((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), bool)
-    silhouette[16:56, 24:40] = True
-    objects[:24] = True
-    depth = np.where(silhouette & ~objects, np.linspace(20, 21, SIZE), 0).astype(np.float32)
-    return record(index, **{"silhouette": silhouette, "object_mask": objects, "depth": depth, **fields})
+from tests.support.records import SIZE, rendered
 
 
 def run(spec, *records):
