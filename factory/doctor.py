@@ -131,14 +131,14 @@ def _whole(need: Need, job: JobSpec) -> Check:
 def _output(job: JobSpec) -> Iterator[Check]:
     """Whether the job may write to its output, and how much of it is done there."""
     from factory.plan import plan
-    from factory.store.ledger import check
+    from factory.store.ledger import require_writable
 
     try:
         planned = plan(job)
     except UserError:
         return  # `_disk` reports it
     try:
-        left = check(job, planned)
+        left = require_writable(job, planned)
         yield Check(True, "output", f"{planned.units - left:,} of {planned.units:,} units are there")
     except UserError as error:
         yield Check(False, "output", str(error).removeprefix("output: "))

@@ -7,7 +7,8 @@ from collections import Counter
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.record import State
-from factory.store.part import Part, index_table
+from factory.store.index import index_table
+from factory.store.part import Part
 
 ENOUGH = 100  # records of a run before it is judged: the job's description of max_failed_fraction tells it
 

@@ -20,10 +20,10 @@ from factory.export.contract import Field
 from factory.export.humandata import numpy1
 from factory.export.masks import seen
 from factory.export.people import BOX, PX, people_of
-from factory.export.source import Sample
+from factory.export.source import ExportSample
 from factory.geometry.joints import FLIP49
-from factory.store import tar
-from factory.store.sample import npz
+from factory.store.sample import npz_bytes
+from factory.store.tar import tar_segment, tar_trailer
 from factory.untrusted import inert
 from factory.untrusted.pictures import size_of
 from factory.untrusted.tars import walk
@@ -50,15 +50,15 @@ FIELDS = (
 class Hmr2(Format):
     name, trainer = "hmr2", "4D-Humans (HMR2) or TokenHMR"
 
-    def step(self, split: str, piece: int, number: int, samples: Iterable[Sample]) -> int:
+    def step(self, split: str, piece: int, number: int, samples: Iterable[ExportSample]) -> int:
         count, chunks = 0, []
         for sample in samples:
             entries, masks = people(sample), seen(sample)
             if entries:  # an image without a person has no row
                 files = {"jpg": sample.jpg, "data.pyd": b"".join(pickles.dump(entries))}
                 if masks is not None:
-                    files["detection.npz"] = npz({"masks": masks}, deflate=True)
-                chunks.append(tar.segment((f"{sample.key}.{name}", content) for name, content in files.items()))
+                    files["detection.npz"] = npz_bytes({"masks": masks}, deflate=True)
+                chunks.append(tar_segment((f"{sample.key}.{name}", content) for name, content in files.items()))
                 count += len(entries)
         self.files.put(self.part(split, number, "tar"), chunks)
         return count
@@ -72,7 +72,7 @@ class Hmr2(Format):
                 segment = self.files.read(part)
                 size += len(segment)
                 yield segment
-            yield tar.trailer(size)
+            yield tar_trailer(size)
 
         if not (self.target / name).is_file():
             self.files.put(name, chunks())
@@ -120,7 +120,7 @@ class Hmr2(Format):
         yield from recipe.problems(folder)
 
 
-def people(sample: Sample) -> list[dict[str, Any]]:
+def people(sample: ExportSample) -> list[dict[str, Any]]:
     """The list that `<key>.data.pyd` holds. `scale` is (w, h) / 200, unlike in HMR2's evaluation files."""
     rows = people_of([sample])
     sides = np.float32(BOX) * rows.sides  # as in HMR2's own tars: its ViT sees 3/4 of the square's width alone

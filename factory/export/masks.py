@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from factory.export.source import Sample
+from factory.export.source import ExportSample
 
 # Of OpenPose-25: limbs, feet, spine, and the sides of the trunk.
 BONES = np.array([(0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (10, 11), (11, 22),
@@ -15,7 +15,7 @@ BONES = np.array([(0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8)
 STEPS = np.linspace(0, 1, 6)[:, None, None]
 
 
-def seen(sample: Sample) -> np.ndarray | None:
+def seen(sample: ExportSample) -> np.ndarray | None:
     """(P, H, W) bool; None where the data set holds no depth. Each point of the depth map belongs to the body that has
     the nearest bone."""
     if sample.depth is None:

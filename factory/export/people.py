@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factory.export.source import ARRAYS, Sample
+from factory.export.source import ARRAYS, ExportSample
 
 PX = 200.0  # trainers give the side of a box in units of 200 px
 BOX = 1.2  # a loose box is so much larger than the body in it
@@ -70,7 +70,7 @@ class People:
         return np.concatenate([s[:, None], transl[:, :2] - shift], 1).astype(np.float32)
 
 
-def people_of(samples: Sequence[Sample]) -> People:
+def people_of(samples: Sequence[ExportSample]) -> People:
     """All people of the samples, but for those whose box is smaller than LEAST."""
     keep = [(np.diff(sample.people["bbox"].reshape(-1, 2, 2), axis=1)[:, 0] >= LEAST).all(1) for sample in samples]
 

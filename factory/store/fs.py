@@ -37,7 +37,7 @@ FOREIGN = {"lost+found", "@eaDir"}  # folders that file systems and NAS boxes ke
 class Files(Protocol):
     """The few operations the store needs. UserError where the place itself fails: full, read-only, out of reach."""
 
-    where: str  # for people
+    address: str  # as messages show it
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
         """Write the object, durably, in place of an older one. Done when it returns. `fence` raises where the caller
@@ -96,7 +96,7 @@ class LocalFiles:
     def __init__(self, root: str | os.PathLike[str], field: str = "output") -> None:
         """field: what messages call the place."""
         self.root = Path(root)
-        self.where, self.field = str(root), field
+        self.address, self.field = str(root), field
         self._held: int | None = None
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
@@ -113,7 +113,7 @@ class LocalFiles:
         written: dict[str, str] = {}  # temporary name -> name
         try:
             for name, chunks in contents:
-                refuse_link(name, folder, f"{self.where}: {name}")
+                refuse_link(name, folder, f"{self.address}: {name}")
                 unfinished = temporary(name)
                 written[unfinished] = name
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -218,7 +218,7 @@ class LocalFiles:
         where there is no such folder, unless it is to be made."""
         *inner, last = name.split("/")
         if {"", ".", ".."} & {*inner, last}:
-            raise UserError(f"{self.field}: {name!r} is no name of a file below {self.where}")
+            raise UserError(f"{self.field}: {name!r} is no name of a file below {self.address}")
         with contextlib.ExitStack() as stack:
             try:
                 here = self._root(stack, make)

@@ -40,7 +40,7 @@ class ObjectFiles:
     def __init__(self, scheme: str, bucket: str, prefix: str) -> None:
         from obstore.store import from_url
 
-        self.where = f"{scheme}://{bucket}{prefix}"
+        self.address = f"{scheme}://{bucket}{prefix}"
         options: dict[str, Any] = {"client_options": dict(CLIENT), "retry_config": RETRY}
         if any(url.lower().startswith("http://") for url in _endpoints()):
             options["client_options"]["allow_http"] = True
@@ -49,8 +49,8 @@ class ObjectFiles:
                 options |= _profile()
         self.strict = _strict()
         with self._one_line():
-            self.store = from_url(self.where, **options)
-            self.once = from_url(self.where, **{**options, "retry_config": {"max_retries": 0}})
+            self.store = from_url(self.address, **options)
+            self.once = from_url(self.address, **{**options, "retry_config": {"max_retries": 0}})
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Callable[[], None] | None = None) -> None:
         import obstore
@@ -175,8 +175,8 @@ class ObjectFiles:
             if not UNCONDITIONAL.search(str(error)):
                 return  # whatever it is, the next request meets it too, and repeats what may pass
         raise UserError(
-            f"output: {self.where}: this store knows no PUT on condition, by which runs are kept from writing at once;"
-            f" set {LEASE}=weak and start one run at a time there, or write elsewhere"
+            f"output: {self.address}: this store knows no PUT on condition, by which runs are kept from writing at"
+            f" once; set {LEASE}=weak and start one run at a time there, or write elsewhere"
         )
 
     @contextmanager
@@ -188,10 +188,10 @@ class ObjectFiles:
             yield
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
-                raise UserError(f"output: {self.where}: there is no such bucket") from None
+                raise UserError(f"output: {self.address}: there is no such bucket") from None
             raise
         except BaseError as error:
-            raise UserError(f"output: {self.where}: {_reason(str(error))}") from None
+            raise UserError(f"output: {self.address}: {_reason(str(error))}") from None
 
 
 def _endpoints() -> list[str]:

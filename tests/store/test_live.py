@@ -9,9 +9,9 @@ import pytest
 from factory.engine import inline
 from factory.engine.run import run
 from factory.plan import plan
-from factory.store import lock
 from factory.store.dataset import open_data
 from factory.store.ledger import open_ledger
+from factory.store.mark import Holder
 from factory.store.reopen import retry
 from factory.store.verify import _Verification, verify
 from tests.support.files import flip
@@ -21,7 +21,7 @@ from tests.support.seeded_stages import STAGES
 def beside(job, go_on, live: bool = True):
     """The report of a verification that lists, then waits while something goes on, and reads what was listed."""
     data = open_data(job.output)
-    holder = lock.Holder(7, "elsewhere", 0.0, 0.0) if live else None
+    holder = Holder(7, "elsewhere", 0.0, 0.0) if live else None
     assert data.sizes
     go_on()
     return _Verification(data, holder).report
