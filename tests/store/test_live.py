@@ -10,6 +10,7 @@ from factory.engine import inline
 from factory.engine.run import run
 from factory.plan import plan
 from factory.store.dataset import open_data
+from factory.store.layout import part_archive
 from factory.store.ledger import open_ledger
 from factory.store.mark import Holder
 from factory.store.reopen import retry
@@ -68,7 +69,7 @@ def test_a_part_that_is_being_written_anew_is_no_fault_of_a_live_run(job):
     moving = beside(job, lambda: None)
     assert moving.ok and any("the run at work may be writing it" in note for note in moving.notes)
     still = beside(job, lambda: None, live=False)
-    assert still.broken_parts == [(1, 0)]
+    assert still.broken_parts == [part_archive(1, 0)]
 
 
 @pytest.mark.parametrize("name", ["small-000001.tar", "small-000001.parquet"])

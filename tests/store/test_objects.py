@@ -16,6 +16,7 @@ from factory.errors import UserError
 from factory.plan import plan
 from factory.present import card, report, stats
 from factory.store import lock, mark
+from factory.store.check_archive import Faults
 from factory.store.dataset import open_data
 from factory.store.fs import open_files
 from factory.store.ledger import open_ledger
@@ -71,7 +72,7 @@ def test_damage_is_found_taken_away_and_made_anew(url, remote, local):
     data = bytearray(local["small-000001.tar"])
     data[600] ^= 1
     bucket.put_object(Bucket=s3.BUCKET, Key=key, Body=bytes(data))
-    assert repair(remote.output).broken == {1: {0}}
+    assert repair(remote.output).broken == {1: Faults(units={0}, whole_file=False)}
     assert run(remote, STAGES).units_done == 1
     assert stored(url, remote) == local
 
