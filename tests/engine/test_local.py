@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -100,14 +101,6 @@ def on_ray(job: JobSpec) -> JobSpec:
     return job.model_copy(update={"engine": "ray"})
 
 
-def _runs(process: psutil.Process) -> bool:
-    """Whether it still does: a dead one stays a zombie until the machine's first process asks after it."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _struck(job: JobSpec, strike: Callable[[subprocess.Popen, list[psutil.Process]], None]) -> tuple[int, str, str]:
     """(exit code, stdout, stderr) of a run; after its first unit, `strike` got it and its family. None of them outlives
     it, and what it had made is there."""
@@ -118,9 +111,12 @@ def _struck(job: JobSpec, strike: Callable[[subprocess.Popen, list[psutil.Proces
         while not process.stdout.readline().startswith("unit"):
             assert process.poll() is None
         family = psutil.Process(process.pid).children(recursive=True)
+        ends = [os.pidfd_open(each.pid) for each in family]  # a dead one stays a zombie until it is asked after
         strike(process, family)
         said, wrong = process.communicate(timeout=120)
-    assert not [process for process in psutil.wait_procs(family, 60)[1] if _runs(process)]
+    for end in ends:
+        assert select.select([end], [], [], 60)[0]
+        os.close(end)
     assert 0 < status(job.output).units_done < 6 and status(job.output).live is None
     return process.returncode, said, wrong
 
