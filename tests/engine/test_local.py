@@ -21,9 +21,9 @@ from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.status import status
-from tests.conftest import ROOT
-from tests.engine.stages import STAGES
-from tests.store.conftest import tree
+from tests.support.command import ROOT
+from tests.support.files import tree
+from tests.support.seeded_stages import STAGES
 
 NOBODY = 54321  # a user without an entry in /etc/passwd, as `docker --user` makes one
 POISON = ("factory", "torch", "json", "numpy", "ray", "tests")
@@ -104,7 +104,7 @@ def on_ray(job: JobSpec) -> JobSpec:
 def _struck(job: JobSpec, strike: Callable[[subprocess.Popen, list[psutil.Process]], None]) -> tuple[int, str, str]:
     """(exit code, stdout, stderr) of a run; after its first unit, `strike` got it and its family. None of them outlives
     it, and what it had made is there."""
-    command = [sys.executable, "-m", "tests.engine.drive", job.model_dump_json(), "Slow"]
+    command = [sys.executable, "-m", "tests.support.run_to_kill", job.model_dump_json(), "Slow"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as process:
         assert process.stdout

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from factory.config import load
 from factory.errors import UserError
-from factory.models.agreement import iou, mean_distance, procrustes
+from factory.geometry.agreement import iou, mean_distance, procrustes
 from factory.starter import cache as world_cache
 from factory.starter import evaluate as evaluation
 from factory.starter import evaluate_images
@@ -25,7 +25,7 @@ from factory.starter.follow import Actions
 from factory.starter.pack import megabytes
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl
-from tests.conftest import ROOT
+from tests.support.command import ROOT
 
 DEMO = ROOT / "jobs" / "demo.yaml"
 ALL = {"parts": list(PARTS), "quick": False}

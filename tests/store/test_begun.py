@@ -26,8 +26,8 @@ from factory.store.layout import identity
 from factory.store.ledger import open_ledger
 from factory.store.status import read_index
 from factory.store.verify import verify
-from tests.engine.stages import STAGES
-from tests.store.conftest import tree
+from tests.support.files import tree
+from tests.support.seeded_stages import STAGES
 
 
 def picture(path: Path, seed: int) -> None:
@@ -156,8 +156,8 @@ def test_a_model_or_prompt_set_under_another_path_goes_on(real, values, tmp_path
 
 def test_what_lies_beside_a_model_counts(real, values, tmp_path):
     """SMPL's loader reads a second regressor beside its file."""
-    from factory.models.hmr import MEAN_PARAMS
-    from factory.models.smpl_file import EXTRA_FILE
+    from factory.models.hmr.spin import MEAN_PARAMS
+    from factory.weights.smpl_file import EXTRA_FILE
 
     assert set(contents.BESIDE.values()) == {EXTRA_FILE, MEAN_PARAMS}
     (tmp_path / "SMPL_NEUTRAL.pkl").write_bytes(b"body")
