@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.command import ROOT
 
 # It ends its children as Ray's driver does: the kernel kills them when the thread that started them ends.
 DRIVER = """
