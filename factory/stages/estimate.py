@@ -116,7 +116,7 @@ class Estimate(Stage):
             bodies = vary(bodies, seeds, spec.augment, self.prior)
             hardness = self._score(record, bodies)
         record.people = self._people(record, bodies, scores, hardness)
-        record.pose_score = max(hardness)
+        record.measure(pose_score=max(hardness))
         record.kept = easy and spec.easy == "keep"
         if easy and spec.easy == "drop":
             record.reject(Reason.EASY, self.name)
@@ -188,7 +188,7 @@ class Estimate(Stage):
                 joints3d=joints3d[i],
                 bbox=np.concatenate([low[i], high[i]]).astype(np.float32),
                 detection_score=scores[i],
-                pose_score=hardness[i],
+                metrics={"pose_score": hardness[i]},
             )
             for i, body in enumerate(bodies)
         ]

@@ -39,13 +39,19 @@ class Score(Stage):
         for record, before in zip(records, initial, strict=True):
             (oks, error), oks_initial = next(final) if record.refined else before, before[0]
             for i, person in enumerate(record.people):
-                person.oks, person.oks_initial = round(float(oks[i]), 4), round(float(oks_initial[i]), 4)
-                person.reestimate_pa_mpjpe = round(float(error[i]), 2)
-            record.oks, record.reestimate_pa_mpjpe = _mean(oks, 4), _mean(error, 2)
-            record.oks_initial = _mean(oks_initial, 4)
-            record.silhouette_iou = record.silhouette_iou_initial = _overlap(record, record.person_mask)
-            if record.refined:
-                record.silhouette_iou = _overlap(record, next(masks))
+                person.measure(
+                    oks=round(float(oks[i]), 4),
+                    oks_initial=round(float(oks_initial[i]), 4),
+                    reestimate_pa_mpjpe=round(float(error[i]), 2),
+                )
+            overlap_initial = _overlap(record, record.person_mask)
+            record.measure(
+                oks=_mean(oks, 4),
+                oks_initial=_mean(oks_initial, 4),
+                reestimate_pa_mpjpe=_mean(error, 2),
+                silhouette_iou=_overlap(record, next(masks)) if record.refined else overlap_initial,
+                silhouette_iou_initial=overlap_initial,
+            )
 
     def _people_in(self, images: list[np.ndarray]) -> list[np.ndarray]:
         """(H, W) bool of each image: all people that the detector sees."""
