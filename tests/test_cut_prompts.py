@@ -11,7 +11,7 @@ from factory.plan import plan
 from factory.store.status import read_index
 from factory.store.verify import verify
 from tests.conftest import Run
-from tests.models.test_prompt_length import LONG
+from tests.models.diffusion.test_prompt_length import LONG
 from tests.stages.conftest import job, tiny_depth_to_image, tiny_detector, tiny_hmr, tiny_text_to_image, tiny_vposer  # noqa: F401  # noqa: F401
 
 

@@ -14,9 +14,9 @@ from factory import config, doctor
 from factory.cut_prompts import cut_prompts
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.models.catalogue import needs
 from factory.plan import plan
 from factory.stages.peaks import peaks
+from factory.weights.catalogue import needs
 from tests.conftest import ROOT, Run
 from tests.models.smpl_files import write_pickle
 from tests.stages.conftest import (  # noqa: F401

@@ -21,7 +21,7 @@ from factory.export.humandata import numpy1
 from factory.export.masks import seen
 from factory.export.people import BOX, PX, people_of
 from factory.export.source import Sample
-from factory.models.joints import FLIP49
+from factory.geometry.joints import FLIP49
 from factory.store import tar
 from factory.store.sample import npz
 from factory.untrusted import inert

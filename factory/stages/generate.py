@@ -17,7 +17,7 @@ class Generate(Stage):
         if self.job.images:
             return
         from factory.models.device import pick
-        from factory.models.diffusion import TextToImage
+        from factory.models.diffusion.base import TextToImage
 
         spec = self.job.stages.generate
         assert spec.model is not None  # the job sees to it

@@ -16,9 +16,9 @@ from typing import Any
 
 from factory.errors import UserError
 from factory.home import at_home
-from factory.models.locate import locate
 from factory.plan import Plan
 from factory.sources import images
+from factory.weights.locate import locate
 
 WEIGHTS = ("model", "adapter", "controlnet")  # fields of a job that name a model
 # What the loader of a model also reads, beside its file.

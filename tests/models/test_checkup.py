@@ -14,7 +14,6 @@ from factory import doctor
 from factory.job import JobSpec
 from tests.models.families import save, unet
 from tests.models.smpl_files import write_pickle
-from tests.models.test_weights import POINTER
 from tests.stages.conftest import (  # noqa: F401
     job,
     tiny_depth_to_image,
@@ -23,6 +22,7 @@ from tests.stages.conftest import (  # noqa: F401
     tiny_text_to_image,
     tiny_vposer,
 )
+from tests.weights.test_files import POINTER
 
 
 def says(spec: JobSpec, field: str) -> str:

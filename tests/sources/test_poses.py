@@ -8,9 +8,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from factory.errors import UserError
+from factory.geometry.body import BodyModel
+from factory.geometry.camera import full_image_K, project, weak_to_transl
 from factory.job import Poses
-from factory.models.body import BodyModel
-from factory.models.camera import full_image_K, project, weak_to_transl
 from factory.sources.poses import load
 
 RANDOM = np.random.default_rng(0)

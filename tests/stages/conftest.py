@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from factory.geometry.camera import full_image_K
 from factory.job import JobSpec
-from factory.models.camera import full_image_K
 from factory.record import Person, Record
 from tests.models.conftest import (  # noqa: F401
     one_thread,

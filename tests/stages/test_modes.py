@@ -139,14 +139,14 @@ def test_known_people_are_cropped_by_their_keypoints(job, pictures, known):
 
 def test_an_estimator_of_whole_images_takes_no_keypoints(job, pictures, known, monkeypatch):
     spec = job_with(job, real(pictures, images={"kind": "list", "path": str(pictures), "keypoints": known}))
-    monkeypatch.setattr("factory.models.hmr.CropHMR.finds", True)
+    monkeypatch.setattr("factory.models.hmr.spin.CropHMR.finds", True)
     with pytest.raises(UserError, match="images.keypoints: this estimator looks at whole images"):
         Estimate(spec).setup()
 
 
 def test_an_estimator_of_whole_images_aligns_none(job, monkeypatch):
     spec = job(estimate={"hmr": {"align": True}})
-    monkeypatch.setattr("factory.models.hmr.CropHMR.finds", True)
+    monkeypatch.setattr("factory.models.hmr.spin.CropHMR.finds", True)
     with pytest.raises(UserError, match="hmr.align: this estimator finds people itself"):
         Estimate(spec).setup()
 
