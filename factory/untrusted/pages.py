@@ -93,7 +93,7 @@ def _struct(data: bytes, at: int, wanted: Wanted) -> tuple[dict[tuple[int, int],
             raise Unreadable("a field that no parquet file has")
         key = number, kind
         if key not in wanted:
-            at = _past(data, at, kind)
+            at = _past(data, at, kind) if kind > 2 else at
         elif kind == STRUCT:
             found[key], at = _struct(data, at, wanted[key])
         elif kind == LIST:
@@ -120,9 +120,9 @@ def _past(data: bytes, at: int, kind: int, depth: int = DEPTH) -> int:
         while head := data[at]:
             at = _past(data, at + 1, I64) if head < 16 else at + 1  # the number of the field stands there
             kind = head & 15
-            if kind in NUMBERS and data[at] < 128:  # most are so, and a call takes longer
-                at += 1
-            elif kind not in BOOLEAN:
+            if 4 <= kind <= 8 and kind != DOUBLE and data[at] < 128:  # most are so, and a call takes longer
+                at += 1 + (data[at] if kind == BINARY else 0)
+            elif kind > 2:
                 at = _past(data, at, kind, depth - 1)
         return at + 1
     if kind in LISTS and depth:
