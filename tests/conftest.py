@@ -1,18 +1,23 @@
-"""What tests share: the smallest complete job, and the real command."""
+"""Fixtures of more than one folder: the smallest complete jobs, and the real command."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch: of tests that run side by side, more threads only wait
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[1]
-Run = Callable[..., subprocess.CompletedProcess[str]]
+from factory.engine.run import run
+from factory.job import JobSpec
+
+pytest.register_assert_rewrite("tests.support")
+pytest_plugins = ["tests.support.tiny_models"]
+
+from tests.support.command import Run, run_factory  # noqa: E402 - after the rewriting of its asserts
+from tests.support.seeded_stages import STAGES  # noqa: E402
 
 
 @pytest.fixture
@@ -50,12 +55,20 @@ def job_file(tmp_path: Path, values: dict) -> Path:
 
 
 @pytest.fixture
+def job(values: dict) -> JobSpec:
+    """For stores and engines, on stages without a model: 22 records of 4 a unit and 8 a shard; the last unit and shard
+    are short."""
+    return JobSpec.model_validate({**values, "records": 22, "image_size": 64, "unit_size": 4, "samples_per_shard": 8})
+
+
+@pytest.fixture
+def out(job: JobSpec) -> Path:
+    """The data set of `job`, finished."""
+    run(job, STAGES)
+    return Path(job.output)
+
+
+@pytest.fixture
 def factory() -> Run:
-    """Run the real command in a process of its own: factory("plan", job) -> its result, text captured."""
-
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "factory.cli", *map(str, arguments)]
-        environment = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
-        return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, **options)
-
-    return run
+    """factory("plan", job) -> the result of the real command in a process of its own, text captured."""
+    return run_factory

@@ -18,7 +18,7 @@ from factory.present.pictures import contact_sheet
 from factory.present.samples import painter
 from factory.store.status import read_index, read_sample
 from factory.weights.locate import resolve
-from tests.conftest import ROOT
+from tests.support.command import ROOT
 
 PRESENT = ROOT / "factory" / "present"
 

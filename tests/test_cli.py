@@ -10,20 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.starter import pack
-from tests.conftest import ROOT, Run
-
-TRAINED = all(Path(pack.resolve(pack.PREFIX + part)).exists() for part in pack.PARTS)
-needs_weights = pytest.mark.skipif(not TRAINED, reason="the starter pack's weights are not in this checkout")
-
-
-def refused(result: subprocess.CompletedProcess[str], *expected: str) -> None:
-    """One clear line, exit code 2, and nothing on standard output."""
-    assert result.returncode == 2, result.stderr
-    assert result.stdout == ""
-    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
-    for words in expected:
-        assert words in result.stderr
+from tests.support.command import ROOT, Run, needs_weights, refused
 
 
 def test_help_needs_nothing_heavy() -> None:

@@ -5,7 +5,7 @@ import yaml
 
 from factory import config
 from factory.errors import UserError
-from tests.conftest import ROOT
+from tests.support.command import ROOT
 
 
 def save(path: Path, values: dict) -> Path:

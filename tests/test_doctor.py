@@ -17,16 +17,8 @@ from factory.job import JobSpec
 from factory.plan import plan
 from factory.stages.peaks import peaks
 from factory.weights.catalogue import needs
-from tests.conftest import ROOT, Run
-from tests.models.smpl_files import write_pickle
-from tests.stages.conftest import (  # noqa: F401
-    job,
-    tiny_depth_to_image,
-    tiny_detector,
-    tiny_hmr,
-    tiny_text_to_image,
-    tiny_vposer,
-)
+from tests.support.command import ROOT, Run
+from tests.support.smpl_files import write_pickle
 
 
 def found(spec: JobSpec) -> dict[str, doctor.Check]:
@@ -87,15 +79,16 @@ def test_the_controlnet_job_names_all_its_parts() -> None:
     assert "stages.refine.controlnet" in fields and len(fields) == len(set(fields)) == 7
 
 
-def test_every_stage_is_run_for_its_peak(job) -> None:  # noqa: F811
-    measured = dict(peaks(job(estimate={"detector": {"threshold": 1.0}})))  # nobody found: the last stage runs as well
+def test_every_stage_is_run_for_its_peak(tiny_job) -> None:
+    nobody_found = tiny_job(estimate={"detector": {"threshold": 1.0}})
+    measured = dict(peaks(nobody_found))  # the last stage runs as well
     assert list(measured) == ["generate", "estimate", "render", "refine"]
     assert all(isinstance(peak, int) for peak in measured.values()), measured
     assert (measured["refine"] > 0) == torch.cuda.is_available()
 
 
-def test_what_a_stage_runs_into_is_told(job) -> None:  # noqa: F811
-    measured = dict(peaks(job(refine={"model": "/no/such/folder"})))
+def test_what_a_stage_runs_into_is_told(tiny_job) -> None:
+    measured = dict(peaks(tiny_job(refine={"model": "/no/such/folder"})))
     assert "UserError: model not found: /no/such/folder" in str(measured["refine"])
     assert isinstance(measured["generate"], int)
 

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from factory import cli
-from tests.conftest import ROOT
+from tests.support.command import ROOT
 
 SCHEMA = json.loads((ROOT / "schemas" / "job.schema.json").read_text())
 DEMO = (ROOT / "jobs" / "demo.yaml").read_text()

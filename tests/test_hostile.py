@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests import hostile, mischief
+from tests.support import hostile, mischief
 
 MEMORY = 1000  # MB
 changes = st.lists(st.tuples(st.sampled_from(sorted(mischief.CHANGES)), st.integers(0, 2**32)), min_size=1, max_size=3)

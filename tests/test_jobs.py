@@ -7,8 +7,8 @@ import yaml
 from factory.config import load
 from factory.errors import UserError
 from factory.plan import plan
-from tests.conftest import ROOT
-from tests.test_schemas import stored
+from tests.support.command import ROOT
+from tests.support.schemas import stored_schema
 
 JOBS = sorted((ROOT / "jobs").glob("*.yaml")) + sorted((ROOT / "jobs" / "modes").glob("*.yaml"))
 
@@ -19,7 +19,7 @@ def test_every_job_can_be_planned(path, monkeypatch):
     assert plan(load(path)).records > 0
     levels = len(path.relative_to(ROOT).parts) - 1
     assert path.read_text().startswith(f"# yaml-language-server: $schema={'../' * levels}schemas/job.schema.json\n")
-    jsonschema.validate(yaml.safe_load(path.read_text()), stored("job"))
+    jsonschema.validate(yaml.safe_load(path.read_text()), stored_schema("job"))
 
 
 def test_examples_find_their_images_and_poses(monkeypatch):

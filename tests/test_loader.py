@@ -23,8 +23,8 @@ from factory.job import JobSpec
 from factory.record import Record
 from factory.starter.train.hmr import weak_project
 from factory.store.status import read_index, read_sample
-from tests import small
-from tests.export.forge import arrays, forge
+from tests.support import small
+from tests.support.forge import arrays, forge
 
 
 @pytest.fixture(scope="module")

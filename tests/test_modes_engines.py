@@ -9,8 +9,8 @@ import pytest
 
 from factory.config import load
 from factory.engine.run import run
-from tests.conftest import ROOT
-from tests.store.conftest import tree
+from tests.support.command import ROOT
+from tests.support.files import tree
 
 MODES = sorted((ROOT / "jobs" / "modes").glob("*.yaml"))
 SMALL = {

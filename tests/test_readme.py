@@ -7,7 +7,7 @@ import pytest
 import typer.main
 
 from factory.cli import app
-from tests.conftest import ROOT, Run
+from tests.support.command import ROOT, Run
 
 TEXT = (ROOT / "README.md").read_text()
 SHELL = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from factory.errors import escaped
 from factory.home import at_home
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.tars import base
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -58,7 +58,7 @@ class Listing:
         return len(self.items)
 
 
-def root(spec: Images) -> Path:
+def root(spec: ImagesSpec) -> Path:
     """The folder that names are relative to."""
     path = at_home(spec.path)
     if spec.kind in ("folder", "skipose", "smart") or path.is_dir():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.crop import person_window
 from factory.sources.item import Item, Listing, root, size_of
 
@@ -23,7 +23,7 @@ MOST = 34 * 1_000_000  # numbers of one array; the data set has 20,000 images
 LARGEST = 1e9
 
 
-def listing(spec: Images) -> Listing:
+def listing(spec: ImagesSpec) -> Listing:
     """The images in the order of the labels. UserError: no labels.h5 there, or not such a one."""
     try:
         import h5py

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.record import Reason, Record
 from factory.stages.base import Stage
 from factory.untrusted import Unreadable
@@ -47,7 +47,7 @@ class Generate(Stage):
             record.initial = drawn[place]
             record.prompt = self.model.reader.cut(record.prompt)  # what the sample and the index tell: the text read
 
-    def _read(self, record: Record, spec: Images) -> None:
+    def _read(self, record: Record, spec: ImagesSpec) -> None:
         from factory.sources.images import read
         from factory.sources.picture import Refused, square
 

@@ -20,7 +20,7 @@ from factory.job import JobSpec
 from factory.record import Person, Record
 from factory.stages.base import Stage
 from tests.chaos.arena import JOB
-from tests.engine.stages import SHAPES
+from tests.support.seeded_stages import SHAPES
 
 MS = {"generate": 50, "estimate": 5, "render": 5, "refine": 40}  # a record on a GPU
 BOTTLENECK = "generate"

@@ -27,8 +27,7 @@ from factory.store import tar
 from factory.store.layout import shard_names
 from factory.store.part import digest, index_bytes, index_table
 from factory.store.status import read_index, read_sample
-from tests.export.conftest import job
-from tests.export.stages import STAGES
+from tests.support.posed_stages import STAGES, job
 
 MODELS = 60  # records that are really made
 

@@ -24,8 +24,7 @@ from factory.present.stats import collect
 from factory.store import layout
 from factory.store.status import status
 from factory.store.verify import verify
-from tests import small
-from tests.store import s3
+from tests.support import s3, small
 
 
 def job(out: str, shards: int) -> JobSpec:

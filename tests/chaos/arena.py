@@ -29,9 +29,9 @@ from factory.store import lock
 from factory.store.ledger import read_index
 from factory.store.status import status
 from factory.store.verify import verify
-from tests.chaos.stages import LINES, calls, guilty
-from tests.conftest import ROOT
-from tests.store.conftest import folders, tree
+from tests.chaos.faulty_stages import LINES, calls, guilty
+from tests.support.command import ROOT
+from tests.support.files import folders, tree
 
 RECORDS, UNITS, SHARDS = 46, 12, 4
 PATIENCE = 60.0  # s until what must go has gone
@@ -84,7 +84,7 @@ class Arena:
 
     def drive(self, job: JobSpec, line: str = "", *more: str) -> subprocess.Popen[str]:
         """A run in a process group of its own."""
-        return self.start("tests.chaos.drive", job.model_dump_json(), line or self.line, *more)
+        return self.start("tests.chaos.run_to_disturb", job.model_dump_json(), line or self.line, *more)
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """A program that tells its events, in a process group of its own."""

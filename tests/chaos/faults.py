@@ -17,10 +17,10 @@ from factory.store import lock
 from factory.store.reopen import retry
 from factory.store.verify import repair, verify
 from tests.chaos.arena import PATIENCE, SHARDS, UNITS, Arena, images
-from tests.chaos.drive import REFUSED, STOPPED
-from tests.chaos.stages import LINES
-from tests.store import s3
-from tests.store.conftest import tree
+from tests.chaos.faulty_stages import LINES
+from tests.chaos.run_to_disturb import REFUSED, STOPPED
+from tests.support import s3
+from tests.support.files import tree
 
 STALE = 1.0  # s that a lock outlives its holder in an object store
 
@@ -188,14 +188,14 @@ def export_killed(arena: Arena) -> None:
     out, to, fresh = Path(arena.job.output), arena.root / "export" / "to", arena.root / "fresh" / "to"
     run(arena.on("inline"), LINES["Plain"])
     kind, workers = arena.random.choice(["hmr2", "spin"]), arena.random.choice(["1", "2"])
-    arguments = ["tests.chaos.export", str(out), str(to), kind, workers]
+    arguments = ["tests.chaos.export_to_disturb", str(out), str(to), kind, workers]
     arena.disturb(arena.start(*arguments), lambda process: process.kill())
     retry(str(out))
     arena.peace = "Mended"
     run(arena.on("inline"), LINES[arena.peace])
     late = []  # exports that were whole before the kill came: they stay as they are
     for folder in (to, fresh):
-        with arena.start("tests.chaos.export", str(out), str(folder), kind, "1") as process:
+        with arena.start("tests.chaos.export_to_disturb", str(out), str(folder), kind, "1") as process:
             wrong = process.communicate()[1]
         if process.returncode:
             assert folder == to and "is the whole export of an older state" in wrong, wrong

@@ -1,6 +1,6 @@
 """A run on a Ray of its own that tells what a stranger on the same machine could see and reach of it, as JSON.
 
-`python tests/engine/guest.py JOB_JSON`. Its stages are those of tests/engine.
+`python tests/engine/guest.py JOB_JSON`. Its stages are the seeded ones.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _enter(address: str, token: str) -> str:
 
 
 if __name__ == "__main__":
-    from tests.engine.stages import STAGES
+    from tests.support.seeded_stages import STAGES
 
     seen: dict[str, Any] = {}
     summary = run(

@@ -18,7 +18,9 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.status import read_index
 from factory.store.verify import verify
-from tests.engine.stages import (
+from tests.support.files import tree
+from tests.support.run_to_kill import kill_run_after
+from tests.support.seeded_stages import (
     STAGES,
     Depth,
     Draw,
@@ -32,8 +34,6 @@ from tests.engine.stages import (
     Stops,
     Victim,
 )
-from tests.engine.test_inline import drive
-from tests.store.conftest import tree
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_a_cluster_that_does_not_answer(on_ray):
 def test_driver_killed_under_ray(job, on_ray):
     """A Ray of its own in each process, gone with it."""
     run(job, STAGES)
-    assert drive(on_ray, random.Random(3).randint(2, 4))[0] == "resumed 6 units to do\n"
+    assert kill_run_after(on_ray, random.Random(3).randint(2, 4))[0] == "resumed 6 units to do\n"
     summary = run(on_ray, STAGES)
     assert 1 <= summary.units_found < 6
     assert tree(on_ray.output) == tree(job.output) and verify(on_ray.output).ok

@@ -8,7 +8,7 @@ from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.status import status
-from tests.engine.stages import Depth, Draw, Finish, People
+from tests.support.seeded_stages import Depth, Draw, Finish, People
 
 
 class Bad(Depth):

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,19 +11,9 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.status import read_index
 from factory.store.verify import verify
-from tests.conftest import ROOT
-from tests.engine.stages import STAGES, Depth, Draw, Exits, ExitsEarly, Finish, Hang, People
-from tests.store.conftest import tree
-
-
-def drive(job: JobSpec, events: int) -> list[str]:
-    """Run in a process of its own, kill -9 it after so many events, wherever it is by then; what it said."""
-    command = [sys.executable, "-m", "tests.engine.drive", job.model_dump_json()]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        said = [process.stdout.readline() for _ in range(events)]
-        process.kill()
-    assert process.returncode == -signal.SIGKILL
-    return said
+from tests.support.files import tree
+from tests.support.run_to_kill import kill_run_after
+from tests.support.seeded_stages import STAGES, Depth, Draw, Exits, ExitsEarly, Finish, Hang, People
 
 
 def test_driver_killed_three_times(job, tmp_path):
@@ -34,7 +22,7 @@ def test_driver_killed_three_times(job, tmp_path):
     whole = job.model_copy(update={"output": str(tmp_path / "whole")})
     run(whole, STAGES)
     moments = random.Random(20)
-    first = [drive(job, moments.randint(2, 6))[0] for _ in range(3)]
+    first = [kill_run_after(job, moments.randint(2, 6))[0] for _ in range(3)]
     assert first[0] == "resumed 16 units to do\n"
     found = [int(line.split()[2]) for line in first[1:]]  # "resumed resumed: 3 of 16 units found; ..."
     assert 1 <= found[0] < found[1] and all("doing the other" in line for line in first[1:])

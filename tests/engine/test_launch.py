@@ -18,9 +18,8 @@ import pytest
 
 from factory import config
 from factory.engine.run import run
-from tests.conftest import Run
-from tests.engine.stages import STAGES
-from tests.test_cli import needs_weights, refused
+from tests.support.command import Run, needs_weights, refused
+from tests.support.seeded_stages import STAGES
 
 RAY = Path(sys.executable).with_name("ray")
 TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
@@ -120,7 +119,7 @@ def test_an_output_that_would_go_with_the_job(factory: Run, job_file: Path) -> N
 @needs_weights
 @pytest.mark.slow
 def test_makes_the_same_bytes_as_one_process(factory: Run, cluster, token, job_file: Path, tmp_path: Path) -> None:
-    from tests.store.conftest import tree
+    from tests.support.files import tree
 
     assert factory("run", job_file, "--set", f"output={tmp_path / 'inline'}").returncode == 0
     pools = ["--set", "stages.refine.gpus=0.5", "--set", "stages.generate.gpus=1"]

@@ -19,9 +19,9 @@ from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.status import status
-from tests.conftest import ROOT
-from tests.engine.stages import STAGES
-from tests.store.conftest import tree
+from tests.support.command import ROOT
+from tests.support.files import tree
+from tests.support.seeded_stages import STAGES
 
 NOBODY = 54321  # a user without an entry in /etc/passwd, as `docker --user` makes one
 POISON = ("factory", "torch", "json", "numpy", "ray", "tests")
@@ -111,7 +111,7 @@ def _runs(process: psutil.Process) -> bool:
 def test_one_line_when_a_process_of_ray_dies(on_ray, name):
     """There was a minute of silence, and then pages. The next run goes on. Without its raylet Ray's own C++ code may
     end this process at once: then no line can come."""
-    command = [sys.executable, "-m", "tests.engine.drive", on_ray.model_dump_json(), "Slow"]
+    command = [sys.executable, "-m", "tests.support.run_to_kill", on_ray.model_dump_json(), "Slow"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
         assert process.stdout

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from factory import config
-from tests.conftest import ROOT
+from tests.support.command import ROOT
 
 RAYJOB, SLURM = ROOT / "jobs/cluster/rayjob.yaml", ROOT / "jobs/cluster/slurm.sh"
 VERSION = re.search(r"^ray==(.+)$", (ROOT / "constraints.txt").read_text(), re.M)[1]

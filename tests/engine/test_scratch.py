@@ -18,9 +18,9 @@ import pytest
 from factory.engine.run import run
 from factory.engine.scratch import LONGEST, MARK, PREFIX, scratch, sweep
 from factory.engine.scratch import _owner as owner
-from tests.conftest import ROOT
-from tests.engine.stages import STAGES
-from tests.store.conftest import tree
+from tests.support.command import ROOT
+from tests.support.files import tree
+from tests.support.seeded_stages import STAGES
 
 KILLED = """
 import os, signal

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.command import ROOT
 
 WORKER = """
 import ctypes, os, psutil, signal, sys, time

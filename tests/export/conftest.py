@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from functools import cache
@@ -16,10 +13,8 @@ import pytest
 
 from factory.engine.run import run
 from factory.export.run import export
-from factory.job import JobSpec
-from tests.export.stages import STAGES
-
-SPLIT = "train=0.8,val=0.2"
+from tests.support.exports import SPLIT
+from tests.support.posed_stages import STAGES, job
 
 
 @pytest.fixture(scope="session")
@@ -28,18 +23,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("data") / "out"
     run(job(out, 240), STAGES)
     return out
-
-
-def job(out: Path, records: int) -> JobSpec:
-    estimate = {"hmr": {"model": "-"}, "prior": {"model": "-"}, "detector": {"model": "-"}}
-    stages = {"generate": {"model": "-"}, "estimate": estimate, "refine": {"model": "-"}}
-    return JobSpec.model_validate(
-        {
-            "name": "hard_poses", "output": str(out), "records": records, "image_size": 64, "unit_size": 20,
-            "samples_per_shard": 60, "engine": "inline", "prompts": {"action": ["walking", "diving"]},
-            "body": {"model": "starter:body", "name": "open-body"}, "stages": stages,
-        }
-    )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -67,31 +50,3 @@ def labels(dataset: Path) -> dict[str, dict[str, np.ndarray]]:
                     with np.load(io.BytesIO(archive.extractfile(info).read())) as arrays:  # type: ignore[union-attr]
                         found[key] = dict(arrays)
     return found
-
-
-def fresh(program: str, *arguments: object) -> dict:
-    """Run the program in a process of its own that knows nothing of this package, as a trainer; it prints JSON."""
-    block = "import sys\nsys.modules['factory'] = None\n"
-    command = [sys.executable, "-c", block + program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock")
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def projected(K: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(M, J, 2) px of points (M, J, 3) m in the camera frame; K (M, 3, 3)."""
-    projected = np.einsum("mij,mpj->mpi", K.astype(np.float64), points.astype(np.float64))
-    return projected[..., :2] / projected[..., 2:]
-
-
-def weak_to_transl(camera: np.ndarray, center: np.ndarray, side: np.ndarray, K: np.ndarray) -> np.ndarray:
-    """The formula of the weak-perspective camera, stated anew: (M, 3) m."""
-    bs = side * camera[:, 0] + 1e-9
-    tz = 2 * K[:, 0, 0] / bs
-    xy = 2 * (center - K[:, :2, 2]) / bs[:, None] + camera[:, 1:]
-    return np.concatenate([xy, tz[:, None]], 1)

@@ -12,7 +12,8 @@ from factory.errors import UserError
 from factory.export.run import export
 from factory.geometry.body import BodyModel, spin49
 from factory.starter.pack import resolve
-from tests.export.conftest import fresh, projected
+from tests.support.command import fresh
+from tests.support.exports import projected
 
 # What BEDLAM's SMPL-X and SMPL loaders do with an .npz, in other words.
 BEDLAM = """

@@ -13,8 +13,7 @@ import torch
 
 from factory.geometry.body import BodyModel, spin49
 from factory.starter.pack import resolve
-from tests.export.conftest import projected, weak_to_transl
-from tests.export.test_hmr2 import people
+from tests.support.exports import people, projected, weak_to_transl
 
 
 class Rows(NamedTuple):

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import pickletools
 import tarfile
 
@@ -12,14 +11,16 @@ from factory.export.run import export
 from factory.export.validate import validate
 from factory.job import JobSpec
 from factory.plan import plan
-from tests import small
-from tests.export.conftest import fresh
+from tests.support import small
+from tests.support.command import fresh
+from tests.support.exports import people
 
 # What 4D-Humans' ImageDataset does with a tar, in other words.
 LOADER = """
 import json, os
 import numpy as np
 import webdataset as wds
+from tests.support.exports import people
 
 URLS = sys.argv[1:]
 FIELDS = {
@@ -72,17 +73,6 @@ def test_hmr2s_loader_reads_it(exported, labels) -> None:
     assert sum(one["people"] for one in told.values()) == sum(len(label["pose"]) for label in labels.values())
     assert told["train"]["keys"] != sorted(told["train"]["keys"])  # shuffled
     assert told["train"]["masked"] == 0  # the data set holds no depth
-
-
-def people(folder) -> list[tuple[str, dict]]:
-    found = []
-    for path in sorted(folder.rglob("*.tar")):
-        with tarfile.open(path) as archive:
-            for info in archive:
-                if info.name.endswith(".data.pyd"):
-                    stored = pickle.load(archive.extractfile(info))  # type: ignore[arg-type]
-                    found += [(info.name.partition(".")[0], entry) for entry in stored]
-    return found
 
 
 def test_labels_are_the_data_sets(exported, labels) -> None:

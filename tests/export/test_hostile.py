@@ -16,8 +16,8 @@ from factory.export.run import export
 from factory.export.validate import validate
 from factory.store.part import index_table
 from factory.store.status import read_sample
-from tests.export.conftest import tree
-from tests.export.forge import Change, arrays, forge, told
+from tests.support.files import export_tree
+from tests.support.forge import Change, arrays, forge, told
 
 
 @pytest.fixture
@@ -87,12 +87,12 @@ CASES: list[tuple[Change, str]] = [
 @pytest.mark.parametrize(("change", "words"), CASES, ids=[words[:24] for _, words in CASES])
 def test_a_strangers_data_set_writes_nowhere_else(copied: Path, tmp_path: Path, name: str, change, words: str) -> None:
     forge(copied, change)
-    before = tree(tmp_path)
+    before = export_tree(tmp_path)
     with pytest.raises(UserError, match=words) as error:
         export(str(copied), str(tmp_path / "to" / "here"), name)
     line = str(error.value)
     assert "\n" not in line and "hard_poses-000000" in line and "factory verify tells" in line
-    after = {path: data for path, data in tree(tmp_path).items() if not path.startswith("to/here/")}
+    after = {path: data for path, data in export_tree(tmp_path).items() if not path.startswith("to/here/")}
     assert after == before  # the export's own folder may have been begun; its parent and the data set are as they were
 
 
@@ -155,7 +155,7 @@ def first_is_a_point(files: dict[str, bytes], row: dict) -> None:
 
 
 def test_whoever_is_left_keeps_the_own_mask(copied: Path, tmp_path: Path) -> None:
-    from tests.export.test_hmr2 import people
+    from tests.support.exports import people
 
     forge(copied, first_is_a_point)
     export(str(copied), str(tmp_path / "to"), "hmr2", where="people = 2")

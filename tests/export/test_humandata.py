@@ -5,7 +5,7 @@ import zipfile
 
 from factory.export import humandata
 from factory.geometry.body import SPIN49
-from tests.export.conftest import fresh
+from tests.support.command import fresh
 
 # What HumanData.fromfile and HumanImageDataset do with an .npz, in other words.
 LOADER = """

@@ -23,11 +23,11 @@ from factory.record import Record
 from factory.store.layout import read_job
 from factory.store.part import SCHEMA, digest, index_bytes, index_table
 from factory.store.reopen import retry
-from tests.conftest import ROOT
-from tests.engine.stages import Depth
-from tests.export.conftest import job, tree
-from tests.export.stages import STAGES
-from tests.export.test_hmr2 import people
+from tests.support.command import ROOT
+from tests.support.exports import people
+from tests.support.files import export_tree
+from tests.support.posed_stages import STAGES, job
+from tests.support.seeded_stages import Depth
 
 # An export in steps of 5 images that kills itself, and itself alone, when it is told of `after` images; it tells its
 # workers first.
@@ -35,6 +35,7 @@ KILLED = """
 import multiprocessing, os, signal, sys
 from factory.export import hmr2
 from factory.export import run as runs
+from tests.support.files import export_tree
 
 runs.PIECE = hmr2.PIECE = 20
 runs.STEP = 5
@@ -90,12 +91,12 @@ def test_a_killed_export_then_retry_and_run_loses_and_doubles_nothing(
     spec: JobSpec = read_job(str(out)).model_copy(update={"output": str(out)})
     with pytest.raises(UserError, match="not sealed in .* now, such as hard_poses-000000; let factory run finish them"):
         export(str(out), str(to), name, "train=1", "key < 'hard_poses-00000060'")
-    assert tree(to) == tree(kept)
+    assert export_tree(to) == export_tree(kept)
     run(spec, HEALED)
     export(str(out), str(to), name, "train=1", "key < 'hard_poses-00000060'")
     fresh = tmp_path / "fresh" / "to"
     export(str(out), str(fresh), name, "train=1", "key < 'hard_poses-00000060'")
-    assert tree(to) == tree(fresh)
+    assert export_tree(to) == export_tree(fresh)
     if name == "hmr2":
         keys = [key for key, _ in people(to)]
         assert len(set(keys)) == 54 and "hard_poses-00000007" in keys  # all that are ok now
@@ -105,12 +106,12 @@ def test_a_whole_export_of_an_older_state_is_left_as_it_is(dataset: Path, tmp_pa
     out, to = tmp_path / "out", tmp_path / "to"
     shutil.copytree(dataset, out)
     export(str(out), str(to), "camerahmr")
-    before = tree(to)
+    before = export_tree(to)
     retry(str(out))
     run(read_job(str(out)).model_copy(update={"output": str(out)}), HEALED)
     with pytest.raises(UserError, match="whole export of an older state of .* hard_poses-000000 changed .*elsewhere"):
         export(str(out), str(to), "camerahmr")
-    assert tree(to) == before
+    assert export_tree(to) == before
 
 
 def test_a_data_set_that_changes_under_an_export_is_told(dataset: Path, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_a_data_set_that_changes_under_an_export_is_told(dataset: Path, tmp_path
         export(str(out), str(to), "camerahmr", on_piece=resealed)
     assert export(str(out), str(to), "camerahmr").done
     export(str(out), str(tmp_path / "fresh" / "to"), "camerahmr")
-    assert tree(to) == tree(tmp_path / "fresh" / "to")
+    assert export_tree(to) == export_tree(tmp_path / "fresh" / "to")
 
 
 @pytest.mark.parametrize("name", ["hmr2", "spin"])
@@ -142,7 +143,7 @@ def test_an_export_that_is_always_killed_gets_done_all_the_same(
         assert runs <= 6
     assert done.returncode == 0 and runs >= 4, done.stderr
     assert killed(dataset, tmp_path / "whole" / "to", name, after=10**9).returncode == 0
-    assert tree(to) == tree(tmp_path / "whole" / "to")
+    assert export_tree(to) == export_tree(tmp_path / "whole" / "to")
 
 
 def test_workers_end_with_their_export(dataset: Path, tmp_path: Path, killed) -> None:

@@ -14,7 +14,7 @@ from factory.export import agree
 from factory.export.validate import validate
 from factory.geometry.body import SPIN49
 from factory.geometry.joints import FLIP24, FLIP49
-from tests.export.test_validate import TABLES, each, put, spoilt, tar_problems
+from tests.support.exports import TABLES, each, put, spoilt, tar_problems
 
 J24 = [joint - 25 for joint in FLIP49[25:]]
 

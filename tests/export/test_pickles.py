@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import pickletools
 
@@ -13,6 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from factory.export import pickles
 from factory.untrusted import inert
+from tests.support.exports import Harm
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 plain = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
@@ -57,11 +57,6 @@ def test_numpys_own_pickles_are_read(protocol: int) -> None:
     back, _ = inert.loads(pickle.dumps(value, protocol))
     np.testing.assert_array_equal(back["a"], value["a"])
     assert back["b"] == 2 and back["c"].shape == () and back["d"][0] == {"e": 1}
-
-
-class Harm:
-    def __reduce__(self) -> tuple:
-        return os.system, ("echo harm",)
 
 
 def test_nothing_that_a_pickle_names_is_run(capfd: pytest.CaptureFixture[str]) -> None:

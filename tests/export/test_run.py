@@ -16,10 +16,11 @@ from factory.export import hmr2, source, split
 from factory.export import run as runs
 from factory.export.run import export
 from factory.job import JobSpec
-from tests import small
-from tests.conftest import ROOT, Run
-from tests.export.conftest import SPLIT, job, tree
-from tests.export.test_hmr2 import people
+from tests.support import small
+from tests.support.command import ROOT, Run
+from tests.support.exports import SPLIT, people
+from tests.support.files import export_tree
+from tests.support.posed_stages import job
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["hmr2", pytest.param("spin", marks=pytest.mark.slow)])
 def test_killed_at_any_rename_it_goes_on_to_the_same_bytes(dataset: Path, tmp_path: Path, name: str) -> None:
-    command = [sys.executable, "-m", "tests.export.kill_points", str(dataset), str(tmp_path / "to"), name]
+    command = [sys.executable, "-m", "tests.export.kill_at_renames", str(dataset), str(tmp_path / "to"), name]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 10
@@ -43,7 +44,7 @@ def test_workers_write_the_same_bytes(dataset: Path, tmp_path: Path, small_piece
         to = tmp_path / str(workers) / "to"
         summary = export(str(dataset), str(to), "camerahmr", SPLIT, None, workers, lambda *now: seen.append(now))
         assert summary.done and summary.unsealed == 0
-    assert tree(tmp_path / "1") == tree(tmp_path / "2")
+    assert export_tree(tmp_path / "1") == export_tree(tmp_path / "2")
     counts = [done for done, _ in seen[: len(seen) // 2]]
     assert counts == sorted(counts) and counts[0] == 0 and counts[-1] == seen[0][1] == sum(summary.images.values())
     assert not (tmp_path / "1" / "to" / "parts").exists()
@@ -64,10 +65,10 @@ def test_pieces_join_into_rows_that_match_their_images(
 def test_again_there_is_nothing_to_do(dataset: Path, tmp_path: Path) -> None:
     arguments = str(dataset), str(tmp_path / "to"), "hmr2", "train=1", "people = 2"
     first = export(*arguments)
-    before = tree(tmp_path / "to")
+    before = export_tree(tmp_path / "to")
     again = export(*arguments)
     assert first.done and not again.done and again.people == first.people
-    assert tree(tmp_path / "to") == before
+    assert export_tree(tmp_path / "to") == before
 
 
 def test_a_condition_chooses_and_moves_nothing_across_the_split(dataset: Path, tmp_path: Path, exported) -> None:
@@ -185,10 +186,10 @@ def test_a_full_disk_is_told_of_in_one_line(dataset: Path, tmp_path: Path, monke
 
 def test_a_folder_with_something_else_is_left_alone(dataset: Path, tmp_path: Path) -> None:
     def refused(to: Path, words: str, name: str = "hmr2", where: str | None = "people = 2") -> None:
-        before = tree(tmp_path)
+        before = export_tree(tmp_path)
         with pytest.raises(UserError, match=words):
             export(str(dataset), str(to), name, "train=1", where)
-        assert tree(tmp_path) == before
+        assert export_tree(tmp_path) == before
 
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("mine")

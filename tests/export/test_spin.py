@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.export.conftest import fresh
+from tests.support.command import fresh
 
 # What SPIN's BaseDataset and FitsDict do with an .npz, in other words.
 LOADER = """

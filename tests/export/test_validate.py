@@ -16,36 +16,12 @@ from factory.export import pickles
 from factory.export.formats import FORMATS
 from factory.export.hmr2 import sample_problems
 from factory.export.validate import validate
-from tests.export.test_pickles import Harm
-
-TABLES = {
-    name: f"{'preprocessed_datasets/' * (name == 'humandata')}hard-poses-train.npz"
-    for name in FORMATS
-    if name != "hmr2"
-}
+from tests.support.exports import TABLES, Harm, each, put, spoilt, tar_problems
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_we_export_is_sound(exported, name: str) -> None:
     assert list(validate(str(exported(name)), name)) == []
-
-
-def spoilt(exported, tmp_path: Path, name: str, spoil: Callable[[dict], object]) -> list[str]:
-    """The problems of an export whose train table went through `spoil`; its images are linked to."""
-    source, path = exported(name), tmp_path / TABLES[name]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for folder in ("images", "static_fits", "datasets"):
-        if (source / folder).exists():
-            os.symlink(source / folder, tmp_path / folder)
-    with np.load(source / TABLES[name], allow_pickle=True) as stored:
-        rows = dict(stored)
-    spoil(rows)
-    np.savez(path, allow_pickle=True, **rows)
-    return list(validate(str(tmp_path), name))
-
-
-def put(name: str, change: Callable[[np.ndarray], object]) -> Callable[[dict], None]:
-    return lambda rows: rows.update({name: np.array(change(rows[name]))})
 
 
 def drop(name: str) -> Callable[[dict], object]:
@@ -113,26 +89,6 @@ def test_an_underscore_in_the_name_is_told(exported, tmp_path: Path, name: str) 
     spoilt(exported, tmp_path, name, lambda rows: None)
     (tmp_path / TABLES[name]).rename(tmp_path / "hard_poses.npz")
     assert any("name: holds '_'" in problem for problem in validate(str(tmp_path), name))
-
-
-def tar_problems(exported, tmp_path: Path, spoil: Callable[[list], object]) -> list[str]:
-    """The problems of a tar whose first list of people went through `spoil`."""
-    with tarfile.open(exported("hmr2") / "hard-poses-val" / "000000.tar") as source:
-        first, second = source.getmembers()[:2]
-        image, stored = (source.extractfile(info).read() for info in (first, second))  # type: ignore[union-attr]
-    people = pickle.loads(stored)
-    changed = spoil(people)
-    stored = changed if isinstance(changed, bytes) else pickle.dumps(people if changed is None else changed)
-    for info, data in ((first, image), (second, stored)):
-        (tmp_path / info.name).write_bytes(data)
-    with tarfile.open(tmp_path / "000000.tar", "w") as target:
-        for info in (first, second):
-            target.add(tmp_path / info.name, info.name)
-    return list(validate(str(tmp_path), "hmr2"))
-
-
-def each(name: str, change: Callable[[np.ndarray], object]) -> Callable[[list], None]:
-    return lambda people: [person.update({name: change(person[name])}) for person in people] and None
 
 
 def invalid_pelvis(joints: np.ndarray) -> np.ndarray:

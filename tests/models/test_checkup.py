@@ -12,17 +12,9 @@ from safetensors.torch import save_file
 
 from factory import doctor
 from factory.job import JobSpec
-from tests.models.families import save, unet
-from tests.models.smpl_files import write_pickle
-from tests.stages.conftest import (  # noqa: F401
-    job,
-    tiny_depth_to_image,
-    tiny_detector,
-    tiny_hmr,
-    tiny_text_to_image,
-    tiny_vposer,
-)
-from tests.weights.test_files import POINTER
+from tests.support.families import save, unet
+from tests.support.smpl_files import write_pickle
+from tests.support.tiny_models import POINTER
 
 
 def says(spec: JobSpec, field: str) -> str:
@@ -35,8 +27,8 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return shutil.copytree(folder, tmp_path / "copy")
 
 
-def test_tiny_models_of_the_right_kinds_are_ok(job) -> None:  # noqa: F811
-    assert [check for check in doctor.checks(job()) if check.name.startswith("stages") and check.ok is False] == []
+def test_tiny_models_of_the_right_kinds_are_ok(tiny_job) -> None:
+    assert [check for check in doctor.checks(tiny_job()) if check.name.startswith("stages") and check.ok is False] == []
 
 
 @pytest.mark.parametrize(
@@ -50,39 +42,39 @@ def test_tiny_models_of_the_right_kinds_are_ok(job) -> None:  # noqa: F811
     ],
     ids=["fp16", "bin", "lfs", "short", "none"],
 )
-def test_a_folder_that_will_not_load_is_not_ok(job, tmp_path, tiny_text_to_image, break_it, words) -> None:  # noqa: F811
+def test_a_folder_that_will_not_load_is_not_ok(tiny_job, tmp_path, tiny_text_to_image, break_it, words) -> None:
     folder = copy(tiny_text_to_image, tmp_path)
     break_it(folder / "unet" / "diffusion_pytorch_model.safetensors")
-    assert re.search(words, says(job(generate={"model": str(folder)}), "stages.generate.model"))
+    assert re.search(words, says(tiny_job(generate={"model": str(folder)}), "stages.generate.model"))
 
 
-def test_models_in_each_others_place(job, tmp_path, tiny_text_to_image, tiny_depth_to_image) -> None:  # noqa: F811
-    wrong = job(generate={"model": str(tiny_depth_to_image)}, refine={"model": str(tiny_text_to_image)})
+def test_models_in_each_others_place(tiny_job, tmp_path, tiny_text_to_image, tiny_depth_to_image) -> None:
+    wrong = tiny_job(generate={"model": str(tiny_depth_to_image)}, refine={"model": str(tiny_text_to_image)})
     assert "is depth-to-image" in says(wrong, "stages.generate.model")
     assert "is text-to-image" in says(wrong, "stages.refine.model")
 
 
-def test_a_parameter_without_effect(job, tmp_path) -> None:  # noqa: F811
-    spec = job(generate={"model": str(save("flux-schnell", tmp_path)), "guidance_scale": 3.5})
+def test_a_parameter_without_effect(tiny_job, tmp_path) -> None:
+    spec = tiny_job(generate={"model": str(save("flux-schnell", tmp_path)), "guidance_scale": 3.5})
     assert "takes no guidance" in says(spec, "stages.generate.model")
-    assert says(job(generate={"model": str(tmp_path), "guidance_scale": 1}), "stages.generate.model") == ""
-    spec = job(generate={"model": str(tmp_path), "guidance_scale": 1, "scheduler": "ddim"})
+    assert says(tiny_job(generate={"model": str(tmp_path), "guidance_scale": 1}), "stages.generate.model") == ""
+    spec = tiny_job(generate={"model": str(tmp_path), "guidance_scale": 1, "scheduler": "ddim"})
     assert "scheduler ddim does not fit this model, a FluxPipeline" in says(spec, "stages.generate.model")
 
 
-def test_a_controlnet_of_another_family(job, tmp_path) -> None:  # noqa: F811
+def test_a_controlnet_of_another_family(tiny_job, tmp_path) -> None:
     base = save("sd1", tmp_path / "sd1")
     hints = tmp_path / "hints"
     hints.mkdir()
     config = dict(unet(xl=True).config)
     (hints / "config.json").write_text(json.dumps({**config, "_class_name": "ControlNetModel"}))
     refine = {"kind": "controlnet", "model": str(base), "controlnet": str(hints)}
-    assert "take two of one family" in says(job(refine=refine), "stages.refine.controlnet")
+    assert "take two of one family" in says(tiny_job(refine=refine), "stages.refine.controlnet")
     (hints / "config.json").write_text(json.dumps({**config, "_class_name": "ControlNetUnionModel"}))
-    assert "is a ControlNetUnionModel; a depth ControlNet" in says(job(refine=refine), "stages.refine.controlnet")
+    assert "is a ControlNetUnionModel; a depth ControlNet" in says(tiny_job(refine=refine), "stages.refine.controlnet")
 
 
-def test_a_lora_of_another_family(job, tmp_path) -> None:  # noqa: F811
+def test_a_lora_of_another_family(tiny_job, tmp_path) -> None:
     base, name = tmp_path / "base", "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
     save("sd1", base)
     config = json.loads((base / "unet" / "config.json").read_text())
@@ -90,7 +82,7 @@ def test_a_lora_of_another_family(job, tmp_path) -> None:  # noqa: F811
     file = tmp_path / "lora.safetensors"
     pair = {f"{name}.lora_A.weight": torch.zeros(2, 2048), f"{name}.lora_B.weight": torch.zeros(8, 2)}
     save_file(pair, file)
-    spec = job(generate={"model": str(base), "adapter": str(file)})
+    spec = tiny_job(generate={"model": str(base), "adapter": str(file)})
     assert "is of SDXL, the model of Stable Diffusion 1.x" in says(spec, "stages.generate.adapter")
     save_file({"transformer.blocks.0.attn.to_k.lora_A.weight": torch.zeros(2, 8)}, file)
     assert "is of a transformer, the model of Stable Diffusion 1.x" in says(spec, "stages.generate.adapter")
@@ -98,11 +90,11 @@ def test_a_lora_of_another_family(job, tmp_path) -> None:  # noqa: F811
     assert "neither LoRA nor attention processors" in says(spec, "stages.generate.adapter")
 
 
-def test_a_detector_of_another_kind(job, tmp_path, tiny_detector) -> None:  # noqa: F811
+def test_a_detector_of_another_kind(tiny_job, tmp_path, tiny_detector) -> None:
     folder = copy(tiny_detector, tmp_path)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "maskformer"}))
-    spec = job(estimate={"detector": {"model": str(folder)}})
+    spec = tiny_job(estimate={"detector": {"model": str(folder)}})
     assert "is a maskformer; Mask2Former is wanted" in says(spec, "stages.estimate.detector.model")
 
 
@@ -132,8 +124,8 @@ def test_a_folder_in_the_place_of_a_file_and_a_pointer_of_a_checkpoint(values: d
     assert "is a Git LFS pointer" in says(spec, "stages.estimate.hmr.model")
 
 
-def test_prompts_that_are_too_long(job) -> None:  # noqa: F811
-    values = job().model_dump()
+def test_prompts_that_are_too_long(tiny_job) -> None:
+    values = tiny_job().model_dump()
     values["prompts"] |= {"template": "{action}", "action": ["on and on " * 30]}
     checks = [
         check for check in doctor.checks(JobSpec(**values)) if check.ok is None and "prompts longer" in check.says

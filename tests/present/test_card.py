@@ -20,7 +20,7 @@ from factory.present import card
 from factory.store.reopen import retry
 from factory.store.status import read_index
 from factory.store.verify import repair, verify
-from tests import small
+from tests.support import small
 
 
 def spec(values: dict, **changes) -> JobSpec:

@@ -19,7 +19,7 @@ from factory.present.mesh import coarse, encode
 from factory.present.samples import spread
 from factory.record import Record
 from factory.store.status import read_index
-from tests import small
+from tests.support import small
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 COLUMNS = len(report.COLUMNS)

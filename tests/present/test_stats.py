@@ -12,8 +12,8 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present.stats import BINS, MEASURES, action, bars, collect, measure, show
 from factory.store.status import read_index
-from tests import small
-from tests.conftest import Run
+from tests.support import small
+from tests.support.command import Run
 
 
 @pytest.fixture

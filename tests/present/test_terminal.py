@@ -15,8 +15,8 @@ from factory.plan import plan
 from factory.present.terminal import shown
 from factory.store.ledger import open_ledger
 from factory.store.part import pack
-from tests import small
-from tests.conftest import Run
+from tests.support import small
+from tests.support.command import Run
 
 
 @pytest.fixture

@@ -9,8 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.conftest import Run
-from tests.test_cli import needs_weights, refused
+from tests.support.command import Run, needs_weights, refused
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from factory.geometry.camera import CROP, FOCAL, project
 from factory.record import Unit
 from factory.stages.estimate import Estimate
 from factory.starter.pack import resolve
-from tests.stages.conftest import SIZE, record
+from tests.support.records import SIZE, record
 
 
 def run(spec, count: int = 2):

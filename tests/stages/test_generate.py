@@ -4,7 +4,7 @@ import pytest
 from factory.errors import UserError
 from factory.record import Record, Unit
 from factory.stages.generate import Generate
-from tests.stages.conftest import SIZE
+from tests.support.records import SIZE
 
 
 def planned(count: int) -> list[Record]:

@@ -2,19 +2,10 @@ import numpy as np
 import pytest
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.record import Unit
 from factory.stages.refine import Refine, human_region
-from tests.stages.conftest import SIZE, record
-
-
-def rendered(index: int = 0, **fields):
-    """A record as stage 3 leaves it: a box of a body, its upper part behind an object."""
-    silhouette, objects = np.zeros((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), bool)
-    silhouette[16:56, 24:40] = True
-    objects[:24] = True
-    depth = np.where(silhouette & ~objects, np.linspace(20, 21, SIZE), 0).astype(np.float32)
-    return record(index, **{"silhouette": silhouette, "object_mask": objects, "depth": depth, **fields})
+from tests.support.records import SIZE, rendered
 
 
 def run(spec, *records):
@@ -68,7 +59,7 @@ def test_a_strength_of_no_step_is_refused(job):
 
 
 def test_the_prompt_of_a_real_image_is_stored_as_far_as_it_was_read(job):
-    spec = job().model_copy(update={"images": Images(path="pictures")})
+    spec = job().model_copy(update={"images": ImagesSpec(path="pictures")})
     long, short = rendered(0), rendered(1)
     long.prompt, short.prompt = "a person who goes on and on " * 5, "a man"
     whole = long.prompt

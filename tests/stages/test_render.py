@@ -4,7 +4,7 @@ import pytest
 from factory.errors import UserError
 from factory.record import Unit
 from factory.stages.render import Render
-from tests.stages.conftest import SIZE, person, record
+from tests.support.records import SIZE, person, record
 
 
 def run(spec, *records):

@@ -10,7 +10,7 @@ from factory.record import FIDELITY, Unit
 from factory.stages.estimate import Estimate
 from factory.stages.render import Render
 from factory.stages.score import Score
-from tests.stages.conftest import SIZE, person, record
+from tests.support.records import SIZE, person, record
 
 LENIENT = {"estimate": {"easy": "refine", "max_people": 2}, "render": {"min_coverage": 0.0, "min_inside": 0.0}}
 

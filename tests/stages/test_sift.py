@@ -8,7 +8,7 @@ from factory.job import JobSpec
 from factory.record import Reason, Record, State, Unit
 from factory.stages.base import Stage
 from factory.stages.generate import Generate
-from tests.test_cli import needs_weights
+from tests.support.command import needs_weights
 
 
 class Shaped(Stage):

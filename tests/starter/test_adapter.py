@@ -9,8 +9,7 @@ from factory.models.diffusion.base import DepthToImage, TextToImage
 from factory.starter import cache as world_cache
 from factory.starter.evaluate_adapter import rows
 from factory.starter.pack import WEIGHTS
-from tests.models.conftest import one_thread  # noqa: F401
-from tests.models.diffusion.test_base import apart
+from tests.support.images import apart
 
 pytestmark = pytest.mark.skipif(not (WEIGHTS / "adapter").exists(), reason="the starter pack lacks it")
 PROMPT, SEED = ["a photo of an athlete doing diving"], [3]

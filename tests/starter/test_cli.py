@@ -14,7 +14,7 @@ from factory.errors import UserError
 from factory.starter import cache
 from factory.starter.pack import WEIGHTS
 from factory.starter.train.run import Options, arguments, run
-from tests.conftest import Run
+from tests.support.command import Run
 
 
 def test_the_commands_are_there():

@@ -25,7 +25,7 @@ from factory.starter.follow import Actions
 from factory.starter.pack import megabytes
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl
-from tests.conftest import ROOT
+from tests.support.command import ROOT
 
 DEMO = ROOT / "jobs" / "demo.yaml"
 ALL = {"parts": list(PARTS), "quick": False}

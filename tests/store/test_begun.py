@@ -26,8 +26,8 @@ from factory.store.layout import identity
 from factory.store.ledger import open_ledger
 from factory.store.status import read_index
 from factory.store.verify import verify
-from tests.engine.stages import STAGES
-from tests.store.conftest import tree
+from tests.support.files import tree
+from tests.support.seeded_stages import STAGES
 
 
 def picture(path: Path, seed: int) -> None:

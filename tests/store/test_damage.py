@@ -23,8 +23,8 @@ from factory.store.part import SCHEMA, Damaged, digest, index_bytes, index_table
 from factory.store.reopen import retry
 from factory.store.status import read_index, read_sample, status
 from factory.store.verify import repair, verify
-from tests.engine.stages import STAGES, Depth
-from tests.store.conftest import tree
+from tests.support.files import tree
+from tests.support.seeded_stages import STAGES, Depth
 
 READERS = {
     "retry": retry,

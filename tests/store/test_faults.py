@@ -22,20 +22,9 @@ from factory.store.ledger import open_ledger
 from factory.store.reopen import retry
 from factory.store.status import status
 from factory.store.verify import repair, verify
-from tests.conftest import ROOT
-from tests.engine.stages import STAGES, Depth
-from tests.store.conftest import folders, tree
-
-
-class Mended(Depth):
-    """Depth without its fault on record 7."""
-
-    def process(self, records):
-        for record in records:
-            if record.key.endswith("00000007"):
-                record.depth = record.initial[..., 0] / 1
-            else:
-                super().process([record])
+from tests.support.command import ROOT
+from tests.support.files import flip, folders, tree
+from tests.support.seeded_stages import STAGES, Depth, Mended
 
 
 @pytest.fixture
@@ -74,7 +63,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(job, whole, small_disk):
 def test_a_file_that_may_not_grow_is_one_line(job):
     code = (
         "import sys; from factory.engine.run import run; from factory.errors import UserError;"
-        "from factory.job import JobSpec; from tests.engine.stages import STAGES\n"
+        "from factory.job import JobSpec; from tests.support.seeded_stages import STAGES\n"
         "try: run(JobSpec.model_validate_json(sys.argv[1]), STAGES)\n"
         "except UserError as error: print(error)"
     )
@@ -120,12 +109,6 @@ def test_a_read_only_output_is_one_line(job, tmp_path):
             run(job.model_copy(update={"output": str(folder / "out")}), STAGES)
     finally:
         subprocess.run(["umount", folder], capture_output=True)
-
-
-def flip(path: Path, place: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize(

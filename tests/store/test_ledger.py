@@ -14,8 +14,8 @@ from factory.store import lock
 from factory.store.ledger import open_ledger
 from factory.store.status import read_index, status
 from factory.store.verify import verify
-from tests.engine.stages import STAGES
-from tests.store.conftest import folders, tree
+from tests.support.files import folders, tree
+from tests.support.seeded_stages import STAGES
 
 
 def changed(job: JobSpec, **changes: object) -> JobSpec:

@@ -15,9 +15,9 @@ from factory.store.fs import open_files
 from factory.store.reopen import retry
 from factory.store.status import status
 from factory.store.verify import repair, verify
-from tests import small
-from tests.engine.stages import STAGES
-from tests.store.conftest import tree
+from tests.support import small
+from tests.support.files import tree
+from tests.support.seeded_stages import STAGES
 
 
 @pytest.fixture

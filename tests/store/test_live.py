@@ -14,8 +14,8 @@ from factory.store.dataset import open_data
 from factory.store.ledger import open_ledger
 from factory.store.reopen import retry
 from factory.store.verify import _Verification, verify
-from tests.engine.stages import STAGES
-from tests.store.test_faults import flip
+from tests.support.files import flip
+from tests.support.seeded_stages import STAGES
 
 
 def beside(job, go_on, live: bool = True):

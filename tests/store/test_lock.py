@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from threading import Event
 
@@ -14,11 +13,13 @@ import pytest
 from factory.errors import UserError
 from factory.store import lock, mark
 from factory.store.fs import LocalFiles
+from tests.support.holders import elsewhere
 
 HOLD = """
 import sys
 from factory.store.fs import open_files
 from factory.store.lock import hold
+from tests.support.holders import elsewhere
 with hold(open_files(sys.argv[1])):
     print("held", flush=True)
     input()
@@ -39,14 +40,6 @@ def other(tmp_path):
     yield process
     process.kill()
     process.communicate()
-
-
-def elsewhere(files: LocalFiles, age: float) -> lock.Holder:
-    """The mark of a run on a machine whose locks we do not see, which last beat `age` seconds ago."""
-    beat = time.time() - age
-    holder = lock.Holder(7, "elsewhere", beat - 500, beat, 3, "abc", "another kernel")
-    (files.root / lock.NAME).write_bytes(mark.encode(holder))
-    return holder
 
 
 def test_a_live_run_is_refused_and_named(files, other):

@@ -21,10 +21,11 @@ from factory.store.ledger import open_ledger
 from factory.store.reopen import retry
 from factory.store.status import read_index, read_sample, status
 from factory.store.verify import repair, verify
-from tests.conftest import ROOT
-from tests.engine.stages import STAGES
-from tests.store import s3
-from tests.store.conftest import stored, tree
+from tests.support import s3
+from tests.support.command import ROOT
+from tests.support.files import tree
+from tests.support.s3 import stored
+from tests.support.seeded_stages import STAGES
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_faults_that_pass_leave_no_trace(url, remote, local, proxy, fault):
 
 def test_killed_half_way_through_every_upload(job, url):
     small = job.model_copy(update={"records": 5, "unit_size": 2, "samples_per_shard": 4})
-    command = [sys.executable, "-m", "tests.store.kill_puts", small.model_dump_json(), url]
+    command = [sys.executable, "-m", "tests.store.kill_in_uploads", small.model_dump_json(), url]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.split()[0]) == 14

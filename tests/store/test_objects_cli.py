@@ -12,10 +12,8 @@ import yaml
 from PIL import Image
 
 from factory.config import load
-from tests import small
-from tests.conftest import ROOT
-from tests.store import s3
-from tests.test_cli import needs_weights
+from tests.support import s3, small
+from tests.support.command import ROOT, needs_weights
 
 
 @pytest.fixture

@@ -18,14 +18,14 @@ from factory.engine.run import run
 from factory.job import JobSpec
 from factory.store.status import status
 from factory.store.verify import verify
-from tests import odd_disk
-from tests.conftest import ROOT
-from tests.engine.stages import STAGES
-from tests.store.conftest import folders, tree
+from tests.support import odd_disk
+from tests.support.command import ROOT
+from tests.support.files import folders, tree
+from tests.support.seeded_stages import STAGES
 
 
 def drive(verb: str, job: JobSpec, environment: dict[str, str], more: Iterable[str] = ()) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.store.drive", verb, job.model_dump_json(), *more]
+    command = [sys.executable, "-m", "tests.store.run_as_user", verb, job.model_dump_json(), *more]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 

@@ -18,9 +18,9 @@ from factory.store.fs import open_files
 from factory.store.ledger import open_ledger
 from factory.store.status import status
 from factory.store.verify import repair, verify
-from tests.conftest import ROOT
-from tests.engine.stages import STAGES
-from tests.store.conftest import folders, tree
+from tests.support.command import ROOT
+from tests.support.files import folders, tree
+from tests.support.seeded_stages import STAGES
 
 
 def moved(out: Path) -> None:

@@ -8,8 +8,8 @@ import stat
 from pathlib import Path
 
 from factory.engine.run import run
-from tests.engine.stages import STAGES
-from tests.store.conftest import folders, tree
+from tests.support.files import folders, tree
+from tests.support.seeded_stages import STAGES
 
 
 class Disk:

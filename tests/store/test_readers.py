@@ -13,7 +13,7 @@ import pytest
 from factory.engine.run import run
 from factory.store.sample import extensions
 from factory.store.status import read_index, read_sample
-from tests.engine.stages import STAGES
+from tests.support.seeded_stages import STAGES
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from factory.plan import plan
 from factory.record import State, Unit
 from factory.store import sample, tar
 from factory.store.part import index_table, pack
-from tests.engine.stages import STAGES
+from tests.support.seeded_stages import STAGES
 
 
 @pytest.fixture

@@ -1,37 +1,16 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 
 from factory.engine import inline
-from factory.engine.run import run
 from factory.plan import plan
-from factory.store import sample, stored, tar
+from factory.store import sample, stored
 from factory.store.ledger import open_ledger
-from factory.store.part import index_bytes, index_table
 from factory.store.verify import Report, verify
-from tests.engine.stages import STAGES
-
-
-@pytest.fixture
-def out(job) -> Path:
-    run(job, STAGES)
-    return Path(job.output)
-
-
-def rewrite(out: Path, change) -> None:
-    """Forge shard 0: its rows and members go through `change`, and its hash is made to fit again."""
-    from factory.store.part import digest
-
-    name = out / "small-000000"
-    table = index_table(name.with_suffix(".parquet").read_bytes())[0]
-    rows, members = change(table.to_pylist(), list(tar.members(name.with_suffix(".tar").read_bytes())))
-    data = tar.segment(members)
-    data += tar.trailer(len(data))
-    name.with_suffix(".tar").write_bytes(data)
-    name.with_suffix(".parquet").write_bytes(index_bytes(table.from_pylist(rows, table.schema), digest(data)))
+from tests.support.forge import replaced, rewrite
+from tests.support.seeded_stages import STAGES
 
 
 def test_a_whole_data_set_is_sound(out):
@@ -87,10 +66,6 @@ def test_every_flipped_byte_is_noticed(out, name):
 def test_lost_and_stray_files_are_noticed(out, spoil, words):
     spoil(out)
     assert words in "\n".join(verify(str(out)).problems)
-
-
-def replaced(members, ending, data):
-    return [(name, data if name.endswith("00000000." + ending) else content) for name, content in members]
 
 
 @pytest.mark.parametrize(

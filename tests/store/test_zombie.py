@@ -15,11 +15,11 @@ from factory.store.fs import LocalFiles
 from factory.store.reopen import retry
 from factory.store.status import status
 from factory.store.verify import verify
-from tests.conftest import ROOT
-from tests.engine.stages import STAGES, Depth
-from tests.store.conftest import stored, tree
-from tests.store.test_faults import Mended
-from tests.store.test_lock import elsewhere
+from tests.support.command import ROOT
+from tests.support.files import tree
+from tests.support.holders import elsewhere
+from tests.support.s3 import stored
+from tests.support.seeded_stages import STAGES, Depth, Mended
 
 STALE = 1.0  # s
 ZOMBIE = f"""
@@ -29,7 +29,7 @@ lock.BEAT, lock.STALE = 0.1, {STALE}
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
-from tests.engine.stages import STAGES
+from tests.support.seeded_stages import STAGES
 try:
     run(JobSpec.model_validate_json(sys.argv[1]), STAGES)
 except UserError as error:

@@ -10,7 +10,7 @@ import pytest
 
 from factory.untrusted import Unreadable
 from factory.untrusted.tables import Table
-from tests.untrusted import forge
+from tests.support import parquet_forge as forge
 
 SCHEMA = pa.schema({"key": pa.string(), "seed": pa.int64(), "score": pa.float64()})
 

@@ -10,8 +10,7 @@ import pytest
 from factory.errors import UserError
 from factory.models.diffusion.base import TextToImage
 from factory.weights.files import check_file, check_pointers, choose, read_json
-
-POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 3438167540\n"
+from tests.support.tiny_models import POINTER
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from factory.geometry.body import BodyModel
 from factory.weights import smpl_file
 from factory.weights.locate import resolve
 from factory.weights.smpl_file import EXTRA, EXTRA_FILE
-from tests.models.smpl_files import arrays, chumpy_array, chumpy_object, dump, write_pickle
+from tests.support.smpl_files import arrays, chumpy_array, chumpy_object, dump, write_pickle
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
 from factory.models.diffusion.base import TextToImage
-from tests.models.diffusion.test_base import apart
-from tests.models.families import lora
+from tests.support.families import lora
+from tests.support.images import apart
 
 PROMPTS, SEEDS = ["a man diving", "a woman running"], [11, 12]
 

@@ -7,6 +7,7 @@ import torch
 
 from factory.errors import UserError
 from factory.models.diffusion.base import DepthToImage, TextToImage
+from tests.support.images import apart
 
 PROMPTS, SEEDS = ["a man diving", "a woman running", "a child"], [11, 12, 13]
 
@@ -27,10 +28,6 @@ def inputs() -> dict:
     depths = np.zeros((3, 64, 64), np.float32)
     depths[:, 8:48, 16:40] = np.linspace(20, 21, 24)  # five rows and three columns of latent cells
     return dict(images=images, depths=depths, prompts=PROMPTS, seeds=SEEDS, steps=10)
-
-
-def apart(a: np.ndarray, b: np.ndarray) -> int:
-    return int(np.abs(a.astype(int) - b.astype(int)).max())
 
 
 def test_images_by_size(text_to_image):

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
 from factory.models.diffusion.base import ControlNetToImage, DepthToImage, TextToImage
-from tests.models.diffusion.test_base import apart
-from tests.models.families import FAMILIES, lora, save, unet
+from tests.support.families import FAMILIES, lora, save, unet
+from tests.support.images import apart
 
 PROMPTS, SEEDS = ["a man diving", "a woman running"], [11, 12]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from factory.models.diffusion.base import DepthToImage, TextToImage
-from tests.models.conftest import _text_parts
+from tests.support.tiny_models import text_parts
 
 # As their hubs' config.json say.
 WIDE = {
@@ -54,7 +54,7 @@ def _write(folder: Path, unet: dict, depth: bool) -> Path:
     try:
         width = unet["cross_attention_dim"]
         size = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": width // 64}
-        tokenizer = _text_parts()["tokenizer"]
+        tokenizer = text_parts()["tokenizer"]
         marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
         text = CLIPTextModel(CLIPTextConfig(num_hidden_layers=23 if depth else 12, **size, **marks))
         parts = {"unet": UNet2DConditionModel(**unet), "vae": AutoencoderKL(**VAE), "text_encoder": text}

@@ -11,10 +11,10 @@ from factory.errors import UserError
 from factory.models.diffusion.base import TextToImage
 from factory.models.diffusion.layout import Layout
 from factory.models.diffusion.prompt_length import READS, PromptReader
-from tests.models.families import save
+from tests.support.families import save
+from tests.support.tiny_models import LONG
 
 READERS = ["sd1", "sdxl", "sd3", "flux-dev", "pixart-alpha", "pixart-sigma", "aura-flow", "chroma"]
-LONG = " ".join(["a man diving into the deep blue sea"] * 20)  # letters are tokens here
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -78,7 +78,7 @@ def test_crops_from_keypoints(tiny_hmr):
 
 
 def test_spins_mean_parameters_may_lie_beside_the_checkpoint(tmp_path):
-    from tests.models.hmr.test_spin import spin_shapes
+    from tests.support.spin_layout import spin_shapes
 
     state = {name: torch.zeros(shape) for name, shape in spin_shapes().items() if not name.startswith("init_")}
     path = tmp_path / "model_checkpoint.pt"

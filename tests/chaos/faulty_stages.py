@@ -1,4 +1,4 @@
-"""The stages of tests/engine, slower by a little, each call told beside the output; and those that go wrong.
+"""The seeded stages, slower by a little, each call told beside the output; and those that go wrong.
 
 What goes wrong strikes one record, which follows from the job's seed.
 """
@@ -17,7 +17,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.record import Record
 from factory.stages.base import Stage
-from tests.engine import stages
+from tests.support import seeded_stages
 
 WORK = 0.02  # s a unit
 
@@ -46,16 +46,16 @@ class Told:
         super().process(records)  # type: ignore[misc]
 
 
-class Draw(Told, stages.Draw): ...
+class Draw(Told, seeded_stages.Draw): ...
 
 
-class People(Told, stages.People): ...
+class People(Told, seeded_stages.People): ...
 
 
-class Depth(Told, stages.Depth): ...
+class Depth(Told, seeded_stages.Depth): ...
 
 
-class Finish(Told, stages.Finish): ...
+class Finish(Told, seeded_stages.Finish): ...
 
 
 class Raises(Depth):
@@ -98,7 +98,7 @@ class Missing(Depth):
             raise UserError("stages.render: no such model")
 
 
-class Mended(stages.Depth):
+class Mended(seeded_stages.Depth):
     """Fails no record."""
 
     def process(self, records: list[Record]) -> None:
@@ -112,4 +112,7 @@ def line(depth: type[Stage]) -> list[type[Stage]]:
 
 
 LINES = {kind.__name__: line(kind) for kind in (Depth, Raises, Kills, Hangs, Short, Missing)}
-LINES |= {"Plain": stages.STAGES, "Mended": [stages.Draw, stages.People, Mended, stages.Finish]}  # tell no calls
+LINES |= {
+    "Plain": seeded_stages.STAGES,
+    "Mended": [seeded_stages.Draw, seeded_stages.People, Mended, seeded_stages.Finish],
+}  # tell no calls

@@ -1,26 +1,28 @@
-"""Tiny models with random weights, saved in the layouts that jobs point at: they prove layouts, never quality."""
+"""Tiny models with random weights, saved in the layouts that jobs point at, and a job on them: they prove layouts and
+what a stage does, never quality."""
 
 from __future__ import annotations
 
+import copy
 import json
 import string
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from factory.job import JobSpec
+from tests.support.records import SIZE
+
+TinyJob = Callable[..., JobSpec]
+
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 3438167540\n"
+LONG = " ".join(["a man diving into the deep blue sea"] * 20)  # the tokenizers' tokens are letters
 VPOSER_INI = "[All]\nnum_neurons : 64\nlatentD : 32\ndata_shape : [1, 21, 3]\n"
 
 
-@pytest.fixture(scope="session", autouse=True)
-def one_thread() -> None:
-    """As a stage on one core; on a busy machine more threads wait for each other."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
-def _text_parts() -> dict[str, Any]:
+def text_parts() -> dict[str, Any]:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     letters = [letter + end for letter in string.ascii_lowercase for end in ("", "</w>")]
@@ -39,7 +41,7 @@ def _text_parts() -> dict[str, Any]:
     return {"tokenizer": tokenizer, "text_encoder": CLIPTextModel(config)}
 
 
-def _latent_parts(depth: bool, channels: int = 8) -> dict[str, Any]:
+def latent_parts(depth: bool, channels: int = 8) -> dict[str, Any]:
     from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 
     blocks = 4
@@ -75,8 +77,8 @@ def tiny_text_to_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("text-to-image")
     pipe = StableDiffusionPipeline(
-        **_text_parts(),
-        **_latent_parts(depth=False),
+        **text_parts(),
+        **latent_parts(depth=False),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -92,7 +94,7 @@ def tiny_depth_to_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("depth-to-image")
-    parts = {**_text_parts(), **_latent_parts(depth=True)}
+    parts = {**text_parts(), **latent_parts(depth=True)}
     pipe = StableDiffusionDepth2ImgPipeline(**parts, depth_estimator=None, feature_extractor=None)
     pipe.to(torch.float16).save_pretrained(folder)
     return folder
@@ -169,13 +171,42 @@ def tiny_detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_sdxl(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.models.families import save
+    from tests.support.families import save
 
     return save("sdxl", tmp_path_factory.mktemp("sdxl"))
 
 
 @pytest.fixture(scope="session")
 def tiny_flux(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.models.families import save
+    from tests.support.families import save
 
     return save("flux-dev", tmp_path_factory.mktemp("flux"))
+
+
+@pytest.fixture
+def tiny_job(
+    values: dict,
+    tiny_text_to_image: Path,
+    tiny_hmr: Path,
+    tiny_vposer: Path,
+    tiny_detector: Path,
+    tiny_depth_to_image: Path,
+) -> TinyJob:
+    """tiny_job(estimate={"easy": "drop"}) -> a job on the tiny models, with these fields of its stages changed."""
+    values["image_size"] = SIZE
+    stages: dict[str, Any] = values["stages"]
+    stages["generate"]["model"] = str(tiny_text_to_image)
+    stages["estimate"]["hmr"]["model"] = str(tiny_hmr)
+    stages["estimate"]["prior"]["model"] = str(tiny_vposer)
+    stages["estimate"]["detector"] |= {"model": str(tiny_detector), "threshold": 0.0}
+    stages["refine"] |= {"model": str(tiny_depth_to_image), "steps": 10}
+
+    def make(**changes: dict) -> JobSpec:
+        changed = copy.deepcopy(values)
+        for stage, fields in changes.items():
+            for name, value in fields.items():
+                spec = changed["stages"].setdefault(stage, {})
+                spec[name] = {**spec[name], **value} if isinstance(value, dict) else value
+        return JobSpec(**changed)
+
+    return make

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from factory.errors import UserError
 from factory.store import tar
 from factory.store.part import NO_HASH, OWN, SCHEMA, digest, index_bytes, index_table
-from tests.untrusted.forge import attacks
+from tests.support.parquet_forge import attacks
 
 NAMES = (
     "../../canary/victim",

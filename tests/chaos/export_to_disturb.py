@@ -1,5 +1,7 @@
-"""An export to be disturbed: `python -m tests.chaos.export OUT TO FORMAT WORKERS`. It has many small steps, and tells
-in a line of its own how many images are done."""
+"""An export to be disturbed, in many small steps; it tells in a line of its own how many images are done.
+
+`python -m tests.chaos.export_to_disturb OUT TO FORMAT WORKERS`
+"""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present.mesh import coarse
-from tests import small
-from tests.mischief import CHANGES
+from tests.support import small
+from tests.support.mischief import CHANGES
 
 FORMATS = ("spin", "hmr2", "bedlam", "camerahmr", "humandata")
 

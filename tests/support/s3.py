@@ -13,6 +13,9 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from factory.job import JobSpec
+from factory.store import lock
+
 SECRET = "s3cr3t-that-nobody-may-read"
 BUCKET = "bucket"
 
@@ -162,3 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
     def log_message(self, *_: object) -> None: ...
+
+
+def stored(url: str, job: JobSpec) -> dict[str, bytes]:
+    found = objects(url, job.output.removeprefix(f"s3://{BUCKET}/"))
+    return {name: data for name, data in found.items() if name not in (lock.NAME, "job.json")}

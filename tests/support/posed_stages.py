@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
 from factory.geometry.body import BodyModel, spin49
 from factory.geometry.camera import full_image_K, project, weak_to_transl
+from factory.job import JobSpec
 from factory.record import Person, Reason, Record
 from factory.stages.base import Stage
 from factory.starter.pack import resolve
-from tests.engine.stages import Depth, Draw, Finish, _random
+from tests.support.seeded_stages import Depth, Draw, Finish, random_of
 
 
 class Bodies(Stage):
@@ -26,7 +29,7 @@ class Bodies(Stage):
         K = full_image_K(size, size)
         people = []
         for record in records:
-            number, random = int(record.key[-8:]), _random(record, 2)
+            number, random = int(record.key[-8:]), random_of(record, 2)
             record.person_mask = record.object_mask = np.zeros((size, size), bool)
             record.pose_score = float(random.uniform(0, 60))
             if number % 10 == 9:
@@ -62,3 +65,15 @@ class Bodies(Stage):
 
 
 STAGES: list[type[Stage]] = [Draw, Bodies, Depth, Finish]
+
+
+def job(out: Path, records: int) -> JobSpec:
+    estimate = {"hmr": {"model": "-"}, "prior": {"model": "-"}, "detector": {"model": "-"}}
+    stages = {"generate": {"model": "-"}, "estimate": estimate, "refine": {"model": "-"}}
+    return JobSpec.model_validate(
+        {
+            "name": "hard_poses", "output": str(out), "records": records, "image_size": 64, "unit_size": 20,
+            "samples_per_shard": 60, "engine": "inline", "prompts": {"action": ["walking", "diving"]},
+            "body": {"model": "starter:body", "name": "open-body"}, "stages": stages,
+        }
+    )  # fmt: skip

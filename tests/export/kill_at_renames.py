@@ -14,8 +14,8 @@ from pathlib import Path
 
 from factory.export import hmr2
 from factory.export import run as runs
-from tests.export.conftest import tree
-from tests.store.kill_points import exit_code
+from tests.support.files import export_tree
+from tests.support.forks import exit_code
 
 CONDITION = "key < 'hard_poses-00000030'"
 
@@ -28,14 +28,14 @@ def main(out: str, to: Path, name: str) -> None:
         runs.export(out, str(to), name, "train=0.8,val=0.2", CONDITION)
 
     assert exit_code(whole) == 0
-    expected, point = tree(to), 0
+    expected, point = export_tree(to), 0
     shutil.rmtree(to)
     while (code := exit_code(partial(killed, whole, point))) == -signal.SIGKILL:
         assert exit_code(whole) == 0, f"rename {point}"
-        assert tree(to) == expected, f"rename {point}: other bytes"
+        assert export_tree(to) == expected, f"rename {point}: other bytes"
         shutil.rmtree(to)
         point += 1
-    assert code == 0 and tree(to) == expected
+    assert code == 0 and export_tree(to) == expected
     print(point)
 
 

@@ -1,5 +1,7 @@
-"""A run to be disturbed: `python -m tests.chaos.drive JOB_JSON LINE [STALE]` tells each event in a line of its own.
-Its lock lasts for STALE seconds."""
+"""A run to be disturbed, that tells each event in a line of its own.
+
+`python -m tests.chaos.run_to_disturb JOB_JSON LINE [STALE]`. Its lock lasts for STALE seconds.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,8 @@ from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store import lock
+from tests.chaos.faulty_stages import LINES
 from tests.chaos.nodes import patient
-from tests.chaos.stages import LINES
 
 STOPPED, REFUSED = 1, 2
 

@@ -29,7 +29,7 @@ class Draw(Stage):
     def process(self, records: list[Record]) -> None:
         for record in records:
             size = self.job.image_size
-            record.initial = _random(record, 1).integers(0, 256, (size, size, 3), np.uint8)
+            record.initial = random_of(record, 1).integers(0, 256, (size, size, 3), np.uint8)
 
 
 class People(Stage):
@@ -41,7 +41,7 @@ class People(Stage):
 
     def process(self, records: list[Record]) -> None:
         for record in records:
-            size, number, random = self.job.image_size, int(record.key[-8:]), _random(record, 2)
+            size, number, random = self.job.image_size, int(record.key[-8:]), random_of(record, 2)
             record.person_mask, record.object_mask = random.random((2, size, size)) > 0.5
             if number % 5 == 4:
                 record.reject(Reason.EASY, self.name)
@@ -62,7 +62,7 @@ class Depth(Stage):
         for record in records:
             if record.key.endswith("00000007"):
                 raise ArithmeticError("seven\nis odd")
-            record.depth = _random(record, 3).random((self.job.image_size,) * 2, np.float32)
+            record.depth = random_of(record, 3).random((self.job.image_size,) * 2, np.float32)
 
 
 class Finish(Stage):
@@ -73,6 +73,17 @@ class Finish(Stage):
     def process(self, records: list[Record]) -> None:
         for record in records:
             record.final, record.refined = 255 - record.initial, True
+
+
+class Mended(Depth):
+    """Depth without its fault on record 7."""
+
+    def process(self, records):
+        for record in records:
+            if record.key.endswith("00000007"):
+                record.depth = record.initial[..., 0] / 1
+            else:
+                super().process([record])
 
 
 class Poison(Depth):
@@ -152,5 +163,5 @@ STAGES: list[type[Stage]] = [Draw, People, Depth, Finish]
 LINES: dict[str, list[type[Stage]]] = {kind.__name__: [Draw, People, kind, Finish] for kind in (Depth, Slow)}
 
 
-def _random(record: Record, stage: int) -> np.random.Generator:
+def random_of(record: Record, stage: int) -> np.random.Generator:
     return np.random.default_rng([record.seed, stage])

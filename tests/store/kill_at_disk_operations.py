@@ -16,8 +16,9 @@ from factory.engine.run import run
 from factory.job import JobSpec
 from factory.store.status import status
 from factory.store.verify import verify
-from tests.engine.stages import STAGES
-from tests.store.conftest import folders, tree
+from tests.support.files import folders, tree
+from tests.support.forks import exit_code
+from tests.support.seeded_stages import STAGES
 
 OPERATIONS = ("replace", "remove", "rmdir", "mkdir", "fsync", "ftruncate")
 
@@ -41,18 +42,6 @@ def main(job: JobSpec) -> None:
             assert exit_code(lambda: run(job, STAGES)) == 0, where
             assert tree(out) == whole and not folders(out), f"{where}: another data set"
     print(f"{2 * len(operations)} kills, {begun} in a begun data set, of {len(set(operations))} operations")
-
-
-def exit_code(work: Callable[[], object]) -> int:
-    """Of a forked process that does the work: negative where a signal ended it."""
-    if child := os.fork():
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
-        work()
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-        os._exit(1)
-    os._exit(0)
 
 
 def watch(before: Callable[[str], None], after: Callable[[str], None]) -> None:

@@ -1,6 +1,6 @@
 """Runs and lock holders for odd disks, in a process of their own.
 
-    python -m tests.store.drive VERB JOB_JSON [--user UID GID UMASK WARM]
+    python -m tests.store.run_as_user VERB JOB_JSON [--user UID GID UMASK WARM]
 
 VERB: run makes the data set. step does too, but says "unit" after each one and waits for a line to come in. hold takes
 the lock, says "held" and keeps it until a line comes in. status tells the units that are done, and the holder.
@@ -18,7 +18,7 @@ from factory.job import JobSpec
 from factory.store import lock
 from factory.store.fs import open_files
 from factory.store.status import status
-from tests.engine.stages import STAGES
+from tests.support.seeded_stages import STAGES
 
 
 def hold(job: JobSpec) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from tests.models.conftest import _latent_parts, _text_parts
+from tests.support.tiny_models import latent_parts, text_parts
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 CHAT = "{% for m in messages %}<|im_start|>{% if m.content is string %}{{ m.content }}{% else %}{{ m.content[0].text }}\
@@ -21,7 +21,7 @@ def clip(projection: bool = False) -> tuple[Any, Any]:
     """(tokenizer, text encoder)."""
     from transformers import CLIPTextModelWithProjection
 
-    parts = _text_parts()
+    parts = text_parts()
     if not projection:
         return parts["tokenizer"], parts["text_encoder"]
     config = parts["text_encoder"].config
@@ -62,7 +62,7 @@ def chat(kind: str, layers: int = 1) -> tuple[Any, Any]:
 def vae(channels: int = 4, shift: bool = False) -> Any:
     from diffusers import AutoencoderKL
 
-    plain = _latent_parts(depth=False, channels=channels)["vae"]
+    plain = latent_parts(depth=False, channels=channels)["vae"]
     if not shift:
         return plain
     config = {name: value for name, value in plain.config.items() if not name.startswith("_")}
@@ -120,7 +120,7 @@ def sdxl() -> Any:
     return StableDiffusionXLPipeline(
         vae=vae(),
         unet=unet(xl=True),
-        scheduler=_latent_parts(depth=False)["scheduler"],
+        scheduler=latent_parts(depth=False)["scheduler"],
         text_encoder=first,
         tokenizer=one,
         text_encoder_2=second,

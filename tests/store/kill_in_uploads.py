@@ -14,9 +14,9 @@ from factory.engine.run import run
 from factory.job import JobSpec
 from factory.store import lock
 from factory.store.verify import verify
-from tests.engine.stages import STAGES
-from tests.store import s3
-from tests.store.kill_points import exit_code
+from tests.support import s3
+from tests.support.forks import exit_code
+from tests.support.seeded_stages import STAGES
 
 
 def main(job: JobSpec, url: str) -> None:

@@ -1,1 +1,0 @@
-from tests.store.conftest import job as job

@@ -1,1 +1,0 @@
-from tests.models.conftest import one_thread  # noqa: F401

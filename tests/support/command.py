@@ -1,0 +1,45 @@
+"""The real command in a process of its own, and what its answers must be like."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from factory.starter import pack
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+TRAINED = all(Path(pack.resolve(pack.PREFIX + part)).exists() for part in pack.PARTS)
+needs_weights = pytest.mark.skipif(not TRAINED, reason="the starter pack's weights are not in this checkout")
+
+
+def run_factory(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    """Run the real command in a process of its own: run_factory("plan", job) -> its result, text captured."""
+    command = [sys.executable, "-m", "factory.cli", *map(str, arguments)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, **options)  # type: ignore[call-overload]
+
+
+def refused(result: subprocess.CompletedProcess[str], *expected: str) -> None:
+    """One clear line, exit code 2, and nothing on standard output."""
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    for words in expected:
+        assert words in result.stderr
+
+
+def fresh(program: str, *arguments: object) -> dict:
+    """Run the program in a process of its own that knows nothing of this package, as a trainer; it prints JSON."""
+    block = "import sys\nsys.modules['factory'] = None\n"
+    command = [sys.executable, "-c", block + program, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
