@@ -18,9 +18,9 @@ from factory.errors import UserError
 from factory.geometry.crops import cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
 from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
 from factory.home import at_home
-from factory.models.diffusion.layout import read_json
 from factory.models.hmr.part_hmr import JOINTS, SHAPES, PartHMR
 from factory.models.hmr.resnet import ResNet
+from factory.weights.files import read_json
 from factory.weights.locate import resolve
 from factory.weights.pickles import load_checkpoint, load_npz, require_finite
 
