@@ -1,8 +1,8 @@
-"""Whether the labels of a person agree with each other, which no check of a single field can find.
+"""Checks that compare two fields of an export with each other: each may be sound alone and still not fit the other.
 
-A pose is posed with the proportions of a grown-up and laid over the 2D joints by the best weak-perspective camera. That
-is never exact, but other joints, other people or swapped sides fit far worse. All of it takes arrays of M people and
-yields 'field: what is wrong'.
+A pose is put on a body of average proportions, and that body is fitted to the 2D joints by the best weak-perspective
+camera. The fit is never exact, but with a wrong order of joints, other people's joints or swapped sides it is far
+worse. Every check takes arrays of M people and yields texts 'field: what is wrong'.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from factory.export.people import PX
 from factory.geometry.joints import FLIP24
 
-ROWS = 2000  # people that are looked at, evenly spread
-LABELLED = 6  # joints that a person must have for a fit
-# SMPL's joint that each joint of SPIN-49 (OpenPose-25, then J24) is; -1: none.
+ROWS = 2000  # people that are checked at most, evenly spread over the rows
+LABELLED = 6  # a person with fewer labelled joints is not fitted
+# For each joint of SPIN-49 (OpenPose-25, then J24) the index of the same joint in SMPL; -1: SMPL has none.
 SMPL_OF = (
     *(-1, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, *[-1] * 10),
     *(8, 5, -1, -1, 4, 7, 21, 19, 17, 16, 18, 20, *[-1] * 12),
@@ -28,15 +28,15 @@ REST = np.array(  # (24, 3) m: SMPL's joints of the open body, arms stretched ou
      (0, .31, .02), (.02, .24, .03), (-.02, .24, .03), (0, .41, .05), (.18, .23, .03), (-.18, .23, .03),
      (.44, .23, .03), (-.44, .23, .03), (.67, .23, .03), (-.67, .23, .03), (.77, .22, .02), (-.77, .22, .02)]
 )  # fmt: skip
-# The same joint in OpenPose-25 and in J24.
+# (index in OpenPose-25, index in J24) of the joints that both have.
 PAIRS = [(SMPL_OF.index(joint), j) for j, joint in enumerate(SMPL_OF[25:]) if joint >= 0]
 LIMBS = ((1, 4), (4, 7), (2, 5), (5, 8))  # thighs and shins: 0.3 to 0.5 m
 SHORT, LONG = 0.2, 0.65  # m
 
 
 def pose2d(field: str, pose: np.ndarray, name2d: str, joints2d: np.ndarray, smpl_of: Sequence[int]) -> Iterator[str]:
-    """pose (M, >= 66) axis-angles, root first; joints2d (M, J, 3) px and confidence, of which each is SMPL's joint
-    smpl_of[j], or none (-1)."""
+    """Whether poses fit 2D joints. pose (M, >= 66) axis-angles, root first; joints2d (M, J, 3) px and confidence;
+    smpl_of: for each of the J joints its index in SMPL, -1 for none."""
     some = _some(len(pose))
     at = [j for j, joint in enumerate(smpl_of) if joint >= 0]
     skeleton = posed(pose[some])
@@ -51,7 +51,8 @@ def pose2d(field: str, pose: np.ndarray, name2d: str, joints2d: np.ndarray, smpl
 def joints3d2d(
     field: str, joints3d: np.ndarray, name2d: str, joints2d: np.ndarray, flip: Sequence[int]
 ) -> Iterator[str]:
-    """joints3d (M, J, 4) m and confidence, joints2d (M, J, 3) px and confidence, in one order; flip: its mirror."""
+    """Whether 3D joints fit 2D joints. joints3d (M, J, 4) m and confidence, joints2d (M, J, 3) px and confidence, both
+    in the same order; flip: for each joint the index of its mirror image (left and right swapped)."""
     some = _some(len(joints3d))
     joints3d, joints2d = joints3d[some].astype(np.float64), joints2d[some].astype(np.float64)
     known = np.minimum(joints3d[..., 3:], joints2d[..., 2:])
@@ -61,7 +62,8 @@ def joints3d2d(
 
 
 def twins(first: str, a: np.ndarray, second: str, b: np.ndarray, pairs: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """2D joints (M, J, 3) that two fields hold: a's joint and b's joint of each pair are one joint of the body."""
+    """Whether two fields agree where they hold the same 2D joints. a, b: (M, J, 3) px and confidence; pairs: (index in
+    a, index in b) of the same joint of the body."""
     a, b = (x[_some(len(x))][:, [pair[i] for pair in pairs]].astype(np.float64) for i, x in enumerate((a, b)))
     known = (a[..., 2] > 0) & (b[..., 2] > 0)
     enough = known.sum(1) >= LABELLED
@@ -75,14 +77,16 @@ def twins(first: str, a: np.ndarray, second: str, b: np.ndarray, pairs: Sequence
 
 
 def rows(first: str, a: np.ndarray, second: str, b: np.ndarray, off: float) -> Iterator[str]:
-    """Values (M, n) that two fields hold of each person: a row differs where one is more than `off` away."""
+    """Whether two fields hold the same values. a, b: (M, n); a row differs when one of its values is more than `off`
+    away."""
     differ = np.abs(a.astype(np.float64) - b).max(1) > off
     if differ.mean() > 0.01:
         yield f"{second}: differs from {first} in {int(differ.sum()):,} of {len(differ):,} rows; another order?"
 
 
 def boxes(field: str, center: np.ndarray, side: np.ndarray, name2d: str, joints2d: np.ndarray) -> Iterator[str]:
-    """center (M, 2) and side (M,) px of square boxes; a person's box must hold half of its labelled joints."""
+    """Whether each person's square box holds at least half of the person's labelled joints. center (M, 2) px, side (M,)
+    px."""
     known = joints2d[..., 2] > 0
     inside = (np.abs(joints2d[..., :2] - center[:, None]) <= side[:, None, None] / 2 + 1).all(-1) & known
     empty = (known.sum(1) >= 4) & (inside.sum(1) < 0.5 * known.sum(1))
@@ -91,7 +95,8 @@ def boxes(field: str, center: np.ndarray, side: np.ndarray, name2d: str, joints2
 
 
 def corners(field: str, box: np.ndarray, name2d: str, joints2d: np.ndarray) -> Iterator[str]:
-    """box (M, 4) must be x, y, width, height, and not x0, y0, x1, y1, which fits the joints better then."""
+    """Whether boxes (M, 4) are x, y, width, height. They are taken for x0, y0, x1, y1 when that fits the joints
+    better."""
     known = joints2d[..., 2] > 0
     some = known.sum(1) >= 4
     if not some.any():
@@ -105,8 +110,8 @@ def corners(field: str, box: np.ndarray, name2d: str, joints2d: np.ndarray) -> I
 
 
 def distance(field: str, transl: np.ndarray, K: np.ndarray, name2d: str, joints2d: np.ndarray, at: Sequence[int]) -> Iterator[str]:  # fmt: skip # noqa: E501
-    """Whether bodies are as large as people at their distance: transl (M, 3) m, K (M, 3, 3) px, joints2d (M, J, 3), of
-    which at[j] is SMPL's joint j (24 of them, -1: none)."""
+    """Whether bodies have the size of people at their distance from the camera. transl (M, 3) m, K (M, 3, 3) px,
+    joints2d (M, J, 3) px and confidence; at: for each of SMPL's 24 joints its index in joints2d, -1 for none."""
     some = _some(len(transl))
     transl, K, joints2d = transl[some].astype(np.float64), K[some].astype(np.float64), joints2d[some].astype(np.float64)
     if (transl[:, 2] <= 0).any():
@@ -139,7 +144,7 @@ def posed(pose: np.ndarray) -> np.ndarray:
     return np.stack(joints, 1)
 
 
-MISFIT = 0.3  # of the spread of the joints: other proportions and the perspective make less
+MISFIT = 0.3  # of the spread of the joints; other proportions and the perspective alone cause less
 
 
 def _compared(field: str, name2d: str, misfit: np.ndarray, swapped: np.ndarray) -> Iterator[str]:
@@ -153,8 +158,8 @@ def _compared(field: str, name2d: str, misfit: np.ndarray, swapped: np.ndarray) 
 
 
 def _misfit(joints3d: np.ndarray, joints2d: np.ndarray) -> np.ndarray:
-    """(M, J, 3) m over (M, J, 3) px and confidence -> of each person with enough joints, what the best weak-perspective
-    camera leaves, of the spread of the 2D joints."""
+    """The residual of the best weak-perspective fit of 3D joints (M, J, 3) m to 2D joints (M, J, 3) px and confidence,
+    as a share of the spread of the 2D joints: one value for each person with enough joints."""
     weight = (joints2d[..., 2:] > 0).astype(np.float64)
     enough = (weight.sum((1, 2)) >= LABELLED) & np.isfinite(joints3d).all((1, 2))
     x, y, weight = joints3d[enough][..., :2], joints2d[enough][..., :2], weight[enough]
@@ -168,12 +173,13 @@ def _misfit(joints3d: np.ndarray, joints2d: np.ndarray) -> np.ndarray:
 
 
 def _extent(joints2d: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(M,) px: the longer side of the box round each person's known joints."""
     points = np.where(known[..., None], joints2d[..., :2], np.nan)
     return np.maximum((np.nanmax(points, 1) - np.nanmin(points, 1)).max(1), 1e-6)
 
 
 def _overlap(low: np.ndarray, high: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """IoU of boxes."""
+    """(N,) IoU of the boxes with corners low, high and the boxes with corners first, second, each (N, 2)."""
 
     def area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (b - a).clip(0).prod(1)
@@ -183,9 +189,10 @@ def _overlap(low: np.ndarray, high: np.ndarray, first: np.ndarray, second: np.nd
 
 
 def _some(count: int) -> np.ndarray:
+    """Indices of at most ROWS of `count` rows, evenly spread."""
     return np.linspace(0, count - 1, min(count, ROWS)).astype(int)
 
 
 def square(center: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """center, and the side in px of a box that is given in 200 px."""
+    """(center (M, 2) px, side (M,) px) of boxes whose `scale` is given in units of 200 px."""
     return center.astype(np.float64), scale.astype(np.float64) * PX

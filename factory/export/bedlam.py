@@ -1,4 +1,5 @@
-"""BEDLAM-CLIFF: an .npz of rows for its SMPL-X and its SMPL loader, and an image folder."""
+"""The format of BEDLAM-CLIFF: an .npz of rows, one per person, for its SMPL-X loader and its SMPL loader, and a folder
+of images."""
 
 from __future__ import annotations
 
@@ -13,18 +14,19 @@ from factory.errors import UserError
 from factory.export import agree, contract
 from factory.export.base import Table
 from factory.export.contract import Field
-from factory.export.people import J24, OPENPOSE, PX, People
+from factory.export.people import J24, OPENPOSE, PX, PeopleRows
 
-HANDS = slice(22, 24)  # of SMPL's joints
-SMPL = (*range(22), -1, -1)  # of gtkps, those that SMPL and SMPL-X share
-KEPT = 0.8  # of the rows, the first: what BEDLAM trains on
+HANDS = slice(22, 24)  # of SMPL's 24 joints
+SMPL = (*range(22), -1, -1)  # for each of gtkps the index in SMPL; -1: SMPL and SMPL-X have different joints there
+KEPT = 0.8  # share of the rows, from the first on, that BEDLAM trains on
 
 
 class Bedlam(Table):
-    """gtkps are SMPL's own 24 joints, in its order, which a sample does not hold: they are posed anew from the job's
-    body model. The last two are SMPL's hands, where SMPL-X has its jaw and left eye: they have no confidence.
+    """gtkps are SMPL's own 24 joints in SMPL's order. Samples do not hold them, so they are computed from the pose with
+    the job's body model. The last two are the hands in SMPL, but the jaw and the left eye in SMPL-X: their confidence
+    is 0.
 
-    `gender` is left out: the loader takes its absence for neutral, and any text but 'm' for female.
+    `gender` is left out: the loader takes a missing gender for neutral, and any text but 'm' for female.
     """
 
     name, trainer, turned = "bedlam", "BEDLAM-CLIFF", ("closeup",)
@@ -73,14 +75,14 @@ class Bedlam(Table):
 
         return Skeleton(self.source.job.body.model)
 
-    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+    def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
         gtkps = self.skeleton.joints2d(people)
         gtkps[:, HANDS, 2] = 0
         return {
             **shared(people, images),
             "betas": people.betas,
             "gtkps": gtkps,
-            "openpose": people.joints2d[:, OPENPOSE],  # of these two the SMPL loader makes its 2D loss
+            "openpose": people.joints2d[:, OPENPOSE],  # the SMPL loader's 2D loss uses this one and `part`
             "part": people.joints2d[:, J24],
         }
 
@@ -126,10 +128,10 @@ any share will do. A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:
                 yield from agree.twins("openpose", arrays["openpose"], "part", arrays["part"], agree.PAIRS)
 
 
-def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns that CameraHMR reads in the same way."""
-    # The loader adds trans_cam to cam_ext in place, once more in every epoch. So the translation is all in
-    # cam_ext, and what is added is nothing.
+def shared(people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Column -> values, of the columns that BEDLAM and CameraHMR read in the same way."""
+    # The loaders add trans_cam to cam_ext in place, again in every epoch. So the whole translation is in cam_ext, and
+    # trans_cam is zero.
     ext = np.tile(np.eye(4, dtype=np.float32), (len(images), 1, 1))
     ext[:, :3, 3] = people.transl
     return {
@@ -146,14 +148,14 @@ def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def translation(arrays: Mapping[str, Any]) -> tuple[str, np.ndarray]:
-    """(its field, (M, 3) m) of the body in front of the camera."""
+    """(name of the fields that hold it, (M, 3) m): the body's translation in the camera's frame."""
     there = [arrays["trans_cam"]] if "trans_cam" in arrays else []
     there += [arrays["cam_ext"][:, :3, 3]] if "cam_ext" in arrays else []
     return "trans_cam + cam_ext", np.sum(there, axis=0) if there else np.zeros((0, 3))
 
 
 def registered(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
-    """Lines of Python that tell BEDLAM's or CameraHMR's config of each split."""
+    """Lines of Python that add each split to BEDLAM's or CameraHMR's config."""
     names = (f"{form.dataset}-{split}" for split in splits)
     return "\n".join(
         f"""    DATASET_FOLDERS["{name}"] = ROOT
@@ -163,12 +165,12 @@ def registered(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
 
 
 def first_of(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
-    """The split to train on."""
+    """Name under which the trainer knows the split to train on: train, or the first one."""
     return f"{form.dataset}-{'train' if 'train' in splits else next(iter(splits))}"
 
 
 def misleading(path: Path, form: type[Table]) -> Iterator[str]:
-    """What is wrong with a table's name, under which its trainer will know the data set."""
+    """What is wrong with a table's file name: the trainer knows the data set by it."""
     if "_" in path.stem:
         yield "name: holds '_', at which the trainer splits its list of data sets; use '-'"
     for word in form.turned:

@@ -1,4 +1,4 @@
-"""CameraHMR: BEDLAM's rows, but gtkps in OpenPose-25 + 19 order."""
+"""The format of CameraHMR: rows as for BEDLAM, but gtkps hold OpenPose-25 and then the first 19 of J24."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from factory.export import agree, contract
 from factory.export.base import Table
 from factory.export.bedlam import first_of, misleading, registered, shared, translation
 from factory.export.contract import Field
-from factory.export.people import People
+from factory.export.people import PeopleRows
 
-# Where SMPL's joints lie in OpenPose-25; -1: nowhere.
+# For each of SMPL's 24 joints its index in OpenPose-25; -1: OpenPose-25 does not have it.
 OPENPOSE_AT = [agree.SMPL_OF[:25].index(joint) if joint in agree.SMPL_OF[:25] else -1 for joint in range(24)]
 
 
@@ -42,7 +42,7 @@ class CameraHmr(Table):
         Field("cam_ext", (4, 4), "m", must=False),
     )
 
-    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+    def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
         return {
             **shared(people, images),
             "gtkps": people.joints2d[:, :44],  # OpenPose-25, then the first 19 of J24

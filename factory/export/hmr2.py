@@ -1,4 +1,5 @@
-"""4D-Humans (HMR2) and TokenHMR: WebDataset tars whose samples are an image and a pickled list of people."""
+"""The format of 4D-Humans (HMR2) and TokenHMR: WebDataset tars whose samples are an image and a pickled list of
+people."""
 
 from __future__ import annotations
 
@@ -54,7 +55,7 @@ class Hmr2(Format):
         count, chunks = 0, []
         for sample in samples:
             entries, masks = people(sample), seen(sample)
-            if entries:  # an image without a person has no row
+            if entries:  # an image without people is left out
                 files = {"jpg": sample.jpg, "data.pyd": b"".join(pickles.dump(entries))}
                 if masks is not None:
                     files["detection.npz"] = npz({"masks": masks}, deflate=True)
@@ -121,9 +122,10 @@ class Hmr2(Format):
 
 
 def people(sample: Sample) -> list[dict[str, Any]]:
-    """The list that `<key>.data.pyd` holds. `scale` is (w, h) / 200, unlike in HMR2's evaluation files."""
+    """The list that `<key>.data.pyd` holds: a dict for each person. `scale` is (width, height) / 200 px; in HMR2's
+    evaluation files it is another."""
     rows = people_of([sample])
-    sides = np.float32(BOX) * rows.sides  # as in HMR2's own tars: its ViT sees 3/4 of the square's width alone
+    sides = np.float32(BOX) * rows.sides  # not square, as in HMR2's own tars: its ViT sees 3/4 of the width only
     camera = rows.camera(sides.max(1))
     flag = np.array(1, np.float32)
     return [
@@ -146,7 +148,8 @@ def people(sample: Sample) -> list[dict[str, Any]]:
 
 
 def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | None = None) -> Iterator[str]:
-    """files: extension -> bytes. Its people are added to `sound` where nothing is wrong with them."""
+    """Yield texts 'field: what is wrong' of one sample; files: extension -> bytes. People with whom nothing is wrong
+    are added to `sound`."""
     image = next((files[name] for name in ("jpg", "jpeg", "png") if name in files), None)
     size = None
     if image is None:
@@ -161,7 +164,7 @@ def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | No
         return
     try:
         entries, modules = inert.loads(files["data.pyd"])
-    except Exception as error:  # a broken pickle raises anything
+    except Exception as error:  # a broken pickle may raise any error
         yield f"data.pyd: unreadable ({error})"
         return
     yield from numpy1(modules)
@@ -188,7 +191,7 @@ def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | No
 
 
 def _agree(entries: list[dict[str, Any]]) -> Iterator[str]:
-    """Whether the labels of a tar's people agree."""
+    """Compare the labels of a tar's people with each other, as `export.agree` does."""
     rows = {field.name: np.stack([entry[field.name] for entry in entries]) for field in FIELDS}
     joints = rows["keypoints_2d"]
     side = rows["scale"].max(1)
@@ -203,7 +206,8 @@ def _agree(entries: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, extension -> bytes) as webdataset groups them: members in a row, the key up to the name's first dot."""
+    """Yield (key, extension -> bytes) as webdataset groups members: consecutive ones with the same key, which is the
+    name up to its first dot."""
     key, files, left = "", dict[str, bytes](), SAMPLE
     for info, content in walk(path, SAMPLE):
         if not info.isfile():

@@ -1,4 +1,4 @@
-"""MMHuman3D: a HumanData .npz, and images where its HumanImageDataset looks for them."""
+"""The format of MMHuman3D: a HumanData .npz, and images in the folder where its HumanImageDataset looks for them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from factory.export import agree, archive, contract
 from factory.export.base import Table, images_there
 from factory.export.contract import Field
-from factory.export.people import BOX, People
+from factory.export.people import BOX, PeopleRows
 from factory.export.pickles import Stream
 from factory.geometry.joints import FLIP49
 
 JOINTS = 190
-# HumanData's number of each joint of SPIN-49: OpenPose-25 has a row of its own there, the 24 are spread about.
+# For each joint of SPIN-49 its index among HumanData's 190: OpenPose-25 is consecutive there, J24 is scattered.
 OPENPOSE = tuple(range(153, 178))
 J24 = (8, 5, 144, 145, 4, 7, 21, 19, 17, 16, 18, 20, 146, 147, 148, 149, 150, 151, 152, 55, 57, 56, 59, 58)
-AT = [*OPENPOSE, *J24]  # of the 49
-SMPL = {8: 0, 12: 1, 9: 2, 1: 12}  # of OpenPose's, those that are SMPL's own: pelvis, left and right hip, neck
+AT = [*OPENPOSE, *J24]  # for all 49
+SMPL = {8: 0, 12: 1, 9: 2, 1: 12}  # OpenPose-25 -> SMPL of the joints that both have: pelvis, left hip, right hip, neck
 PARAMETERS = (
     Field("body_pose", (23, 3), "axis-angles in radians", checks=(contract.axis_angle,)),
     Field("global_orient", (3,), "axis-angles in radians", checks=(contract.axis_angle,)),
@@ -30,8 +30,9 @@ PARAMETERS = (
 
 
 class HumanData(Table):
-    """Columns named a.b become entries of a dict a: HumanData keeps smpl, meta and misc so, pickled. Two names of the
-    documentation are not those that its loader reads: keypoints2d and keypoints3d, without _smpl.
+    """A column named a.b becomes the entry b of a dict a: HumanData keeps smpl, meta and misc as pickled dicts. The
+    loader reads keypoints2d and keypoints3d, where HumanData's documentation names keypoints2d_smpl and
+    keypoints3d_smpl.
     """
 
     name, trainer = "humandata", "MMHuman3D"
@@ -55,7 +56,7 @@ class HumanData(Table):
     def table(self, split: str) -> str:
         return f"preprocessed_datasets/{self.dataset}-{split}.npz"
 
-    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+    def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
         sides = BOX * people.sides
         box = np.concatenate([people.center - sides / 2, sides, people.detection_score[:, None]], 1)
         return {
@@ -157,7 +158,7 @@ Boxes are {BOX} times the body's. `misc` holds `K`, the camera of the whole imag
 
 
 def spread(joints: np.ndarray) -> np.ndarray:
-    """(M, 49, c) in SPIN-49 order -> (M, 190, c) in HumanData's, zero where SPIN-49 has none."""
+    """(M, 49, c) joints in SPIN-49's order -> (M, 190, c) in HumanData's order; joints that SPIN-49 lacks are zero."""
     out = np.zeros((len(joints), JOINTS, joints.shape[2]), joints.dtype)
     out[:, [*OPENPOSE, *J24]] = joints
     out[:, list(SMPL.values())] = joints[:, list(SMPL)]
@@ -165,7 +166,7 @@ def spread(joints: np.ndarray) -> np.ndarray:
 
 
 def numpy1(modules: set[str]) -> Iterator[str]:
-    """Trainers pin numpy 1."""
+    """Yield what is wrong when pickles name modules that only numpy 2 has: trainers pin numpy 1."""
     new = sorted(module for module in modules if module.startswith("numpy._core"))
     if new:
         yield f"pickle: names {new[0]}, which numpy 1 has not, and the trainer pins numpy 1; write it under numpy 1"

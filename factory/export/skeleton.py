@@ -7,7 +7,7 @@ import torch
 from smplx.lbs import batch_rigid_transform, batch_rodrigues
 
 from factory.errors import UserError
-from factory.export.people import People
+from factory.export.people import PeopleRows
 from factory.geometry.body import SPIN49, BodyModel
 from factory.weights.locate import resolve
 
@@ -33,7 +33,7 @@ class Skeleton:
             posed, _ = batch_rigid_transform(rotations, rest, self.parents)
             return (posed + torch.from_numpy(transl)[:, None]).numpy()
 
-    def joints2d(self, people: People) -> np.ndarray:
+    def joints2d(self, people: PeopleRows) -> np.ndarray:
         """(M, 24, 3) float32 px and confidence: 1 inside the image. UserError where the body is not the one that the
         samples were made with."""
         joints = self.joints3d(people.pose, people.betas, people.transl)

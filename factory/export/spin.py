@@ -1,4 +1,5 @@
-"""SPIN, DAPA and their heirs: an .npz of rows, an image folder, and the static fits that SPIN opens beside it."""
+"""The format of SPIN, DAPA and trainers derived from them: an .npz of rows, one per person, a folder of images, and the
+file of static fits that SPIN opens."""
 
 from __future__ import annotations
 
@@ -12,16 +13,16 @@ import numpy as np
 from factory.export import agree, archive, contract
 from factory.export.base import SPLIT, Table
 from factory.export.contract import Field
-from factory.export.people import J24, OPENPOSE, PX, People
+from factory.export.people import J24, OPENPOSE, PX, PeopleRows
 from factory.geometry.joints import FLIP49
 from factory.untrusted.arrays import header, start
 
 FLIP24 = [joint - 25 for joint in FLIP49[25:]]  # of J24
-OTHER = 0.1  # rad, or of a shape coefficient: a fit that is so far off is another's
+OTHER = 0.1  # rad for poses, 1 for shape coefficients; a static fit that differs by more belongs to another row
 
 
 class Spin(Table):
-    """`gender` is left out: the loader takes its absence for neutral, and any text but 'm' for female."""
+    """`gender` is left out: the loader takes a missing gender for neutral, and any text but 'm' for female."""
 
     name, trainer = "spin", "SPIN or DAPA"
     fields = (
@@ -43,7 +44,7 @@ class Spin(Table):
         Field("gender", (), "'m' or 'f'", "U", must=False, checks=(contract.gender,)),
     )
 
-    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+    def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
         return {
             "imgname": images,
             "scale": people.spin_side / PX,
@@ -54,7 +55,7 @@ class Spin(Table):
             "S": people.joints3d[:, J24],
             "part": people.joints2d[:, J24],
             "openpose": people.joints2d[:, OPENPOSE],
-            # beyond what SPIN reads: the cameras
+            # SPIN does not read the cameras
             "camera": people.camera(people.spin_side),
             "cam_int": people.K,
             "trans_cam": people.transl,
