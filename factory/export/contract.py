@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from factory.export.people import LEAST, PX
+from factory.geometry.joints import J24, OPENPOSE25, SMPL24, picks
 
 Check = Callable[[np.ndarray], str | None]  # what is wrong with the values, if anything
+HMR2_PELVIS = len(OPENPOSE25) + J24.index("pelvis_mpii")
 KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "U": "text"}
 
 
@@ -95,8 +97,10 @@ def box_of_pixels(box: np.ndarray) -> str | None:
 def pelvis(joints: np.ndarray) -> str | None:
     """HMR2's 44. Where no joint has confidence there is no 3D loss."""
     valid = joints[..., 3] > 0
-    if (valid.any(-1) & ~valid[..., 39]).any():
-        return "joint 39 (25 + 14, the pelvis) has no confidence, others have: the loss subtracts it from them"
+    if (valid.any(-1) & ~valid[..., HMR2_PELVIS]).any():
+        return (
+            f"joint {HMR2_PELVIS} (25 + 14, the pelvis) has no confidence, others have: the loss subtracts it from them"
+        )
     return None
 
 
@@ -146,12 +150,14 @@ def intrinsics(K: np.ndarray) -> str | None:
 
 def openpose_order(joints: np.ndarray) -> str | None:
     """The mid hip (8) lies between the hips (9, 12), and the neck (1) does not."""
-    return _middle(joints, 8, (9, 12), 1, "OpenPose's")
+    pelvis, right, left, neck = picks(("pelvis", "right_hip", "left_hip", "neck"), OPENPOSE25)
+    return _middle(joints, pelvis, (right, left), neck, "OpenPose's")
 
 
 def smpl_order(joints: np.ndarray) -> str | None:
     """The pelvis (0) lies between the hips (1, 2), and the neck (12) does not."""
-    return _middle(joints, 0, (1, 2), 12, "SMPL's")
+    pelvis, left, right, neck = picks(("pelvis", "left_hip", "right_hip", "neck"), SMPL24)
+    return _middle(joints, pelvis, (left, right), neck, "SMPL's")
 
 
 APART = 0.22  # of the torso; SMPL's own pelvis is 0.15 off the middle of its hips
