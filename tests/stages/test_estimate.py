@@ -103,9 +103,7 @@ class Plugin:
         answer = []
         for image, people in zip(images, self.hmr.estimate(images, boxes), strict=True):
             if (image == record(1).initial).all():
-                wrong = {
-                    name: np.concatenate([[value], getattr(people, name)[1:]]) for name, value in self.wrong.items()
-                }
+                wrong = {name: np.stack([value] * len(people)) for name, value in self.wrong.items()}
                 answer.append(replace(people, **wrong))
             else:
                 answer.append(people)
