@@ -12,36 +12,24 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from factory.export.people import PX
-from factory.geometry.joints import FLIP24
+from factory.geometry.average_skeleton import average_joints
+from factory.geometry.joints import FLIP24, SMPL_LEGS
 
-ROWS = 2000  # people that are checked at most, evenly spread over the rows
-LABELLED = 6  # a person with fewer labelled joints is not fitted
-# For each joint of SPIN-49 (OpenPose-25, then J24) the index of the same joint in SMPL; -1: SMPL has none.
-SMPL_OF = (
-    *(-1, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, *[-1] * 10),
-    *(8, 5, -1, -1, 4, 7, 21, 19, 17, 16, 18, 20, *[-1] * 12),
-)
-PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
-REST = np.array(  # (24, 3) m: SMPL's joints of the open body, arms stretched out
-    [(0, -.23, .02), (.11, -.24, .01), (-.11, -.24, .01), (0, -.15, -.02), (.13, -.63, .01), (-.13, -.63, .01),
-     (0, 0, 0), (.13, -1.05, .01), (-.13, -1.05, .01), (0, .13, -.01), (.15, -1.1, .15), (-.15, -1.1, .15),
-     (0, .31, .02), (.02, .24, .03), (-.02, .24, .03), (0, .41, .05), (.18, .23, .03), (-.18, .23, .03),
-     (.44, .23, .03), (-.44, .23, .03), (.67, .23, .03), (-.67, .23, .03), (.77, .22, .02), (-.77, .22, .02)]
-)  # fmt: skip
-# (index in OpenPose-25, index in J24) of the joints that both have.
-PAIRS = [(SMPL_OF.index(joint), j) for j, joint in enumerate(SMPL_OF[25:]) if joint >= 0]
-LIMBS = ((1, 4), (4, 7), (2, 5), (5, 8))  # thighs and shins: 0.3 to 0.5 m
+ROWS = 2000  # people that are looked at, evenly spread
+LABELLED = 6  # joints that a person must have for a fit
 SHORT, LONG = 0.2, 0.65  # m
 
 
-def pose2d(field: str, pose: np.ndarray, name2d: str, joints2d: np.ndarray, smpl_of: Sequence[int]) -> Iterator[str]:
-    """Whether poses fit 2D joints. pose (M, >= 66) axis-angles, root first; joints2d (M, J, 3) px and confidence;
-    smpl_of: for each of the J joints its index in SMPL, -1 for none."""
+def pose2d(
+    field: str, pose: np.ndarray, name2d: str, joints2d: np.ndarray, smpl_of: Sequence[int | None]
+) -> Iterator[str]:
+    """pose (M, >= 66) axis-angles, root first; joints2d (M, J, 3) px and confidence. Joint j of these is SMPL's
+    joint smpl_of[j], or none of SMPL's (None)."""
     some = _some(len(pose))
-    at = [j for j, joint in enumerate(smpl_of) if joint >= 0]
-    skeleton = posed(pose[some])
-    joints2d = joints2d[some][:, at].astype(np.float64)
-    joints = [smpl_of[j] for j in at]
+    shared = {j: joint for j, joint in enumerate(smpl_of) if joint is not None}
+    skeleton = average_joints(pose[some])
+    joints2d = joints2d[some][:, list(shared)].astype(np.float64)
+    joints = list(shared.values())
     yield from _compared(
         field, name2d, _misfit(skeleton[:, joints], joints2d),
         _misfit(skeleton[:, [FLIP24[joint] for joint in joints]], joints2d),
@@ -109,15 +97,15 @@ def corners(field: str, box: np.ndarray, name2d: str, joints2d: np.ndarray) -> I
         yield f"{field}: fits {name2d} as x0, y0, x1, y1; it must be x, y, width, height"
 
 
-def distance(field: str, transl: np.ndarray, K: np.ndarray, name2d: str, joints2d: np.ndarray, at: Sequence[int]) -> Iterator[str]:  # fmt: skip # noqa: E501
-    """Whether bodies have the size of people at their distance from the camera. transl (M, 3) m, K (M, 3, 3) px,
-    joints2d (M, J, 3) px and confidence; at: for each of SMPL's 24 joints its index in joints2d, -1 for none."""
+def distance(field: str, transl: np.ndarray, K: np.ndarray, name2d: str, joints2d: np.ndarray, of_smpl: Sequence[int | None]) -> Iterator[str]:  # fmt: skip # noqa: E501
+    """Whether bodies are as large as people at their distance: transl (M, 3) m, K (M, 3, 3) px, joints2d (M, J, 3).
+    SMPL's joint j is joint of_smpl[j] of these; all joints of the legs must be there."""
     some = _some(len(transl))
     transl, K, joints2d = transl[some].astype(np.float64), K[some].astype(np.float64), joints2d[some].astype(np.float64)
     if (transl[:, 2] <= 0).any():
         yield f"{field}: {int((transl[:, 2] <= 0).sum()):,} people stand behind the camera"
         return
-    ends = np.array([(at[a], at[b]) for a, b in LIMBS])
+    ends = np.array([(of_smpl[a], of_smpl[b]) for a, b in SMPL_LEGS])
     a, b = joints2d[:, ends[:, 0]], joints2d[:, ends[:, 1]]
     known = (a[..., 2] > 0) & (b[..., 2] > 0)
     metres = np.linalg.norm((a - b)[..., :2] / K[:, [0, 1], [0, 1]][:, None], axis=-1) * transl[:, 2:]
@@ -129,22 +117,7 @@ def distance(field: str, transl: np.ndarray, K: np.ndarray, name2d: str, joints2
         )
 
 
-def posed(pose: np.ndarray) -> np.ndarray:
-    """Axis-angles (M, >= 66) -> SMPL's 24 joints (M, 24, 3) m of an average body."""
-    from scipy.spatial.transform import Rotation
-
-    count = pose.shape[1] // 3
-    turns = Rotation.from_rotvec(pose[:, : 3 * count].reshape(-1, 3).astype(np.float64)).as_matrix()
-    turns = turns.reshape(len(pose), count, 3, 3)
-    whole, joints = [turns[:, 0]], [np.tile(REST[0], (len(pose), 1))]
-    for joint in range(1, 24):
-        parent = PARENTS[joint]
-        joints.append(joints[parent] + whole[parent] @ (REST[joint] - REST[parent]))
-        whole.append(whole[parent] @ turns[:, joint] if joint < min(count, 22) else whole[parent])
-    return np.stack(joints, 1)
-
-
-MISFIT = 0.3  # of the spread of the joints; other proportions and the perspective alone cause less
+MISFIT = 0.3  # of the spread of the joints: other proportions and the perspective make less
 
 
 def _compared(field: str, name2d: str, misfit: np.ndarray, swapped: np.ndarray) -> Iterator[str]:

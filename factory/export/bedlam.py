@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +14,17 @@ from factory.errors import UserError
 from factory.export import agree, contract
 from factory.export.base import Table
 from factory.export.contract import Field
-from factory.export.people import J24, OPENPOSE, PX, PeopleRows
+from factory.export.people import PX, PeopleRows
+from factory.geometry.camera import project
+from factory.geometry.joints import J24_PART, OPENPOSE_PART, SMPL24, SMPL_OF_SPIN49, TWINS
 
-HANDS = slice(22, 24)  # of SMPL's 24 joints
-SMPL = (*range(22), -1, -1)  # for each of gtkps the index in SMPL; -1: SMPL and SMPL-X have different joints there
-KEPT = 0.8  # share of the rows, from the first on, that BEDLAM trains on
+if TYPE_CHECKING:
+    from factory.geometry.body import BodyModel
+
+HANDS = slice(22, 24)  # of SMPL's joints
+SMPL_OF_GTKPS = (*range(22), None, None)  # None: SMPL-X has another joint there
+OFF = 0.01  # m: more than rounding moves a joint, less than another body does
+KEPT = 0.8  # of the rows, the first: what BEDLAM trains on
 
 
 class Bedlam(Table):
@@ -65,25 +71,25 @@ class Bedlam(Table):
     def check(self) -> None:
         super().check()
         try:
-            self.skeleton  # noqa: B018
+            self.body  # noqa: B018
         except UserError as error:
             raise UserError(f"--format bedlam needs the body that the data set was made with: {error}") from None
 
     @cached_property
-    def skeleton(self):
-        from factory.export.skeleton import Skeleton
+    def body(self) -> BodyModel:
+        from factory.geometry.body import BodyModel
 
-        return Skeleton(self.source.job.body.model)
+        return BodyModel(self.source.job.body.model)
 
     def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
-        gtkps = self.skeleton.joints2d(people)
+        gtkps = smpl_joints2d(people, self.body, self.source.job.body.model)
         gtkps[:, HANDS, 2] = 0
         return {
             **shared(people, images),
             "betas": people.betas,
             "gtkps": gtkps,
-            "openpose": people.joints2d[:, OPENPOSE],  # the SMPL loader's 2D loss uses this one and `part`
-            "part": people.joints2d[:, J24],
+            "openpose": people.joints2d[:, OPENPOSE_PART],  # of these two the SMPL loader makes its 2D loss
+            "part": people.joints2d[:, J24_PART],
         }
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
@@ -119,13 +125,34 @@ any share will do. A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:
         gtkps = arrays["gtkps"][:, :24]
         yield from agree.rows("shape", arrays["shape"][:, :10], "betas", arrays["betas"][:, :10], 1e-3)
         yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), "gtkps", gtkps)
-        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, SMPL)
+        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, SMPL_OF_GTKPS)
         yield from agree.distance(*translation(arrays), arrays["cam_int"], "gtkps", gtkps, range(24))
         if "openpose" in arrays:
-            pairs = [(joint, j) for j, joint in enumerate(agree.SMPL_OF[:25]) if joint >= 0]
+            pairs = [(joint, j) for j, joint in enumerate(SMPL_OF_SPIN49[:25]) if joint is not None]
             yield from agree.twins("gtkps", gtkps, "openpose", arrays["openpose"], pairs)
             if "part" in arrays:
-                yield from agree.twins("openpose", arrays["openpose"], "part", arrays["part"], agree.PAIRS)
+                yield from agree.twins("openpose", arrays["openpose"], "part", arrays["part"], TWINS)
+
+
+def smpl_joints2d(people: PeopleRows, body: BodyModel, model: str) -> np.ndarray:
+    """(M, 24, 3) float32 px and confidence, 1 inside the image: SMPL's own joints, posed anew. model: for messages.
+
+    UserError where the body is not the one that the samples were made with.
+    """
+    import torch
+
+    from factory.geometry.rotations import axis_angle_to_matrix
+
+    with torch.inference_mode():
+        rotations = axis_angle_to_matrix(torch.from_numpy(people.pose).view(-1, len(SMPL24), 3))
+        joints = body.skeleton(rotations, torch.from_numpy(people.betas)).numpy() + people.transl[:, None]
+    own = {j: joint for j, joint in enumerate(SMPL_OF_SPIN49) if joint is not None}
+    stored = people.joints3d[:, list(own), :3]
+    if len(joints) and np.abs(joints[:, list(own.values())] - stored).max() > OFF:
+        raise UserError(f"body.model: {model} is not the body that the samples' joints belong to")
+    pixels = project(joints, people.K)
+    inside = ((pixels >= 0) & (pixels < people.size[:, None])).all(-1, keepdims=True)
+    return np.concatenate([pixels, inside], -1).astype(np.float32)
 
 
 def shared(people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:

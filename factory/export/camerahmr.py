@@ -13,9 +13,7 @@ from factory.export.base import Table
 from factory.export.bedlam import first_of, misleading, registered, shared, translation
 from factory.export.contract import Field
 from factory.export.people import PeopleRows
-
-# For each of SMPL's 24 joints its index in OpenPose-25; -1: OpenPose-25 does not have it.
-OPENPOSE_AT = [agree.SMPL_OF[:25].index(joint) if joint in agree.SMPL_OF[:25] else -1 for joint in range(24)]
+from factory.geometry.joints import OPENPOSE_OF_SMPL, SMPL_OF_SPIN49, TWINS
 
 
 class CameraHmr(Table):
@@ -71,7 +69,7 @@ A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:3, 3], its camera c
     def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
         gtkps = arrays["gtkps"][:, :44]
         yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), "gtkps", gtkps)
-        pairs = [(a, b) for a, b in agree.PAIRS if b < 19]
+        pairs = [(a, b) for a, b in TWINS if b < 19]
         yield from agree.twins("gtkps[:25]", gtkps, "gtkps[25:]", gtkps[:, 25:], pairs)
-        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, agree.SMPL_OF[:44])
-        yield from agree.distance(*translation(arrays), arrays["cam_int"], "gtkps", gtkps, OPENPOSE_AT)
+        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, SMPL_OF_SPIN49[:44])
+        yield from agree.distance(*translation(arrays), arrays["cam_int"], "gtkps", gtkps, OPENPOSE_OF_SMPL)

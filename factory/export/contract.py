@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from factory.export.people import LEAST, PX
+from factory.geometry.joints import J24, OPENPOSE25, SMPL24, picks
 
-ValueCheck = Callable[[np.ndarray], str | None]  # what is wrong with the values; None: nothing
+ValueCheck = Callable[[np.ndarray], str | None]  # what is wrong with the values, if anything
+HMR2_PELVIS = len(OPENPOSE25) + J24.index("pelvis_mpii")
 KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "U": "text"}
 
 
@@ -97,8 +99,10 @@ def pelvis(joints: np.ndarray) -> str | None:
     """joints (M, 44, 4) in HMR2's order: the pelvis must have a confidence where any joint has one. A person without
     any confidence has no 3D loss, so nothing is demanded there."""
     valid = joints[..., 3] > 0
-    if (valid.any(-1) & ~valid[..., 39]).any():
-        return "joint 39 (25 + 14, the pelvis) has no confidence, others have: the loss subtracts it from them"
+    if (valid.any(-1) & ~valid[..., HMR2_PELVIS]).any():
+        return (
+            f"joint {HMR2_PELVIS} (25 + 14, the pelvis) has no confidence, others have: the loss subtracts it from them"
+        )
     return None
 
 
@@ -147,13 +151,15 @@ def intrinsics(K: np.ndarray) -> str | None:
 
 
 def openpose_order(joints: np.ndarray) -> str | None:
-    """Whether joint 8 lies between the hips (9, 12), as OpenPose's mid hip does."""
-    return _middle(joints, 8, (9, 12), 1, "OpenPose's")
+    """The mid hip (8) lies between the hips (9, 12), and the neck (1) does not."""
+    pelvis, right, left, neck = picks(("pelvis", "right_hip", "left_hip", "neck"), OPENPOSE25)
+    return _middle(joints, pelvis, (right, left), neck, "OpenPose's")
 
 
 def smpl_order(joints: np.ndarray) -> str | None:
-    """Whether joint 0 lies between the hips (1, 2), as SMPL's pelvis does."""
-    return _middle(joints, 0, (1, 2), 12, "SMPL's")
+    """The pelvis (0) lies between the hips (1, 2), and the neck (12) does not."""
+    pelvis, left, right, neck = picks(("pelvis", "left_hip", "right_hip", "neck"), SMPL24)
+    return _middle(joints, pelvis, (left, right), neck, "SMPL's")
 
 
 APART = 0.22  # of the torso's length; SMPL's own pelvis lies 0.15 off the middle of its hips

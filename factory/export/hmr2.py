@@ -20,9 +20,10 @@ from factory.export.base import PIECE, SPLIT, Format
 from factory.export.contract import Field
 from factory.export.humandata import numpy1
 from factory.export.masks import seen
-from factory.export.people import BOX, PX, people_of
+from factory.export.people import PX, people_of
 from factory.export.source import Sample
-from factory.geometry.joints import FLIP49
+from factory.geometry.crops import LOOSE
+from factory.geometry.joints import FLIP49, SMPL_OF_SPIN49, TWINS
 from factory.store import tar
 from factory.store.sample import npz
 from factory.untrusted import inert
@@ -125,7 +126,7 @@ def people(sample: Sample) -> list[dict[str, Any]]:
     """The list that `<key>.data.pyd` holds: a dict for each person. `scale` is (width, height) / 200 px; in HMR2's
     evaluation files it is another."""
     rows = people_of([sample])
-    sides = np.float32(BOX) * rows.sides  # not square, as in HMR2's own tars: its ViT sees 3/4 of the width only
+    sides = np.float32(LOOSE) * rows.sides  # as in HMR2's own tars: its ViT sees 3/4 of the square's width alone
     camera = rows.camera(sides.max(1))
     flag = np.array(1, np.float32)
     return [
@@ -196,12 +197,12 @@ def _agree(entries: list[dict[str, Any]]) -> Iterator[str]:
     joints = rows["keypoints_2d"]
     side = rows["scale"].max(1)
     yield from agree.boxes("center", *agree.square(rows["center"], side), "keypoints_2d", joints)
-    pairs = [(a, b) for a, b in agree.PAIRS if b < JOINTS - 25]
+    pairs = [(a, b) for a, b in TWINS if b < JOINTS - 25]
     yield from agree.twins("keypoints_2d[:25]", joints, "keypoints_2d[25:]", joints[:, 25:], pairs)
     yield from agree.joints3d2d("keypoints_3d", rows["keypoints_3d"], "keypoints_2d", joints, FLIP49[:JOINTS])
     posed = np.flatnonzero(rows["has_body_pose"])
     yield from agree.pose2d(
-        "body_pose", rows["body_pose"][posed], "keypoints_2d", joints[posed], agree.SMPL_OF[:JOINTS]
+        "body_pose", rows["body_pose"][posed], "keypoints_2d", joints[posed], SMPL_OF_SPIN49[:JOINTS]
     )
 
 

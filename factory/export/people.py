@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from factory.export.source import ARRAYS, Sample
+from factory.geometry.camera import transl_to_weak
+from factory.geometry.crops import LOOSE, TORSOS_PER_SIDE, torso_length
+from factory.geometry.joints import J24_TORSOS
 
 PX = 200.0  # trainers give the side of a box in units of 200 px
-BOX = 1.2  # side of a loose box / longer side of the body's box
-OPENPOSE, J24 = slice(0, 25), slice(25, 49)  # of SPIN-49
-SHOULDERS_HIPS = (25 + np.array([8, 9]), 25 + np.array([2, 3]))  # (right, left) of each, J24's in SPIN-49
-LEAST = 1.0  # px; at a smaller box, loaders stop in a debugger
+LEAST = 1.0  # px: loaders stop in a debugger at a smaller box
 
 
 @dataclass(frozen=True)
@@ -52,24 +52,21 @@ class PeopleRows:
     @property
     def loose(self) -> np.ndarray:
         """(M,) px: the side of the square box that BEDLAM and CameraHMR crop."""
-        return BOX * self.sides.max(1)
+        return LOOSE * self.sides.max(1)
 
     @property
     def spin_side(self) -> np.ndarray:
-        """(M,) px: the side of SPIN's crop: three times the torso's length, but no less than the loose box."""
-        shoulders, hips = (self.joints2d[:, at, :2] for at in SHOULDERS_HIPS)
-        torso = np.linalg.norm(shoulders - hips, axis=-1).mean(1)
-        return np.maximum(3 * torso, self.loose).astype(np.float32)
+        """(M,) px: the side of SPIN's crop: 3 torsos, and never less than the loose box."""
+        torso = torso_length(self.joints2d[..., :2], J24_TORSOS)
+        return np.maximum(TORSOS_PER_SIDE * torso, self.loose).astype(np.float32)
 
     def camera(self, side: np.ndarray) -> np.ndarray:
-        """(M, 3) float32: the weak-perspective camera (s, tx, ty) under which the body appears in a square crop round
-        `center`; side (M,): the crop's side, px. The inverse of `factory.geometry.camera.weak_to_transl`, computed in
-        float64 and without PyTorch.
+        """side (M,) px of a square crop round `center` -> (M, 3) float32: the weak-perspective (s, tx, ty) that sees
+        the body there. Computed in float64.
         """
-        transl, K, side = self.transl.astype(np.float64), self.K.astype(np.float64), side.astype(np.float64)
-        s = 2 * K[:, 0, 0] / (side * transl[:, 2])
-        shift = 2 * (self.center - K[:, :2, 2]) / (side * s)[:, None]
-        return np.concatenate([s[:, None], transl[:, :2] - shift], 1).astype(np.float32)
+        crop = np.concatenate([self.center, side[:, None]], 1)
+        transl, crop, K = (values.astype(np.float64) for values in (self.transl, crop, self.K))
+        return transl_to_weak(transl, crop, K).astype(np.float32)
 
 
 def people_of(samples: Sequence[Sample]) -> PeopleRows:

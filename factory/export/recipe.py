@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from factory.export.people import BOX
+from factory.geometry.crops import LOOSE
 from factory.untrusted import Unreadable, text, yaml_text
 
 Tars = Mapping[str, tuple[int, int]]  # split -> (tars, people)
@@ -80,7 +80,7 @@ those are the hard poses that this data set is for. It is off there. SUPPRESS_BE
 in 4D-Humans): a body with a coefficient beyond it trains without its shape, and, with POSES_BETAS_SIMULTANEOUS, without
 its pose.
 
-Boxes are {BOX} times the body's, as in their own tars. `extra_info` of each person holds `K`, the camera of the whole
+Boxes are {LOOSE} times the body's, as in their own tars. `extra_info` of each person holds `K`, the camera of the whole
 image, `transl` in metres, and `camera`, the weak-perspective (s, tx, ty) on the square box of `center` and the longer
 side of `scale`. Where the data set holds the depth, `detection.npz` has a mask of each person: where the label's body
 is seen, not where a detector saw somebody.

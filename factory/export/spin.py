@@ -13,12 +13,11 @@ import numpy as np
 from factory.export import agree, archive, contract
 from factory.export.base import SPLIT, Table
 from factory.export.contract import Field
-from factory.export.people import J24, OPENPOSE, PX, PeopleRows
-from factory.geometry.joints import FLIP49
+from factory.export.people import PX, PeopleRows
+from factory.geometry.joints import FLIP_J24, J24_PART, OPENPOSE_PART, SMPL_OF_SPIN49, TWINS
 from factory.untrusted.arrays import header, start
 
-FLIP24 = [joint - 25 for joint in FLIP49[25:]]  # of J24
-OTHER = 0.1  # rad for poses, 1 for shape coefficients; a static fit that differs by more belongs to another row
+OTHER = 0.1  # rad, or of a shape coefficient: a fit that is so far off is another's
 
 
 class Spin(Table):
@@ -52,10 +51,10 @@ class Spin(Table):
             "pose": people.pose,
             "shape": people.betas,
             "has_smpl": np.ones(len(images), np.float32),
-            "S": people.joints3d[:, J24],
-            "part": people.joints2d[:, J24],
-            "openpose": people.joints2d[:, OPENPOSE],
-            # SPIN does not read the cameras
+            "S": people.joints3d[:, J24_PART],
+            "part": people.joints2d[:, J24_PART],
+            "openpose": people.joints2d[:, OPENPOSE_PART],
+            # beyond what SPIN reads: the cameras
             "camera": people.camera(people.spin_side),
             "cam_int": people.K,
             "trans_cam": people.transl,
@@ -147,10 +146,10 @@ Besides SPIN's own fields each row holds `camera`, the weak-perspective (s, tx, 
         joints = np.concatenate([openpose, part], 1)
         names = " and ".join(name for name in ("openpose", "part") if name in arrays)
         yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), names, joints)
-        yield from agree.twins("openpose", openpose, "part", part, agree.PAIRS)
+        yield from agree.twins("openpose", openpose, "part", part, TWINS)
         if "S" in arrays:
-            yield from agree.joints3d2d("S", arrays["S"], "part", part, FLIP24)
+            yield from agree.joints3d2d("S", arrays["S"], "part", part, FLIP_J24)
         if "pose" in arrays:
             posed = np.flatnonzero(arrays.get("has_smpl", np.ones(count)))
-            for name, joints, of in (("openpose", openpose, agree.SMPL_OF[:25]), ("part", part, agree.SMPL_OF[25:])):
+            for name, joints, of in (("openpose", openpose, SMPL_OF_SPIN49[:25]), ("part", part, SMPL_OF_SPIN49[25:])):
                 yield from agree.pose2d("pose", arrays["pose"][posed], name, joints[posed], of)
