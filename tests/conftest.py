@@ -7,12 +7,15 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch: of tests that run side by side, more threads only wait
 
+import hypothesis
 import pytest
 import yaml
 
 from factory.engine.run import run
 from factory.job import JobSpec
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 pytest.register_assert_rewrite("tests.support")
 pytest_plugins = ["tests.support.tiny_models"]
 
