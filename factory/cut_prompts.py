@@ -7,10 +7,10 @@ from itertools import product
 from math import prod
 
 from factory.errors import UserError
-from factory.models.layout import Layout, in_cache
-from factory.models.locate import locate
-from factory.models.prompt_length import PromptReader
+from factory.models.diffusion.layout import Layout, in_cache
+from factory.models.diffusion.prompt_length import PromptReader
 from factory.plan import Plan, template_fields
+from factory.weights.locate import locate
 
 MOST = 5_000  # texts that are looked at
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from factory.cut_prompts import cut_prompts
 from factory.errors import UserError, redacted
 from factory.job import JobSpec
-from factory.models.catalogue import DETECTRON2, PEFT, SIMPLE_ROMP, Need, needs, source
 from factory.models.checkup import check_family, check_files
-from factory.models.layout import in_cache, unreachable
-from factory.models.locate import locate, unreadable
+from factory.models.diffusion.layout import in_cache, unreachable
+from factory.weights.catalogue import DETECTRON2, PEFT, SIMPLE_ROMP, Need, needs, source
+from factory.weights.locate import locate, unreadable
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _packages(job: JobSpec) -> list[Check]:
         wanted.append(("peft", "peft", PEFT))
     checks = []
     if estimate.detector.kind == "detectron2" and estimate.detector.config:
-        from factory.models.detectron_config import require_readable
+        from factory.models.detectors.detectron_config import require_readable
 
         try:
             require_readable(estimate.detector.config)

@@ -29,7 +29,7 @@ Words = Annotated[
 ]
 
 
-class Prompts(Spec):
+class PromptsSpec(Spec):
     """A template drawn by the record's seed, its braces filled with texts drawn likewise (guidance T)."""
 
     set: str | None = Field(
@@ -58,7 +58,7 @@ class Prompts(Spec):
         return values
 
 
-class Images(Spec):
+class ImagesSpec(Spec):
     """Real images that take the place of stage 1 (guidance R)."""
 
     kind: Literal["folder", "list", "webdataset", "skipose", "smart"] = Field(
@@ -83,7 +83,7 @@ class Images(Spec):
     )
 
 
-class Poses(Spec):
+class PosesSpec(Spec):
     """Given poses that take the place of the estimator (guidance P)."""
 
     path: str = Field(
@@ -93,7 +93,7 @@ class Poses(Spec):
     )
 
 
-class Workers(Spec):
+class WorkersSpec(Spec):
     """How a stage is hosted."""
 
     workers: int = Field(1, ge=1, le=10_000, description="Actors of this stage (engine ray).")
@@ -102,7 +102,7 @@ class Workers(Spec):
     device: Device = "auto"
 
 
-class Diffusion(Workers):
+class DiffusionSpec(WorkersSpec):
     """How a diffusion model is loaded and sampled."""
 
     variant: str | None = Field(None, description="Files of this variant in the folder or hub id, such as fp16.")
@@ -119,10 +119,12 @@ class Diffusion(Workers):
 
     def loading(self) -> dict[str, Any]:
         """What both diffusion stages hand to their model."""
-        return {name: getattr(self, name) for name in Diffusion.model_fields if name not in Workers.model_fields}
+        return {
+            name: getattr(self, name) for name in DiffusionSpec.model_fields if name not in WorkersSpec.model_fields
+        }
 
 
-class Generate(Diffusion):
+class GenerateSpec(DiffusionSpec):
     """Stage 1: text-to-image."""
 
     model: Model | None = Field(
@@ -136,7 +138,7 @@ class Generate(Diffusion):
     negative_prompt: str = ""
 
 
-class Hmr(Spec):
+class HmrSpec(Spec):
     kind: str = Field(
         "spin",
         pattern=r"^[a-z0-9][a-z0-9_-]*$",
@@ -154,7 +156,7 @@ class Hmr(Spec):
     )
 
 
-class PosePrior(Spec):
+class PosePriorSpec(Spec):
     kind: Literal["vposer-v1", "vposer-v2"] = Field("vposer-v1", description="VPoser release: v1.0, or V02_05.")
     model: Model = Field(description="A VPoser experiment folder, such as V02_05, or starter:vposer.")
     tau: float = Field(30.0, ge=0, le=10**9, description="A pose is hard when its score exceeds tau.")
@@ -163,7 +165,7 @@ class PosePrior(Spec):
     )
 
 
-class Detector(Spec):
+class DetectorSpec(Spec):
     kind: Literal["mask2former", "detectron2"] = "mask2former"
     model: Model = Field(description="A transformers folder or hub id, a detectron2 weights file, or starter:detector.")
     config: str | None = Field(
@@ -172,7 +174,7 @@ class Detector(Spec):
     threshold: float = Field(0.5, ge=0, le=1, description="Least instance score.")
 
 
-class Augment(Spec):
+class AugmentSpec(Spec):
     """Poses varied in the prior's code after stage 2 (the paper's Eq. 8-10): z from N(mu, sigma), then scaled."""
 
     variants: int = Field(3, ge=1, le=100_000, description="Records per image, each with a pose of its own.")
@@ -190,24 +192,24 @@ class Augment(Spec):
     keep_first: bool = Field(False, description="The first variant keeps the pose as it was estimated.")
 
 
-class Estimate(Workers):
+class EstimateSpec(WorkersSpec):
     """Stage 2: people, their bodies, how hard their poses are, and what occludes them."""
 
-    hmr: Hmr | None = Field(None, description="Who estimates the bodies. With given poses: only scores the images.")
-    prior: PosePrior
-    detector: Detector
+    hmr: HmrSpec | None = Field(None, description="Who estimates the bodies. With given poses: only scores the images.")
+    prior: PosePriorSpec
+    detector: DetectorSpec
     easy: Literal["keep", "drop", "refine"] = Field(
         "drop",
         description="Easy poses: keep the initial image unrefined, drop the record, or refine it as others. "
         "Left out: drop, and refine in a job with real images or given poses.",
     )
-    augment: Augment | None = Field(None, description="Vary the poses; none: they stay as estimated.")
+    augment: AugmentSpec | None = Field(None, description="Vary the poses; none: they stay as estimated.")
     max_people: int = Field(
         8, ge=1, le=1000, description="At most so many people per image, the best detections first."
     )
 
 
-class Render(Workers):
+class RenderSpec(WorkersSpec):
     """Stage 3: the body's depth, minus what objects occlude."""
 
     rasteriser: Literal["torch", "pyrender"] = "torch"
@@ -218,7 +220,7 @@ class Render(Workers):
 Radius = Annotated[float, Field(ge=0, le=1000)]
 
 
-class Refine(Diffusion):
+class RefineSpec(DiffusionSpec):
     """Stage 4: the image redrawn under the rendered depth."""
 
     kind: Literal["depth2img", "controlnet"] = Field(
@@ -246,21 +248,21 @@ class Refine(Diffusion):
     )
 
 
-class Score(Workers):
+class ScoreSpec(WorkersSpec):
     """Stage 5: how well label and images agree, measured with the estimator and the detector of stage 2."""
 
     enabled: bool = Field(True, description="False: the columns silhouette_iou, oks and reestimate_pa_mpjpe are empty.")
 
 
-class Stages(Spec):
-    generate: Generate = Generate()
-    estimate: Estimate
-    render: Render = Render()
-    refine: Refine
-    score: Score = Score()
+class StagesSpec(Spec):
+    generate: GenerateSpec = GenerateSpec()
+    estimate: EstimateSpec
+    render: RenderSpec = RenderSpec()
+    refine: RefineSpec
+    score: ScoreSpec = ScoreSpec()
 
 
-class Body(Spec):
+class BodySpec(Spec):
     """The body model that the parameters belong to."""
 
     model: Model = Field(
@@ -270,14 +272,14 @@ class Body(Spec):
     name: str = Field(description="Written into every sample: parameters mean nothing without their body.")
 
 
-class Output(Spec):
+class OutputSpec(Spec):
     """What a sample holds beside jpg, json and smpl.npz."""
 
     extras: list[Literal["initial", "depth", "masks"]] = Field([], description="Also store these.")
     jpeg_quality: int = Field(95, ge=1, le=100)
 
 
-class Autoscaler(Spec):
+class AutoscalerSpec(Spec):
     """Nodes that a cluster adds when they are asked for."""
 
     nodes: int = Field(ge=1, le=100_000, description="At most so many.")
@@ -311,7 +313,7 @@ class JobSpec(Spec):
         "ray", description="ray: actors on a cluster or this machine; inline: one process."
     )
     ray_address: str | None = Field(None, description="Cluster to join; none: a local Ray is started.")
-    autoscaler: Autoscaler | None = Field(
+    autoscaler: AutoscalerSpec | None = Field(
         None, description="What the cluster may add by itself (worker nodes all told); none: it has all its nodes."
     )
     max_unit_seconds: float = Field(
@@ -324,15 +326,15 @@ class JobSpec(Spec):
     max_failed_fraction: float = Field(
         0.5, ge=0, le=1, description="Stop when more of a run's records fail, judged from its 100th on; 1: never."
     )
-    prompts: Prompts = Prompts(template="")
-    images: Images | None = Field(None, description="Real images instead of stage 1.")
-    poses: Poses | None = Field(None, description="Given poses instead of estimated ones.")
+    prompts: PromptsSpec = PromptsSpec(template="")
+    images: ImagesSpec | None = Field(None, description="Real images instead of stage 1.")
+    poses: PosesSpec | None = Field(None, description="Given poses instead of estimated ones.")
     cycles: int = Field(
         1, ge=1, le=1000, description="Rounds of stages 2 to 4; the final image of one is the next one's initial."
     )
-    body: Body
-    stages: Stages
-    sample: Output = Output()
+    body: BodySpec
+    stages: StagesSpec
+    sample: OutputSpec = OutputSpec()
 
     @model_validator(mode="before")
     @classmethod

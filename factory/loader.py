@@ -3,8 +3,8 @@
 Ten lines that train one step:
 
     import factory, torch
-    from factory.models.hmr import SpinHMR
-    from factory.models.rotations import axis_angle_to_matrix
+    from factory.models.hmr.spin import SpinHMR
+    from factory.geometry.rotations import axis_angle_to_matrix
     people = factory.load("out/demo", crop=96, where="silhouette_iou > 0.2")
     batch = next(iter(torch.utils.data.DataLoader(people, batch_size=16, num_workers=2)))
     network = SpinHMR([1, 1, 1, 1], width=16, hidden=128, crop=96)
@@ -32,10 +32,10 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from factory.errors import UserError
+from factory.geometry.camera import transl_to_weak
+from factory.geometry.crops import cut, normalise, square_crop
+from factory.geometry.joints import FLIP24, FLIP49
 from factory.job import JobSpec
-from factory.models.camera import transl_to_weak
-from factory.models.crops import cut, normalise, square_crop
-from factory.models.joints import FLIP24, FLIP49
 
 CROP_SCALE = 1.2  # side of the crop over the longer side of the body's box
 # SPIN's augmentation: spread of the scale, spread of the turn (degrees; none in 60 % of the samples), colour noise.

@@ -13,11 +13,11 @@ from PIL import Image
 
 from factory.config import load
 from factory.engine.run import run
-from factory.models.body import BodyModel
-from factory.models.locate import resolve
+from factory.geometry.body import BodyModel
 from factory.present.pictures import contact_sheet
 from factory.present.samples import painter
 from factory.store.status import read_index, read_sample
+from factory.weights.locate import resolve
 from tests.support.command import ROOT
 
 PRESENT = ROOT / "factory" / "present"

@@ -14,9 +14,9 @@ from factory import config, doctor
 from factory.cut_prompts import cut_prompts
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.models.catalogue import needs
 from factory.plan import plan
 from factory.stages.peaks import peaks
+from factory.weights.catalogue import needs
 from tests.support.command import ROOT, Run
 from tests.support.smpl_files import write_pickle
 

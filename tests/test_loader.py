@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 import factory
 from factory import loader
 from factory.errors import UserError
+from factory.geometry.body import spin49
+from factory.geometry.crops import MEAN, STD, square_crop
+from factory.geometry.joints import FLIP24, FLIP49
 from factory.job import JobSpec
-from factory.models.body import spin49
-from factory.models.crops import MEAN, STD, square_crop
-from factory.models.joints import FLIP24, FLIP49
 from factory.record import Record
 from factory.starter.train.hmr import weak_project
 from factory.store.status import read_index, read_sample

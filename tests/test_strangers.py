@@ -147,41 +147,41 @@ a network gives NaN | fails, never "no person" | stages/test_estimate.py::test_a
 # weights
 a model that this user may not read | one line; plan still answers | test_doctor.py::test_a_model_that_this_user_may_not_read_is_told
 too little memory for the models | is said, and not that the weights do not fit | engine/test_worker.py::test_short_memory_is_not_taken_for_a_fault_of_the_weights
-only fp16 files | "write `variant: fp16`" | models/test_weights.py::test_a_folder_with_only_fp16_files_is_told_its_variant
-only .bin files | how to convert | models/test_weights.py::test_a_folder_with_only_pickles_is_told_how_to_convert
-a Git LFS pointer | "run `git lfs pull`" | models/test_weights.py::test_a_git_lfs_pointer_is_told_to_be_pulled
-a pointer in a part that no stage loads | no harm | models/test_weights.py::test_a_pointer_that_no_stage_needs_does_no_harm
-a shard of the weights is missing | counted | models/test_weights.py::test_a_shard_that_is_missing_is_counted
+only fp16 files | "write `variant: fp16`" | weights/test_files.py::test_a_folder_with_only_fp16_files_is_told_its_variant
+only .bin files | how to convert | weights/test_files.py::test_a_folder_with_only_pickles_is_told_how_to_convert
+a Git LFS pointer | "run `git lfs pull`" | weights/test_files.py::test_a_git_lfs_pointer_is_told_to_be_pulled
+a pointer in a part that no stage loads | no harm | weights/test_files.py::test_a_pointer_that_no_stage_needs_does_no_harm
+a shard of the weights is missing | counted | weights/test_files.py::test_a_shard_that_is_missing_is_counted
 doctor on a folder that will not load | not ok, and why | models/test_checkup.py::test_a_folder_that_will_not_load_is_not_ok
-SMPL as .pth or a folder | what it is, what is wanted | models/test_smpl_file.py::test_a_pytorch_file_or_a_folder_in_smpls_place
-SMPL-X, SMPL-H, MANO or FLAME in SMPL's place | told by name | models/test_smpl_file.py::test_another_body_is_told_by_its_name
-SMPL whose J is a chumpy product | read | models/test_smpl_file.py::test_what_smpl_does_not_need_may_be_anything
-a checkpoint with callbacks, paths, numpy numbers | read | models/test_torch_file.py::test_what_trainers_put_beside_the_weights_is_no_fault
-pickles of every protocol | read | models/test_inert.py::test_arrays_of_every_protocol
-a hostile pickle | refused, runs nothing | models/test_inert.py::test_hostile_pickles_are_refused_and_run_nothing
-a pickle bomb | ends at once | models/test_inert.py::test_bombs_end_at_once
-a half-written checkpoint | one line | models/test_torch_file.py::test_half_written_files_are_one_line
-a web page, TorchScript or a pointer in the place of weights | what it is | models/test_torch_file.py::test_files_that_are_something_else_are_told
-NaN in weights | one line with the layer | models/test_hmr.py::test_nan_in_a_network_is_one_line
+SMPL as .pth or a folder | what it is, what is wanted | weights/test_smpl_file.py::test_a_pytorch_file_or_a_folder_in_smpls_place
+SMPL-X, SMPL-H, MANO or FLAME in SMPL's place | told by name | weights/test_smpl_file.py::test_another_body_is_told_by_its_name
+SMPL whose J is a chumpy product | read | weights/test_smpl_file.py::test_what_smpl_does_not_need_may_be_anything
+a checkpoint with callbacks, paths, numpy numbers | read | weights/test_torch_file.py::test_what_trainers_put_beside_the_weights_is_no_fault
+pickles of every protocol | read | untrusted/test_inert.py::test_arrays_of_every_protocol
+a hostile pickle | refused, runs nothing | untrusted/test_inert.py::test_hostile_pickles_are_refused_and_run_nothing
+a pickle bomb | ends at once | untrusted/test_inert.py::test_bombs_end_at_once
+a half-written checkpoint | one line | weights/test_torch_file.py::test_half_written_files_are_one_line
+a web page, TorchScript or a pointer in the place of weights | what it is | weights/test_torch_file.py::test_files_that_are_something_else_are_told
+NaN in weights | one line with the layer | models/hmr/test_spin.py::test_nan_in_a_network_is_one_line
 a hub id without a network | one line | models/test_checkup.py::test_offline_a_hub_id_is_one_clear_line
 
 # real libraries
-BEV | no process, no download, no pip install | models/test_hmr_choice.py::test_bev_is_loaded_without_a_process_or_a_download
-the real simple_romp, where it is installed | the same | models/test_hmr_choice.py::test_bevs_real_modules_start_nothing_either
-SPIN's checkpoint | sees the pixels that SPIN's code cuts | models/test_hmr.py::test_spins_checkpoint_sees_the_pixels_that_spins_code_cuts
-FLUX.2 and 18 more families | draw | models/test_families.py::test_an_image_of_any_family_depends_on_its_own_prompt_and_on_no_other
-guidance 1 and 5 | two images | models/test_families.py::test_guidance_1_and_5_draw_different_images
-guidance for a distilled model | refused, with what to set | models/test_families.py::test_guidance_that_a_distilled_model_ignores_is_refused
-a negative prompt | has an effect, or is refused | models/test_families.py::test_a_negative_prompt_changes_the_image_or_is_refused
-a ControlNet-Union | named | models/test_families.py::test_a_controlnet_union_is_named
-a ControlNet of another family | both families are named at load | models/test_families.py::test_a_controlnet_of_another_family_is_named
-a ControlNet as a single file or a whole model | named, how to convert | models/test_families.py::test_a_controlnet_that_is_a_single_file_or_a_whole_model_is_named
-a text-to-image model as depth model, or the reverse | named | models/test_families.py::test_a_text_to_image_model_is_no_depth_model
-a LoRA of another family | named | models/test_families.py::test_a_lora_of_another_family_is_named
-a LoRA that fits in part | refused, with counts | models/test_families.py::test_a_lora_that_fits_in_part_is_refused
+BEV | no process, no download, no pip install | models/hmr/test_choice.py::test_bev_is_loaded_without_a_process_or_a_download
+the real simple_romp, where it is installed | the same | models/hmr/test_choice.py::test_bevs_real_modules_start_nothing_either
+SPIN's checkpoint | sees the pixels that SPIN's code cuts | models/hmr/test_spin.py::test_spins_checkpoint_sees_the_pixels_that_spins_code_cuts
+FLUX.2 and 18 more families | draw | models/diffusion/test_families.py::test_an_image_of_any_family_depends_on_its_own_prompt_and_on_no_other
+guidance 1 and 5 | two images | models/diffusion/test_families.py::test_guidance_1_and_5_draw_different_images
+guidance for a distilled model | refused, with what to set | models/diffusion/test_families.py::test_guidance_that_a_distilled_model_ignores_is_refused
+a negative prompt | has an effect, or is refused | models/diffusion/test_families.py::test_a_negative_prompt_changes_the_image_or_is_refused
+a ControlNet-Union | named | models/diffusion/test_families.py::test_a_controlnet_union_is_named
+a ControlNet of another family | both families are named at load | models/diffusion/test_families.py::test_a_controlnet_of_another_family_is_named
+a ControlNet as a single file or a whole model | named, how to convert | models/diffusion/test_families.py::test_a_controlnet_that_is_a_single_file_or_a_whole_model_is_named
+a text-to-image model as depth model, or the reverse | named | models/diffusion/test_families.py::test_a_text_to_image_model_is_no_depth_model
+a LoRA of another family | named | models/diffusion/test_families.py::test_a_lora_of_another_family_is_named
+a LoRA that fits in part | refused, with counts | models/diffusion/test_families.py::test_a_lora_that_fits_in_part_is_refused
 doctor's command for detectron2 | constraints, no build isolation | test_doctor.py::test_packages_that_the_choices_need
-detector.config without masks, hostile, or leaving its folder | one line, runs nothing | models/test_detectron_config.py::test_a_config_that_is_not_taken_is_one_line_and_runs_nothing
-a LazyConfig .py | one line, not run | models/test_detectron_config.py::test_a_config_of_python_is_not_run
+detector.config without masks, hostile, or leaving its folder | one line, runs nothing | models/detectors/test_detectron_config.py::test_a_config_that_is_not_taken_is_one_line_and_runs_nothing
+a LazyConfig .py | one line, not run | models/detectors/test_detectron_config.py::test_a_config_of_python_is_not_run
 
 # exports
 an export is killed, then retry, run, export | no sample lost or doubled | export/test_kills.py::test_a_killed_export_then_retry_and_run_loses_and_doubles_nothing

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from factory.errors import UserError
-from factory.job import Workers
+from factory.job import WorkersSpec
 
 ROOM = 1e-6  # three thirds are one
 
@@ -24,7 +24,7 @@ class Node:
     gpus: list[float] = field(default_factory=list)  # the free share of each GPU
     seats: Counter[str] = field(default_factory=Counter)  # stage -> number of actors
 
-    def seat(self, stage: str, host: Workers) -> bool:
+    def seat(self, stage: str, host: WorkersSpec) -> bool:
         """Place one actor if it fits."""
         want = [1.0] * int(host.gpus) if host.gpus >= 1 else [host.gpus] * (host.gpus > 0)
         free = sorted((i for i, share in enumerate(self.gpus) if share + ROOM >= max(want, default=0)), key=self._free)
@@ -40,7 +40,7 @@ class Node:
         return self.gpus[i]
 
 
-Hosts = list[tuple[str, Workers]]  # the stages by name, in order, each with how it is hosted
+Hosts = list[tuple[str, WorkersSpec]]  # the stages by name, in order, each with how it is hosted
 
 
 def place(hosts: Hosts, nodes: list[Node]) -> list[Node]:

@@ -6,7 +6,7 @@ import re
 import sys
 
 from factory.errors import UserError
-from factory.job import JobSpec, Workers
+from factory.job import JobSpec, WorkersSpec
 from factory.record import State, Unit
 from factory.stages.base import Stage
 
@@ -59,6 +59,6 @@ def _out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def spec(stage: type[Stage], job: JobSpec) -> Workers:
+def spec(stage: type[Stage], job: JobSpec) -> WorkersSpec:
     """How the job hosts the stage."""
     return getattr(job.stages, stage.name)

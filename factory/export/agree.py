@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from factory.export.people import PX
-from factory.models.joints import FLIP24
+from factory.geometry.joints import FLIP24
 
 ROWS = 2000  # people that are looked at, evenly spread
 LABELLED = 6  # joints that a person must have for a fit

@@ -21,13 +21,14 @@ from factory.export.humandata import numpy1
 from factory.export.masks import seen
 from factory.export.people import BOX, PX, people_of
 from factory.export.source import Sample
-from factory.models.joints import FLIP49
+from factory.geometry.joints import FLIP49
 from factory.store import tar
 from factory.store.sample import npz
 from factory.untrusted import inert
 from factory.untrusted.pictures import size_of
+from factory.untrusted.tars import walk
 
-MEMBER = 1 << 28  # bytes of one file of a sample, at most
+SAMPLE = 1 << 28  # bytes of one sample, at most
 JOINTS = 44  # OpenPose-25, then the first 19 of J24
 FIELDS = (
     Field("keypoints_2d", (JOINTS, 3), "2D joints in px and confidence", checks=contract.JOINTS2D),
@@ -203,20 +204,19 @@ def _agree(entries: list[dict[str, Any]]) -> Iterator[str]:
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
     """(key, extension -> bytes) as webdataset groups them: members in a row, the key up to the name's first dot."""
-    key, files = "", dict[str, bytes]()
-    with tarfile.open(path, "r:") as archive:
-        for info in archive:
-            if not info.isfile():
-                continue
-            folder, slash, name = info.name.rpartition("/")
-            stem, _, extension = name.partition(".")
-            if folder + slash + stem != key:
-                if files:
-                    yield key, files
-                key, files = folder + slash + stem, {}
-            if info.issparse() or info.size > MEMBER:
-                raise tarfile.ReadError(f"{info.name[:100]!r} is sparse, or longer than any image or label")
-            stream = archive.extractfile(info)
-            files[extension.lower()] = stream.read() if stream else b""
+    key, files, left = "", dict[str, bytes](), SAMPLE
+    for info, content in walk(path, SAMPLE):
+        if not info.isfile():
+            continue
+        folder, slash, name = info.name.rpartition("/")
+        stem, _, extension = name.partition(".")
+        if folder + slash + stem != key:
+            if files:
+                yield key, files
+            key, files, left = folder + slash + stem, {}, SAMPLE
+        left -= info.size
+        if info.issparse() or left < 0:
+            raise tarfile.ReadError(f"{info.name[:100]!r} is sparse, or of a sample longer than any")
+        files[extension.lower()] = content()
     if files:
         yield key, files

@@ -13,7 +13,7 @@ from factory.export.base import Table, images_there
 from factory.export.contract import Field
 from factory.export.people import BOX, People
 from factory.export.pickles import Stream
-from factory.models.joints import FLIP49
+from factory.geometry.joints import FLIP49
 
 JOINTS = 190
 # HumanData's number of each joint of SPIN-49: OpenPose-25 has a row of its own there, the 24 are spread about.

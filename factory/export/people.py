@@ -62,7 +62,7 @@ class People:
 
     def camera(self, side: np.ndarray) -> np.ndarray:
         """side (M,) px of a square crop round `center` -> (M, 3) float32: the weak-perspective (s, tx, ty) that sees
-        the body there; the inverse of `factory.models.camera.weak_to_transl`, in float64 and without PyTorch.
+        the body there; the inverse of `factory.geometry.camera.weak_to_transl`, in float64 and without PyTorch.
         """
         transl, K, side = self.transl.astype(np.float64), self.K.astype(np.float64), side.astype(np.float64)
         s = 2 * K[:, 0, 0] / (side * transl[:, 2])

@@ -34,8 +34,10 @@ from factory.export.source import Source
 from factory.present.words import size
 from factory.store import layout, lock
 from factory.store.disk import expanded, free_space
+from factory.untrusted import text
 
 MARK, README = "export.json", "README.md"
+MOST, COUNT = 1 << 26, 1 << 10  # bytes of MARK and of the mark of a step
 LAYOUT = 2  # of what an export holds: raise it whenever its bytes change, for two versions must not write one export
 Step = tuple[str, int, int, np.ndarray]  # split, piece, number, places (N, 4)
 
@@ -122,9 +124,10 @@ def _steps(
         for i in range(_count(some)):
             step = part, i * STEP // PIECE, i, some[i * STEP : (i + 1) * STEP]
             try:
-                people[part] += json.loads(form.files.read(_mark(form, part, i)))["people"]
+                counted = text.loads(form.files.read(_mark(form, part, i), 0, COUNT + 1), COUNT)
+                people[part] += int(counted["people"])
                 done += len(step[3])
-            except FileNotFoundError:
+            except (FileNotFoundError, ValueError, KeyError, TypeError):  # not made, or not whole
                 left.append(step)
     on_piece(done, total)
     pieces, missing = deque(_pieces(places)), {(part, number) for part, _, number, _ in left}
@@ -258,10 +261,10 @@ def _begun(target: Path, source: Source, wanted: dict) -> dict | None:
     if MARK not in names:
         raise UserError(f"--to {target}: holds files but no export (such as {min(names)}); write elsewhere")
     try:
-        there = json.loads((target / MARK).read_bytes())
+        there = text.loads(text.read(target / MARK, MOST), MOST)
         differ = [name for name in wanted if there[name] != wanted[name]]
         sound = bool(there["indexes"]) and all(isinstance(digest, str) for digest in there["indexes"].values())
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
         sound = False
     if not sound or "layout" in differ:
         raise UserError(

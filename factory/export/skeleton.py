@@ -8,8 +8,8 @@ from smplx.lbs import batch_rigid_transform, batch_rodrigues
 
 from factory.errors import UserError
 from factory.export.people import People
-from factory.models.body import SPIN49, BodyModel
-from factory.models.locate import resolve
+from factory.geometry.body import SPIN49, BodyModel
+from factory.weights.locate import resolve
 
 JOINTS = 24
 OFF = 0.01  # m: more than rounding, less than another body

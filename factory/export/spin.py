@@ -13,7 +13,7 @@ from factory.export import agree, archive, contract
 from factory.export.base import SPLIT, Table
 from factory.export.contract import Field
 from factory.export.people import J24, OPENPOSE, PX, People
-from factory.models.joints import FLIP49
+from factory.geometry.joints import FLIP49
 from factory.untrusted.arrays import header, start
 
 FLIP24 = [joint - 25 for joint in FLIP49[25:]]  # of J24

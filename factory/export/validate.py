@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from factory.errors import UserError
 from factory.export import formats
-from factory.export.run import MARK
+from factory.export.run import MARK, MOST
+from factory.untrusted import text
 
 
 def validate(folder: str, name: str) -> Iterator[str]:
@@ -23,8 +23,8 @@ def validate(folder: str, name: str) -> Iterator[str]:
 
 def _unfinished(root: Path) -> Iterator[str]:
     try:
-        mark = json.loads((root / MARK).read_bytes())
-    except (FileNotFoundError, ValueError):
+        mark = text.loads(text.read(root / MARK, MOST), MOST)
+    except (OSError, ValueError):
         return
     if isinstance(mark, dict) and "format" in mark and "images" not in mark:
         yield f"{MARK}: this export is not finished; run the same factory export again"

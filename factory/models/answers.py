@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from factory.models.instances import Detector, Instance
+    from factory.models.detectors.base import Detector, Instance
 
 Body = dict[str, np.ndarray]  # one person; the fields of BODY and some of OPTIONAL
 BODY = {"global_orient": (3,), "body_pose": (69,), "betas": (10,), "camera": (3,), "crop": (3,)}

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.models import adapters
-from factory.models.catalogue import FILES, Need, source
-from factory.models.layout import Layout, check_controlnet, controlnet_config, in_cache, read_json
-from factory.models.locate import PREFIX, locate
-from factory.models.smpl_file import EXTRA_FILE, require_file
-from factory.models.weights import TEXTS, check_file, check_pointers, choose, shapes
+from factory.models.diffusion import adapters
+from factory.models.diffusion.layout import Layout, check_controlnet, controlnet_config, in_cache, read_json
+from factory.weights.catalogue import FILES, Need, source
+from factory.weights.files import TEXTS, check_file, check_pointers, choose, shapes
+from factory.weights.locate import PREFIX, locate
+from factory.weights.smpl_file import EXTRA_FILE, require_file
 
 SINGLE = {"detectron2": "model_final_f10217.pkl", "bev": "BEV.pth"}
 
@@ -59,8 +59,8 @@ def check_family(need: Need, job: JobSpec, folder: Path | None = None) -> None:
     if need.field not in ("stages.generate.model", "stages.refine.model"):
         return
     from factory.models.device import quiet_diffusers
-    from factory.models.guidance import guidance
-    from factory.models.pipelines import check_scheduler
+    from factory.models.diffusion.guidance import guidance
+    from factory.models.diffusion.pipelines import check_scheduler
 
     quiet_diffusers()
     spec = job.stages.generate if need.field == "stages.generate.model" else job.stages.refine

@@ -15,8 +15,6 @@ import numpy as np
 
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.models.catalogue import OURS, licence, needs
-from factory.models.locate import resolve
 from factory.present import pictures
 from factory.present.stats import SAYS, Stats, figure, summarise
 from factory.record import State
@@ -26,6 +24,8 @@ from factory.store.fs import Files
 from factory.store.part import LARGEST, Head
 from factory.store.sample import extensions
 from factory.store.survey import survey
+from factory.weights.catalogue import OURS, licence, needs
+from factory.weights.locate import resolve
 
 PICTURES, SIDE = 12, 180  # on the preview; px
 ACTIONS = 100  # rows at most
@@ -93,7 +93,7 @@ def _preview(data: DataSet, rows: list[dict]) -> bytes | None:
     """Final images beside the bodies over them, or alone where the body model is not at hand."""
     from PIL import Image
 
-    from factory.models.body import BodyModel
+    from factory.geometry.body import BodyModel
     from factory.present.samples import damage, painter, spread, stored
 
     chosen = spread(rows, PICTURES)

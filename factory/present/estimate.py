@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from factory.job import JobSpec
-from factory.models.locate import PREFIX
+from factory.weights.locate import PREFIX
 
 # The starter pack on CPU cores: seconds of one core per record, measured on jobs/demo.yaml.
 STARTER_FIXED = 0.15  # decoding, estimating, masks, render, scoring

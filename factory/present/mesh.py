@@ -7,7 +7,7 @@ from functools import cache
 
 import numpy as np
 
-from factory.models.body import BodyModel
+from factory.geometry.body import BodyModel
 
 
 @cache

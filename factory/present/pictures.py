@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from factory.models.body import BodyModel
+    from factory.geometry.body import BodyModel
 
 PERSON = (66, 133, 244)
 OBJECT = (251, 140, 0)
@@ -51,7 +51,7 @@ def overlay(
     import torch
     from PIL import Image
 
-    from factory.models.rasteriser import interpolate, rasterise
+    from factory.geometry.rasteriser import interpolate, rasterise
 
     height, width = image.shape[:2]
     scale = max(1, round(side / max(height, width)))

@@ -110,8 +110,8 @@ def _write(out: str, limit: int, files: Files, page_name: str, contact: str) -> 
 
 def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterator[Sample]]:
     """(faces of the bodies, the samples). Without the body model, which may be on another machine, no bodies."""
-    from factory.models.body import BodyModel
-    from factory.models.locate import resolve
+    from factory.geometry.body import BodyModel
+    from factory.weights.locate import resolve
 
     try:
         body = BodyModel(resolve(data.job.body.model))

@@ -16,7 +16,7 @@ from factory.store.dataset import DataSet
 from factory.untrusted import Unreadable
 
 if TYPE_CHECKING:
-    from factory.models.body import BodyModel
+    from factory.geometry.body import BodyModel
 
 POSED = ("global_orient", "body_pose", "betas", "transl", "K")  # what draws a body
 COLUMNS = ("initial", "masks", "depth", "final", "mesh")

@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from operator import attrgetter
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.item import Item, Listing, Tally, root, why_left_out, why_no_picture
 
 NOWHERE = "links that lead nowhere, or files that cannot be looked at"
@@ -16,7 +16,7 @@ AGAIN = "linked folders that are listed already"
 CLOSED = "folders that may not be read"
 
 
-def listing(spec: Images) -> Listing:
+def listing(spec: ImagesSpec) -> Listing:
     """Sorted by name. UserError where there is no such folder."""
     folder, left, followed = root(spec), Tally(), Tally()
     if not folder.is_dir():

@@ -10,12 +10,12 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources import folder, lists, shards, skipose, smart, tars
 from factory.sources.item import ABSENT, Item, Listing, Tally, root
+from factory.untrusted import Unreadable
 
 LISTINGS = {
     "folder": folder.listing,
@@ -26,10 +26,11 @@ LISTINGS = {
 }
 LOOKED_INTO = 10_000  # images, evenly spread, whose bytes count for the identity of a source
 END = 32 * 1024  # bytes at either end of each
+PIXEL, SPARE = 16, 1 << 26  # bytes of a pixel at most, and of what else its file holds
 AT_ONCE = 16  # files that are read: a network disk answers each after a while
 
 
-def listing(spec: Images, seed: int) -> Listing:
+def listing(spec: ImagesSpec, seed: int) -> Listing:
     """The source's images, or the share of them that the job asks for. UserError: absent, empty, or of another kind."""
     found = LISTINGS[spec.kind](spec)
     if not found.items:
@@ -49,18 +50,21 @@ def listing(spec: Images, seed: int) -> Listing:
     return replace(found, items=[found.items[i] for i in sorted(kept)])
 
 
-def read(spec: Images, name: str) -> bytes:
-    """The image's file. OSError or KeyError where it has gone since it was listed."""
+def read(spec: ImagesSpec, name: str) -> bytes:
+    """The image's file. OSError or KeyError where it has gone since it was listed; Unreadable where it is longer than
+    an image of the job's `max_pixels` can be."""
     path, member = _place(spec, name)
-    if not member:
-        return Path(path).read_bytes()
-    offset, size = tars.members(path)[member]
+    most = SPARE + PIXEL * spec.max_pixels
+    offset, size = tars.members(path)[member] if member else (0, most + 1)
     with open(path, "rb") as file:
         file.seek(offset)
-        return file.read(size)
+        data = file.read(min(size, most + 1))
+    if len(data) > most:
+        raise Unreadable(f"more than {most:,} bytes")
+    return data
 
 
-def identity(spec: Images, items: list[Item]) -> str:
+def identity(spec: ImagesSpec, items: list[Item]) -> str:
     """What the images are, wherever they lie: how many, how large, and a digest of all names, sizes, actions and
     windows, and of the bytes at both ends of LOOKED_INTO of them.
 
@@ -78,7 +82,7 @@ def identity(spec: Images, items: list[Item]) -> str:
     return f"{len(items):,} images of {size:,} bytes: {digest.hexdigest()}"
 
 
-def _ends(spec: Images, item: Item) -> bytes:
+def _ends(spec: ImagesSpec, item: Item) -> bytes:
     try:
         with open(_place(spec, item.name)[0], "rb") as file:
             file.seek(item.offset)
@@ -91,7 +95,7 @@ def _ends(spec: Images, item: Item) -> bytes:
         return b""
 
 
-def _place(spec: Images, name: str) -> tuple[str, str]:
+def _place(spec: ImagesSpec, name: str) -> tuple[str, str]:
     """(path of the file, member of it where it is a tar)."""
     folder = os.fspath(root(spec))
     if spec.kind != "webdataset":

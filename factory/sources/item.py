@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from factory.errors import escaped
 from factory.home import at_home
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.tars import base
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -57,7 +58,7 @@ class Listing:
         return len(self.items)
 
 
-def root(spec: Images) -> Path:
+def root(spec: ImagesSpec) -> Path:
     """The folder that names are relative to."""
     path = at_home(spec.path)
     if spec.kind in ("folder", "skipose", "smart") or path.is_dir():
@@ -87,11 +88,12 @@ def why_no_picture(name: str) -> str | None:
 
 
 def size_of(path: str) -> int:
-    """Bytes of a file, ABSENT where there is none."""
+    """Bytes of a file, ABSENT where there is none: a folder, or a pipe, which would be waited for, is none."""
     try:
-        return os.stat(path).st_size
+        about = os.stat(path)
     except (OSError, ValueError):
         return ABSENT
+    return about.st_size if stat.S_ISREG(about.st_mode) else ABSENT
 
 
 def shown(name: str, most: int = 80) -> str:

@@ -7,13 +7,16 @@ import os
 
 from factory.errors import UserError
 from factory.home import at_home
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.item import ABSENT, Item, Listing, Tally, root, shown, size_of
+from factory.untrusted import Unreadable
+from factory.untrusted.text import read
 
+LONGEST = 1 << 28  # bytes: millions of images
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
-def listing(spec: Images) -> Listing:
+def listing(spec: ImagesSpec) -> Listing:
     """A list may come from others: it reaches nothing outside its own folder. UserError where it would."""
     folder, left, items = os.path.join(os.path.abspath(root(spec)), ""), Tally(), dict[str, Item]()
     for number, line in enumerate(_text(spec.path).splitlines(), 1):
@@ -37,9 +40,11 @@ def listing(spec: Images) -> Listing:
 def _text(path: str) -> str:
     """The file's text, whatever mark Windows has put before it."""
     try:
-        data = at_home(path).read_bytes()
+        data = read(at_home(path), LONGEST)
     except OSError as error:
         raise UserError(f"images.path: the list {path} cannot be read ({error.strerror})") from None
+    except Unreadable as error:
+        raise UserError(f"images.path: {path} is no list ({error})") from None
     encoding = next((name for mark, name in MARKS if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)

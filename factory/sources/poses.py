@@ -9,7 +9,7 @@ import numpy as np
 
 from factory.errors import UserError
 from factory.home import at_home
-from factory.job import Poses
+from factory.job import PosesSpec
 from factory.sources.names import Rows, image_names, matches
 from factory.untrusted import Unreadable, arrays, text
 
@@ -38,7 +38,7 @@ class Given:
         return Rows(self.images)
 
 
-def load(spec: Poses) -> Given:
+def load(spec: PosesSpec) -> Given:
     """UserError where the file is missing or not laid out so: which key, and what was expected."""
     path = at_home(spec.path)
     if not path.is_file():
@@ -52,7 +52,7 @@ def load(spec: Poses) -> Given:
     return given
 
 
-def require(spec: Poses, images: list[str]) -> str:
+def require(spec: PosesSpec, images: list[str]) -> str:
     """How many of the images have poses, in words. UserError where the file is not as it should be, or has none."""
     given = load(spec)
     if not given.images:

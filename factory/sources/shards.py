@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from factory.home import at_home
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.item import ABSENT, SUFFIXES, Item, Listing, Tally, root, why_left_out, why_no_picture
 from factory.sources.tars import members, tars
 
@@ -20,7 +20,7 @@ BESIDE = "pictures beside their sample's image (KEY.NAME.jpg)"
 DOTS = "pictures whose key has a dot (a key ends at its first dot: rename them)"
 
 
-def listing(spec: Images) -> Listing:
+def listing(spec: ImagesSpec) -> Listing:
     """In the order of the tars. UserError where one is none."""
     folder, path, left = root(spec), at_home(spec.path), Tally()
     for other in sorted(path.iterdir()) if path.is_dir() else ():

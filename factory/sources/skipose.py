@@ -6,12 +6,13 @@ shares of the image's 256 px.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.crop import person_window
 from factory.sources.item import Item, Listing, root, size_of
 
@@ -22,7 +23,7 @@ MOST = 34 * 1_000_000  # numbers of one array; the data set has 20,000 images
 LARGEST = 1e9
 
 
-def listing(spec: Images) -> Listing:
+def listing(spec: ImagesSpec) -> Listing:
     """The images in the order of the labels. UserError: no labels.h5 there, or not such a one."""
     try:
         import h5py
@@ -56,7 +57,8 @@ def _array(file: Any, name: str) -> np.ndarray:
         raise ValueError(f"{name} is no array of numbers")
     if found.external or found.is_virtual:
         raise ValueError(f"{name} lies in another file")
-    if found.size is None or found.size > MOST:  # a few bytes may say that they fill a terabyte
+    unpacked = max(found.size or 0, math.prod(found.chunks or ()))  # a chunk may be longer than the array
+    if found.size is None or unpacked > MOST:  # a few bytes may say that they fill a terabyte
         raise ValueError(f"{name} has {found.size or 'no'} numbers; up to {MOST:,} are read")
     values = np.asarray(found[()], np.float64)
     if not np.isfinite(values).all() or np.abs(values).max(initial=0) > LARGEST:

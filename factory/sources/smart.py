@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.crop import person_window
 from factory.sources.item import Item, Listing, Tally, root, size_of
 from factory.untrusted import text
@@ -48,7 +48,7 @@ SPORTS = (
 )
 
 
-def listing(spec: Images) -> Listing:
+def listing(spec: ImagesSpec) -> Listing:
     """The images of one split, sport by sport, in the order of the annotations. Frames without enough of a person are
     left out. UserError: files missing or not laid out as above."""
     folder, items, left = root(spec), list[Item](), Tally()

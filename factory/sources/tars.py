@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 
 from factory.errors import UserError
+from factory.untrusted.tars import walk
 
 MOST = 100_000  # tars of one pattern in braces
+HEADER = 1 << 20  # bytes of a member's headers: long names, and what else they tell
 MAGIC = set("*?[{")
 RANGE = re.compile(r"(-?\d{1,18})\.\.(-?\d{1,18})")
 
@@ -61,11 +63,10 @@ def members(path: str) -> dict[str, tuple[int, int]]:
     """Name -> (offset, size) of a plain tar's files; size -1 of what is neither a file nor a folder. UserError where
     it is no plain tar."""
     try:
-        with tarfile.open(path, "r:") as tar:
-            return {
-                member.name: (member.offset_data, member.size if member.isreg() and not member.issparse() else -1)
-                for member in tar
-                if not member.isdir()
-            }
+        return {
+            member.name: (member.offset_data, member.size if member.isreg() and not member.issparse() else -1)
+            for member, _ in walk(Path(path), HEADER)
+            if not member.isdir()
+        }
     except (OSError, tarfile.TarError) as error:
         raise UserError(f"images.path: {path} is not an uncompressed tar ({error})") from None

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from factory.job import Augment
+from factory.job import AugmentSpec
 
 AUTHORS = 1.5  # their codes lie farther out on average: harder poses
 
@@ -21,7 +21,7 @@ class Prior(Protocol):
 
 
 def vary(
-    estimates: list[dict[str, np.ndarray]], seeds: list[int], spec: Augment, prior: Prior
+    estimates: list[dict[str, np.ndarray]], seeds: list[int], spec: AugmentSpec, prior: Prior
 ) -> list[dict[str, np.ndarray]]:
     """One body per row, as estimated, and a seed for each -> the same with another body_pose, and where the job says so
     with another global_orient and other betas. The camera stays, and so do the hands: the prior knows none.

@@ -16,7 +16,7 @@ from factory.stages.augment import vary
 from factory.stages.base import Stage
 
 if TYPE_CHECKING:
-    from factory.models.instances import Instance
+    from factory.models.detectors.base import Instance
     from factory.sources.poses import Given
 
 Body = dict[str, np.ndarray]  # one person, as answers.HMR gives it
@@ -28,11 +28,11 @@ class Estimate(Stage):
     name = "estimate"
 
     def setup(self) -> None:
-        from factory.models.body import BodyModel
-        from factory.models.detector import load_detector
+        from factory.geometry.body import BodyModel
+        from factory.models.detectors.mask2former import load_detector
         from factory.models.device import pick
-        from factory.models.hmr_choice import load_hmr
-        from factory.models.prior import VPoserPrior
+        from factory.models.hmr.choice import load_hmr
+        from factory.models.priors.vposer import VPoserPrior
         from factory.sources import keypoints
         from factory.sources.names import Rows
         from factory.sources.poses import load
@@ -97,7 +97,7 @@ class Estimate(Stage):
         return people, [1.0] * len(people)
 
     def _align(self, bodies: list[Body], seen: list[Instance], record: Record) -> list[Body]:
-        from factory.models.align import align
+        from factory.geometry.align import align
 
         masks, others = np.array([instance.mask for instance in seen[: len(bodies)]]), seen[len(bodies) :]
         objects = record.array("object_mask")
@@ -158,9 +158,9 @@ class Estimate(Stage):
         """
         import torch
 
+        from factory.geometry.body import spin49
+        from factory.geometry.camera import full_image_K, project, weak_to_transl
         from factory.models.answers import BadAnswer
-        from factory.models.body import spin49
-        from factory.models.camera import full_image_K, project, weak_to_transl
 
         height, width = record.array("initial").shape[:2]
         K = estimates[0].get("K", full_image_K(width, height))  # all people of an image have one camera

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.record import Reason, Record
 from factory.stages.base import Stage
+from factory.untrusted import Unreadable
 
 
 class Generate(Stage):
@@ -16,7 +17,7 @@ class Generate(Stage):
         if self.job.images:
             return
         from factory.models.device import pick
-        from factory.models.diffusion import TextToImage
+        from factory.models.diffusion.base import TextToImage
 
         spec = self.job.stages.generate
         assert spec.model is not None  # the job sees to it
@@ -46,7 +47,7 @@ class Generate(Stage):
             record.initial = drawn[place]
             record.prompt = self.model.reader.cut(record.prompt)  # what the sample and the index tell: the text read
 
-    def _read(self, record: Record, spec: Images) -> None:
+    def _read(self, record: Record, spec: ImagesSpec) -> None:
         from factory.sources.images import read
         from factory.sources.picture import Refused, square
 
@@ -57,5 +58,7 @@ class Generate(Stage):
             )
         except (OSError, KeyError):
             record.reject(Reason.NO_IMAGE, self.name)
+        except Unreadable:
+            record.reject(Reason.HUGE_IMAGE, self.name)
         except Refused as refused:
             record.reject(refused.reason, self.name)

@@ -17,7 +17,7 @@ class Refine(Stage):
 
     def setup(self) -> None:
         from factory.models.device import pick
-        from factory.models.diffusion import ControlNetToImage, DepthToImage
+        from factory.models.diffusion.base import ControlNetToImage, DepthToImage
 
         spec = self.job.stages.refine
         if int(spec.steps * spec.strength) < 1:

@@ -20,24 +20,24 @@ class Render(Stage):
     name = "render"
 
     def setup(self) -> None:
-        from factory.models.body import BodyModel
+        from factory.geometry.body import BodyModel
         from factory.models.device import pick
 
         spec = self.job.stages.render
         self.device = pick(spec.device)
         self.body = BodyModel(self.job.body.model, self.device)
         if spec.rasteriser == "pyrender":
-            from factory.models.pyrender_backend import rasterise, renderer
+            from factory.geometry.pyrender_backend import rasterise, renderer
 
             renderer(self.job.image_size, self.job.image_size)  # without a driver it raises here, and not once a record
         else:
-            from factory.models.rasteriser import rasterise
+            from factory.geometry.rasteriser import rasterise
         self.rasterise = rasterise
 
     def process(self, records: list[Record]) -> None:
         import torch
 
-        from factory.models.depth import masked_depth
+        from factory.geometry.depth import masked_depth
 
         spec = self.job.stages.render
         people = [person for record in records for person in record.people]
@@ -78,7 +78,7 @@ def _unhidden(bodies: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 def _inside(vertices: Tensor, K: Tensor, height: int, width: int) -> Tensor:
     """vertices (N, V, 3) m, K (N, 3, 3) px -> (N,): share of a body's vertices in front of the camera and in frame."""
-    from factory.models.camera import project
+    from factory.geometry.camera import project
 
     pixels, size = project(vertices, K), vertices.new_tensor([width, height])
     return (((pixels >= 0) & (pixels < size)).all(-1) & (vertices[..., 2] > 0)).float().mean(1)

@@ -19,10 +19,10 @@ class Score(Stage):
     name = "score"
 
     def setup(self) -> None:
-        from factory.models.body import BodyModel
-        from factory.models.detector import load_detector
+        from factory.geometry.body import BodyModel
+        from factory.models.detectors.mask2former import load_detector
         from factory.models.device import pick
-        from factory.models.hmr_choice import load_hmr
+        from factory.models.hmr.choice import load_hmr
 
         spec, body = self.job.stages.estimate, self.job.body.model
         self.device = pick(self.job.stages.score.device)
@@ -59,7 +59,7 @@ class Score(Stage):
     def _compare(self, images: list[np.ndarray], records: list[Record]) -> list[np.ndarray]:
         """(2, P) for each record: OKS and PA-MPJPE, mm, of its people's labels against estimates from its image. NaN
         where the job has no estimator, or it finds nobody."""
-        from factory.models.agreement import oks, pa_mpjpe
+        from factory.geometry.agreement import oks, pa_mpjpe
 
         boxes = [np.stack([person.bbox for person in record.people]) for record in records]
         estimates = self._estimate(images, boxes)
@@ -92,8 +92,8 @@ class Score(Stage):
         """Estimates, in their own camera or else the label's -> joints (N, 49, 3) m and (N, 49, 2) px."""
         import torch
 
-        from factory.models.body import spin49
-        from factory.models.camera import project, weak_to_transl
+        from factory.geometry.body import spin49
+        from factory.geometry.camera import project, weak_to_transl
 
         def stack(name: str) -> torch.Tensor:
             return torch.from_numpy(np.stack([one[name] for one in estimates])).to(self.device)
@@ -108,7 +108,7 @@ class Score(Stage):
 
 def _overlap(record: Record, people: np.ndarray | None) -> float | None:
     """IoU of the body that no object hides with a person mask."""
-    from factory.models.agreement import iou
+    from factory.geometry.agreement import iou
 
     return None if people is None else round(iou(record.array("depth") > 0, people), 4)
 

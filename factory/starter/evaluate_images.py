@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from factory.engine.run import default_stages
+from factory.geometry.agreement import iou
 from factory.job import JobSpec
-from factory.models.agreement import iou
 from factory.plan import plan
 from factory.record import Record, State, Unit
 from factory.stages.estimate import Estimate

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from factory.models.agreement import J14, iou, mean_distance, procrustes
-from factory.models.instances import Instance
+from factory.geometry.agreement import J14, iou, mean_distance, procrustes
+from factory.models.detectors.base import Instance
 from factory.starter.cache import Cache
 from factory.starter.figures import Row, mean, percent
 from factory.starter.pack import resolve
@@ -26,7 +26,7 @@ Detections = list[list[Instance]]  # of each image
 
 def detect(cache: Cache, limit: int) -> Detections:
     """What the segmenter sees in the first `limit` scenes."""
-    from factory.models.detector import Mask2Former
+    from factory.models.detectors.mask2former import Mask2Former
 
     network, size = Mask2Former(resolve("starter:detector")), min(limit, len(cache))
     batches = [range(start, min(start + 32, size)) for start in range(0, size, 32)]
@@ -91,8 +91,8 @@ def hmr(cache: Cache, seen: Detections) -> tuple[list[Row], dict[str, dict[str, 
 
 def vposer(cache: Cache, limit: int) -> list[Row]:
     """Reconstruction of the first person's pose, mean over 21 joints; how well the score tells hard from easy."""
-    from factory.models.prior import VPoserPrior
-    from factory.models.rotations import axis_angle_to_matrix
+    from factory.geometry.rotations import axis_angle_to_matrix
+    from factory.models.priors.vposer import VPoserPrior
 
     prior, size = VPoserPrior(resolve("starter:vposer")), min(limit, len(cache))
     body = torch.tensor(cache.pose[:size, 0, 3:66])
@@ -119,7 +119,7 @@ def auc(high: np.ndarray, low: np.ndarray) -> float:
 
 def poses(cache: Cache, seen: Detections) -> tuple[np.ndarray, np.ndarray]:
     """The pose (N, 72) that the estimator gives the surest person of each scene, and the scene (N,)."""
-    from factory.models.hmr import HMR
+    from factory.models.hmr.spin import HMR
 
     scenes = np.array([i for i, found in enumerate(seen) if any(one.label == "person" for one in found)], int)
     boxes = [next(one.bbox for one in seen[i] if one.label == "person") for i in scenes]
@@ -143,8 +143,8 @@ def _matched(cache: Cache, image: np.ndarray, slot: np.ndarray, seen: Detections
 
 
 def _errors(cache: Cache, image: np.ndarray, slot: np.ndarray, boxes: list[np.ndarray]) -> dict[str, np.ndarray]:
-    from factory.models.body import BodyModel, spin49
-    from factory.models.hmr import HMR
+    from factory.geometry.body import BodyModel, spin49
+    from factory.models.hmr.spin import HMR
 
     body, network = BodyModel(resolve("starter:body")), HMR(resolve("starter:hmr"), crop_scale=CROP_SCALE)
 

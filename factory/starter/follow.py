@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from factory.models.rotations import axis_angle_to_matrix
+from factory.geometry.rotations import axis_angle_to_matrix
 from factory.starter.pack import resolve
 from factory.starter.people import Skeleton
 from factory.starter.world.actions import ACTIONS, sample_pose

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from factory.models.locate import PARTS, PREFIX, WEIGHTS, locate, resolve
+from factory.weights.locate import PARTS, PREFIX, WEIGHTS, locate, resolve
 
 __all__ = ["PARTS", "PREFIX", "WEIGHTS", "locate", "megabytes", "resolve"]
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from factory.models.crops import square_crop
-from factory.models.rotations import axis_angle_to_matrix
+from factory.geometry.crops import square_crop
+from factory.geometry.rotations import axis_angle_to_matrix
 from factory.starter.cache import Cache
 
 CROP_SCALE = 1.2  # as the estimate stage cuts

@@ -41,7 +41,7 @@ def job_json(job: JobSpec, contents: dict[str, str]) -> bytes:
 def begun(files: Files, job: JobSpec, contents: dict[str, str]) -> dict[str, Any] | None:
     """The job.json of this job's data, None where there are none. UserError where another's are, with what differs."""
     try:
-        data = files.read(JOB)
+        data = files.read(JOB, 0, layout.MOST + 1)
     except FileNotFoundError:
         return None
     there = layout.parse_job(data, files.where)
@@ -90,11 +90,12 @@ def require_same_images(
     which images there were. done: (shard, its units, None for a sealed one)."""
     if not plan.job.images or "images.path" in inputs_of(stored):
         return
+    sizes = files.sizes()
     for shard, units in done:
         names = (
             [shard_names(plan, shard)[1]] if units is None else [part_names(shard, unit)[1] for unit in sorted(units)]
         )
-        for data in fetch(files, names):
+        for data in fetch(files, names, sizes):
             try:
                 rows = index_table(data)[0].select(["key", "source"]).to_pylist()
             except Damaged:  # then it is made again

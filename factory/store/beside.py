@@ -13,9 +13,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from factory.store.part import Head
+from factory.untrusted import text
 
 CARD, PREVIEW, SHARDS = "README.md", "preview.jpg", "wids.json"
 MARK = re.compile(r"\n<!-- factory ([0-9a-f]{24}) ([0-9a-f]{24}); edited, this page is left as it is -->\n\Z")
+CARD_MOST, SHARDS_MOST = 1 << 24, 1 << 26  # bytes; the list of 400,000 shards
 STAMP = "factory_stamp"  # in wids.json, whose readers ask for other fields
 
 
@@ -32,9 +34,11 @@ def signed(card: str, made_from: str) -> str:
 
 def signature(card: bytes) -> str | None:
     """The stamp of the shards that the card was made from; None where it was edited, or `signed` did not write it."""
-    text = card.decode("utf-8", "replace")
-    mark = MARK.search(text)
-    return mark[1] if mark and mark[2] == _digest(text[: mark.start()]) else None
+    if len(card) > CARD_MOST:
+        return None
+    page = card.decode("utf-8", "replace")
+    mark = MARK.search(page)
+    return mark[1] if mark and mark[2] == _digest(page[: mark.start()]) else None
 
 
 def shard_list(name: str, listed: list[dict[str, Any]], made_from: str) -> bytes:
@@ -52,14 +56,14 @@ def shard_list(name: str, listed: list[dict[str, Any]], made_from: str) -> bytes
 def listed_shards(data: bytes) -> tuple[str, dict[str, dict[str, Any]]]:
     """(stamp, url -> the shard's entry) of a wids.json. ValueError where the data are none."""
     try:
-        content = json.loads(data)
+        content = text.loads(data, SHARDS_MOST)
         shards = {str(shard["url"]): shard for shard in content["shardlist"]}
         if len(shards) < len(content["shardlist"]):
             raise ValueError("a shard is listed twice")
         return str(content.get(STAMP, "")), shards
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a list of shards ({type(error).__name__})") from None
 
 
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+def _digest(content: str) -> str:
+    return hashlib.blake2b(content.encode(), digest_size=12).hexdigest()

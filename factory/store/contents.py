@@ -16,9 +16,9 @@ from typing import Any
 
 from factory.errors import UserError
 from factory.home import at_home
-from factory.models.locate import locate
 from factory.plan import Plan
 from factory.sources import images
+from factory.weights.locate import locate
 
 WEIGHTS = ("model", "adapter", "controlnet")  # fields of a job that name a model
 # What the loader of a model also reads, beside its file.
@@ -74,7 +74,8 @@ def _of_config(path: Path) -> str:
     hasher, seen = hashlib.blake2b(digest_size=16), set[Path]()
     while path.is_file() and path.resolve() not in seen:
         seen.add(path.resolve())
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(WHOLE)
         hasher.update(BASE.sub("", text := data.decode("utf-8", "replace")).encode() + b"\0")
         base = BASE.search(text)
         path = path.parent / at_home(base[1].strip()) if base else path

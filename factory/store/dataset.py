@@ -120,7 +120,7 @@ class DataSet:
                 return files
         sealed, part = (row["shard"], None), (row["shard"], row["unit"])
         for place in (sealed, part, sealed):  # it may be sealed at any moment
-            if (data := read_or_none(self.files, self.names(place)[1])) is not None:
+            if (data := read_index(self.files, self.names(place)[1], self.sizes)) is not None:
                 table = index_table(data, self._full(self.names(place)[1]))[0]
                 for there in table.filter(pc.equal(table["key"], row["key"])).to_pylist():
                     if there["size"] and (files := self._cut(place, there)):

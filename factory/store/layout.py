@@ -72,7 +72,7 @@ def stored_job(files: Files, out: str) -> JobSpec:
 def fingerprint(files: Files) -> str:
     """What identifies the data set's job, as its JOB object says; empty where it says nothing."""
     try:
-        return str(json.loads(files.read(JOB, 0, MOST))["fingerprint"])
+        return str(text.loads(files.read(JOB, 0, MOST + 1), MOST)["fingerprint"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return ""
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from factory.errors import UserError
+from factory.untrusted import text
 
-NAME = ".lock"
+NAME, MOST = ".lock", 4096  # bytes of it
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def kernel() -> str:
 
 def parse(data: bytes) -> Holder | None:
     try:
-        return Holder(**json.loads(data))
+        return Holder(**text.loads(data, MOST))
     except (ValueError, TypeError):
         return None
 

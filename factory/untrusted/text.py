@@ -40,14 +40,14 @@ def plain(text: str) -> bool:
     return True
 
 
-def loads(data: bytes, limit: int, values: int = VALUES) -> Any:
+def loads(data: bytes, limit: int, values: int = VALUES, finite: bool = True) -> Any:
     """The value of a JSON text. Unreadable: no JSON, longer than `limit` bytes, nested too deeply, of more than
-    `values`, or with NaN, infinity or a text that is no text."""
+    `values`, with a text that is no text, or, if it must be `finite`, with NaN or infinity."""
     if len(data) > limit:
         raise Unreadable(f"{len(data):,} bytes of JSON, more than the {limit:,} that are read here")
     if sum(data.count(mark) for mark in b"[{,") > values:  # before a single one is made
         raise Unreadable(f"more than {values:,} values")
-    return _checked(decoded(data))
+    return _checked(decoded(data), _DECODER if finite else _LENIENT)
 
 
 def items(path: Path, key: str, limit: int = CHUNK) -> Iterator[Any]:
@@ -65,9 +65,9 @@ def items(path: Path, key: str, limit: int = CHUNK) -> Iterator[Any]:
         raise Unreadable("not a text file in UTF-8") from None
 
 
-def _checked(text: str) -> Any:
+def _checked(text: str, decoder: json.JSONDecoder) -> Any:
     try:
-        value = _DECODER.decode(text)
+        value = decoder.decode(text)
     except RecursionError:
         raise Unreadable("nested too deeply") from None
     except ValueError as error:
@@ -82,6 +82,7 @@ def _constant(name: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_constant)
+_LENIENT = json.JSONDecoder()
 
 
 class _Entries:

@@ -6,7 +6,7 @@ import pytest
 
 from factory.engine.place import Node, place
 from factory.errors import UserError
-from factory.job import Workers
+from factory.job import WorkersSpec
 
 
 def nodes(*gpus: int, cpus: float = 16) -> list[Node]:
@@ -15,10 +15,10 @@ def nodes(*gpus: int, cpus: float = 16) -> list[Node]:
 
 def test_the_four_pools_of_a_job_share_the_gpus():
     hosts = [
-        ("generate", Workers(workers=2, gpus=0.5)),
-        ("estimate", Workers(workers=1, gpus=0.25)),
-        ("render", Workers(workers=1, gpus=0.25)),
-        ("refine", Workers(workers=2, gpus=0.5, cpus=4)),
+        ("generate", WorkersSpec(workers=2, gpus=0.5)),
+        ("estimate", WorkersSpec(workers=1, gpus=0.25)),
+        ("render", WorkersSpec(workers=1, gpus=0.25)),
+        ("refine", WorkersSpec(workers=2, gpus=0.5, cpus=4)),
     ]
     first, second, third = place(hosts, nodes(1, 2, 0))
     assert (dict(first.seats), first.gpus) == ({"refine": 2}, [0.0])
@@ -27,19 +27,19 @@ def test_the_four_pools_of_a_job_share_the_gpus():
 
 
 def test_thirds_make_one_and_whole_gpus_are_not_shared():
-    (only,) = place([("refine", Workers(workers=3, gpus=1 / 3)), ("generate", Workers(gpus=2))], nodes(3))
+    (only,) = place([("refine", WorkersSpec(workers=3, gpus=1 / 3)), ("generate", WorkersSpec(gpus=2))], nodes(3))
     assert only.gpus == pytest.approx([0, 0, 0], abs=1e-6)
 
 
 @pytest.mark.parametrize(
     ("host", "there", "words"),
     [
-        (Workers(workers=3, gpus=0.6), nodes(1, 1), r"worker 3 of 3 .* fits nowhere .*0.4 GPUs"),
-        (Workers(gpus=2), nodes(1, 1), "on one node"),
-        (Workers(workers=3, gpus=1), nodes(1, 1), "3 GPUs together and there are 2"),
-        (Workers(workers=3, cpus=16), nodes(0, 0), "48 CPUs together and there are 32"),
-        (Workers(cpus=20, gpus=1), nodes(1, 1), "20 CPUs and 1 GPUs on one node"),
-        (Workers(gpus=1.5), nodes(4), "whole GPUs"),
+        (WorkersSpec(workers=3, gpus=0.6), nodes(1, 1), r"worker 3 of 3 .* fits nowhere .*0.4 GPUs"),
+        (WorkersSpec(gpus=2), nodes(1, 1), "on one node"),
+        (WorkersSpec(workers=3, gpus=1), nodes(1, 1), "3 GPUs together and there are 2"),
+        (WorkersSpec(workers=3, cpus=16), nodes(0, 0), "48 CPUs together and there are 32"),
+        (WorkersSpec(cpus=20, gpus=1), nodes(1, 1), "20 CPUs and 1 GPUs on one node"),
+        (WorkersSpec(gpus=1.5), nodes(4), "whole GPUs"),
     ],
 )
 def test_what_fits_nowhere_is_refused(host, there, words):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from factory.models.body import BodyModel, spin49
+from factory.geometry.body import BodyModel, spin49
 from factory.starter.pack import resolve
 from tests.support.exports import people, projected, weak_to_transl
 

@@ -4,7 +4,7 @@ import pickletools
 import zipfile
 
 from factory.export import humandata
-from factory.models.body import SPIN49
+from factory.geometry.body import SPIN49
 from tests.support.command import fresh
 
 # What HumanData.fromfile and HumanImageDataset do with an .npz, in other words.

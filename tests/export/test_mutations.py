@@ -12,8 +12,8 @@ import pytest
 
 from factory.export import agree
 from factory.export.validate import validate
-from factory.models.body import SPIN49
-from factory.models.joints import FLIP24, FLIP49
+from factory.geometry.body import SPIN49
+from factory.geometry.joints import FLIP24, FLIP49
 from tests.support.exports import TABLES, each, put, spoilt, tar_problems
 
 J24 = [joint - 25 for joint in FLIP49[25:]]

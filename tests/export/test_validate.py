@@ -165,6 +165,13 @@ def test_an_unfinished_export_is_told(exported, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"[" + b"[]," * 5_000_000 + b"[]]"], ids=["deep", "many"])
+def test_a_mark_that_is_none_tells_nothing(exported, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "export.json").write_bytes(content)
+    os.symlink(exported("hmr2") / "hard-poses-val" / "000000.tar", tmp_path / "000000.tar")
+    assert list(validate(str(tmp_path), "hmr2")) == []
+
+
 def test_an_archive_that_unpacks_to_anything_is_told(tmp_path: Path) -> None:
     import zipfile
 

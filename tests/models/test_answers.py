@@ -9,7 +9,7 @@ import pytest
 
 from factory.models import answers
 from factory.models.answers import BadAnswer
-from factory.models.instances import Instance, instance
+from factory.models.detectors.base import Instance, instance
 
 IMAGE = np.zeros((8, 6, 3), np.uint8)
 BOX = np.array([[0, 0, 4, 4]])

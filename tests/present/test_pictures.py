@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from factory.models.body import BodyModel
-from factory.models.camera import full_image_K
+from factory.geometry.body import BodyModel
+from factory.geometry.camera import full_image_K
 from factory.present import pictures
 from factory.starter import pack
 

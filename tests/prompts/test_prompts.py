@@ -8,13 +8,13 @@ import yaml
 from scipy.io import savemat
 
 from factory.errors import UserError
-from factory.job import JobSpec, Prompts
+from factory.job import JobSpec, PromptsSpec
 from factory.prompts import SHIPPED
 from factory.untrusted import mat
 
 
 def test_shipped_sets_are_the_papers():
-    mpii, smart, finetune = (Prompts(set=name) for name in ("mpii", "smart", "finetune"))
+    mpii, smart, finetune = (PromptsSpec(set=name) for name in ("mpii", "smart", "finetune"))
     assert (len(mpii.description), len(mpii.person), len(mpii.action)) == (9, 14, 18)
     assert smart.template.format(description=smart.description[0], person=smart.person[0], action=smart.action[0]) == (
         "a photo of an athlete doing high jump"
@@ -26,7 +26,7 @@ def test_shipped_sets_are_the_papers():
 def test_what_the_job_says_itself_goes_first(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"template": ["{person} {action}"], "person": {"a man": 2, "a woman": 1}}))
-    prompts = Prompts(set=str(path), action=["diving"])
+    prompts = PromptsSpec(set=str(path), action=["diving"])
     assert prompts.template == ["{person} {action}"] and prompts.person == {"a man": 2, "a woman": 1}
     assert prompts.action == ["diving"] and prompts.description == ["a photo of"]
 
@@ -41,7 +41,7 @@ def test_a_stored_job_needs_no_set(tmp_path, values):
 
 def test_sets_that_do_not_fit(tmp_path):
     with pytest.raises(UserError, match="neither a file nor one of finetune, mpii, smart"):
-        Prompts(set="mpi")
+        PromptsSpec(set="mpi")
     for content, words in (
         ("[1, 2]", "must be a mapping"),
         ("negative: x", "must be a mapping"),
@@ -49,7 +49,7 @@ def test_sets_that_do_not_fit(tmp_path):
     ):
         (tmp_path / "bad.yaml").write_text(content)
         with pytest.raises(UserError, match=words):
-            Prompts(set=str(tmp_path / "bad.yaml"))
+            PromptsSpec(set=str(tmp_path / "bad.yaml"))
 
 
 def release(path, categories, **options):
@@ -66,33 +66,33 @@ def release(path, categories, **options):
 def test_categories_of_mpii(tmp_path):
     path = tmp_path / "mpii.mat"
     release(path, ["sports", "", "dancing", "sports", "inactivity quiet/light", "miscellaneous", "walking"])
-    prompts = Prompts(set="mpii", categories=str(path))
+    prompts = PromptsSpec(set="mpii", categories=str(path))
     assert prompts.action == ["dancing", "sports", "walking"] and len(prompts.person) == 14
-    assert Prompts(set="mpii", categories=str(path), action=["yoga"]).action == ["yoga"]
+    assert PromptsSpec(set="mpii", categories=str(path), action=["yoga"]).action == ["yoga"]
 
 
 def test_not_mpiis_file(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
-        Prompts(categories=str(tmp_path / "gone.mat"))
+        PromptsSpec(categories=str(tmp_path / "gone.mat"))
     (tmp_path / "a.mat").write_bytes(b"x" * 600)
     with pytest.raises(UserError, match="not MPII's"):
-        Prompts(categories=str(tmp_path / "a.mat"))
+        PromptsSpec(categories=str(tmp_path / "a.mat"))
     savemat(tmp_path / "b.mat", {"other": 1})
     with pytest.raises(UserError, match="not MPII's"):
-        Prompts(categories=str(tmp_path / "b.mat"))
+        PromptsSpec(categories=str(tmp_path / "b.mat"))
 
 
 def test_a_packed_mat_reads_the_same(tmp_path):
     for packed in (False, True):
         release(tmp_path / "a.mat", ["jumping jäck", "", "dancing"] * 40, do_compression=packed)
-        assert Prompts(categories=str(tmp_path / "a.mat")).action == ["dancing", "jumping jäck"]
+        assert PromptsSpec(categories=str(tmp_path / "a.mat")).action == ["dancing", "jumping jäck"]
 
 
 def test_a_mat_that_unpacks_to_far_more_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(mat, "MEMORY", 1 << 29)
     savemat(tmp_path / "a.mat", {"RELEASE": {"act": np.zeros(1 << 29, np.uint8)}}, do_compression=True)
     with pytest.raises(UserError, match="not MPII's annotation file"):
-        Prompts(categories=str(tmp_path / "a.mat"))
+        PromptsSpec(categories=str(tmp_path / "a.mat"))
 
 
 def test_every_damaged_mat_is_one_line(tmp_path):
@@ -104,7 +104,7 @@ def test_every_damaged_mat_is_one_line(tmp_path):
             broken[chance.randrange(120, len(broken))] = chance.choice((0, 255, chance.randrange(256)))
         (tmp_path / "b.mat").write_bytes(broken[: chance.choice((len(broken), chance.randrange(len(broken))))])
         try:
-            Prompts(categories=str(tmp_path / "b.mat"))
+            PromptsSpec(categories=str(tmp_path / "b.mat"))
         except UserError as error:
             assert str(error).startswith("prompts.categories: ") and "\n" not in str(error)
 
@@ -121,9 +121,9 @@ def test_every_damaged_mat_is_one_line(tmp_path):
 def test_a_set_of_a_stranger_is_read_within_limits(tmp_path, content, words):
     (tmp_path / "bad.yaml").write_text(content)
     with pytest.raises(UserError, match=words):
-        Prompts(set=str(tmp_path / "bad.yaml"))
+        PromptsSpec(set=str(tmp_path / "bad.yaml"))
 
 
 def test_a_set_that_never_ends_is_not_read():
     with pytest.raises(UserError, match="not a plain file"):
-        Prompts(set="/dev/zero")
+        PromptsSpec(set="/dev/zero")

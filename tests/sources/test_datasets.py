@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.images import listing
 from factory.sources.smart import DIVING, GYM, JUMPS
 
@@ -36,26 +36,26 @@ def ski(tmp_path):
 
 
 def test_skipose(ski):
-    items = listing(Images(kind="skipose", path=str(ski)), 0).items
+    items = listing(ImagesSpec(kind="skipose", path=str(ski)), 0).items
     assert [item.name for item in items] == [
         f"train/seq_{i:03d}/cam_{2 + i:02d}/image_{100 + i:06d}.png" for i in range(3)
     ]
     assert {item.action for item in items} == {"alpine skiing"}
     np.testing.assert_allclose(items[0].window, [128, 120, 180])  # 1.2 x 150 px is more than 3 x 50
-    assert len(listing(Images(kind="skipose", path=str(ski), split="test"), 0)) == 1
+    assert len(listing(ImagesSpec(kind="skipose", path=str(ski), split="test"), 0)) == 1
 
 
 def test_skipose_with_other_labels(ski):
     with h5py.File(ski / "train" / "labels.h5", "a") as file:
         del file["2D"]
     with pytest.raises(UserError, match=r"labels\.h5 is not Ski-PosePTZ's: .*2D"):
-        listing(Images(kind="skipose", path=str(ski)), 0)
+        listing(ImagesSpec(kind="skipose", path=str(ski)), 0)
     (ski / "train" / "labels.h5").write_bytes(b"no hdf5")
     with pytest.raises(UserError, match="labels.h5 is not"):
-        listing(Images(kind="skipose", path=str(ski)), 0)
+        listing(ImagesSpec(kind="skipose", path=str(ski)), 0)
 
 
-@pytest.mark.parametrize("how", ["huge", "elsewhere", "a link", "a group", "texts", "nan", "beyond"])
+@pytest.mark.parametrize("how", ["huge", "a chunk", "elsewhere", "a link", "a group", "texts", "nan", "beyond"])
 def test_skipose_labels_that_only_pretend_to_be_so(ski, how):
     """What they say is told before it is allocated, and no other file is opened."""
     with h5py.File(ski / "train" / "labels.h5", "a") as file:
@@ -63,6 +63,8 @@ def test_skipose_labels_that_only_pretend_to_be_so(ski, how):
         del file["2D"]
         if how == "huge":
             file.create_dataset("2D", (10**12, 34), "f4", chunks=(1024, 34))
+        elif how == "a chunk":
+            file.create_dataset("2D", (3, 34), "f4", chunks=(10**7, 34), maxshape=(None, 34), compression="gzip")
         elif how == "elsewhere":
             file.create_dataset("2D", (3, 34), "f8", external=[(str(ski / "secret"), 0, 3 * 34 * 8)])
         elif how == "a link":
@@ -74,7 +76,7 @@ def test_skipose_labels_that_only_pretend_to_be_so(ski, how):
         else:
             file["2D"] = np.full_like(poses, np.nan if how == "nan" else 1e300)
     with pytest.raises(UserError, match=r"labels\.h5 is not Ski-PosePTZ's: .*2D (is|lies|has) "):
-        listing(Images(kind="skipose", path=str(ski)), 0)
+        listing(ImagesSpec(kind="skipose", path=str(ski)), 0)
 
 
 def athlete(flag=0):
@@ -119,7 +121,7 @@ def smart(tmp_path):
 
 
 def names(folder, split):
-    items = listing(Images(kind="smart", path=str(folder), split=split), 0).items
+    items = listing(ImagesSpec(kind="smart", path=str(folder), split=split), 0).items
     return {action: [i.name for i in items if i.action == action] for action in {item.action for item in items}}
 
 
@@ -141,20 +143,20 @@ def test_of_dives_every_tenth_frame_counts_where_somebody_is_seen(smart):
 
 
 def test_smart_windows_hold_the_torso_thrice(smart):
-    items = listing(Images(kind="smart", path=str(smart)), 0).items
+    items = listing(ImagesSpec(kind="smart", path=str(smart)), 0).items
     np.testing.assert_allclose(items[0].window, [400, 300, 300])
 
 
 def test_labels_without_their_images(smart, ski):
     """Told before anything is drawn: some are missing, or all."""
     (smart / "images" / "tg0image0.jpg").unlink()
-    found = listing(Images(kind="smart", path=str(smart)), 0)
+    found = listing(ImagesSpec(kind="smart", path=str(smart)), 0)
     assert found.notes == [f"1 of {len(found)} images are not there, such as images/tg0image0.jpg"]
     assert found.left_out.lines() == ["15 frames without enough of a person, such as images/dive0image10.jpg"]
     for image in ski.rglob("*.png"):
         image.unlink()
     with pytest.raises(UserError, match="none of the 3 images is there, such as train/seq_000"):
-        listing(Images(kind="skipose", path=str(ski)), 0)
+        listing(ImagesSpec(kind="skipose", path=str(ski)), 0)
 
 
 def test_smart_with_another_layout(smart):
@@ -174,4 +176,4 @@ def test_smart_with_another_layout(smart):
 def test_smart_annotations_that_would_break_the_reader(smart, text):
     (smart / "annotations" / DIVING).write_text(text, "utf-8", "surrogateescape")
     with pytest.raises(UserError, match=f"{DIVING} cannot be read"):
-        listing(Images(kind="smart", path=str(smart)), 0)
+        listing(ImagesSpec(kind="smart", path=str(smart)), 0)

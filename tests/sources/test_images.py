@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.sources.images import identity, listing, read
 from factory.sources.item import SUFFIXES
+from factory.untrusted import Unreadable
 
 
 def put(path, content=b"x"):
@@ -42,7 +43,7 @@ def told(spec):
 def test_a_folder_is_listed_by_name_whatever_else_lies_there(tmp_path):
     for name in ("b.jpg", "a/c.PNG", "a/notes.txt", "a.webp", "d.jfif"):
         put(tmp_path / name, name.encode())
-    spec = Images(path=str(tmp_path))
+    spec = ImagesSpec(path=str(tmp_path))
     assert names(spec) == ["a.webp", "a/c.PNG", "b.jpg", "d.jfif"]
     assert told(spec) == ["1 files that are no pictures, such as a/notes.txt"]
     assert read(spec, "a/c.PNG") == b"a/c.PNG"
@@ -51,7 +52,7 @@ def test_a_folder_is_listed_by_name_whatever_else_lies_there(tmp_path):
 def test_what_file_managers_leave_is_no_picture(tmp_path):
     for name in ("a.jpg", "._a.jpg", ".thumbnails/a.jpg", "__MACOSX/x/._a.jpg", "x/@eaDir/a.jpg", ".DS_Store"):
         put(tmp_path / name)
-    spec = Images(path=str(tmp_path))
+    spec = ImagesSpec(path=str(tmp_path))
     assert names(spec) == ["a.jpg"]
     assert told(spec)[0].startswith("5 hidden files and folders, such as ")
 
@@ -60,9 +61,9 @@ def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path):
     put(tmp_path / "a.HEIC")
     put(tmp_path / "b.heic")
     with pytest.raises(UserError, match=r"no images .*\(but 2 \.heic pictures, which are not read \(convert them"):
-        listing(Images(path=str(tmp_path)), 0)
+        listing(ImagesSpec(path=str(tmp_path)), 0)
     put(tmp_path / "c.jpg")
-    assert told(Images(path=str(tmp_path)))[0].startswith("2 .heic pictures, which are not read")
+    assert told(ImagesSpec(path=str(tmp_path)))[0].startswith("2 .heic pictures, which are not read")
 
 
 def test_linked_folders_are_followed_once(tmp_path):
@@ -77,7 +78,7 @@ def test_linked_folders_are_followed_once(tmp_path):
     (images / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
     (images / "self").symlink_to("self")
     (images / "c.jpg").symlink_to(tmp_path / "elsewhere" / "deep" / "b.jpg")
-    spec = Images(path=str(images))
+    spec = ImagesSpec(path=str(images))
     assert names(spec) == ["c.jpg", "linked/deep/b.jpg", "real/a.jpg"]
     lines = " | ".join(told(spec))
     assert "3 linked folders that are listed already" in lines and "linked folders were followed" in lines
@@ -90,7 +91,7 @@ def test_a_name_that_is_not_utf_8_is_left_out_and_told(tmp_path):
     for name in (b"/caf\xe9.jpg", b"/caf\xe9/b.jpg"):
         with open(os.fsencode(tmp_path) + name, "wb"):
             pass
-    spec = Images(path=str(tmp_path))
+    spec = ImagesSpec(path=str(tmp_path))
     assert names(spec) == ["a.jpg"]
     (line,) = told(spec)
     assert line.startswith("2 files and folders whose names are not UTF-8 (rename them), such as caf\\udce9")
@@ -100,7 +101,7 @@ def test_a_name_that_is_not_utf_8_is_left_out_and_told(tmp_path):
 def test_a_list_keeps_its_order_and_says_what_people_do(tmp_path):
     path = put(tmp_path / "some" / "list.txt", b"# mine\nb.jpg\thigh jump\n\na/c.jpg\nb.jpg\tdiving\n")
     put(tmp_path / "some" / "a" / "c.jpg", b"c")
-    spec = Images(kind="list", path=str(path))
+    spec = ImagesSpec(kind="list", path=str(path))
     assert [(item.name, item.action) for item in listing(spec, 0).items] == [("b.jpg", "diving"), ("a/c.jpg", "")]
     assert told(spec) == [
         "1 lines that name an image again (the last one counts), such as b.jpg",
@@ -117,7 +118,7 @@ def test_a_list_written_on_windows(tmp_path, encoding):
     put(tmp_path / "a" / "ü.jpg")
     put(tmp_path / "b\\c.jpg")  # a name may also hold one
     path = put(tmp_path / "list.txt", "a\\ü.jpg\tdiving\r\nb\\c.jpg\r\n".encode(encoding))
-    spec = Images(kind="list", path=str(path))
+    spec = ImagesSpec(kind="list", path=str(path))
     assert [(item.name, item.action) for item in listing(spec, 0).items] == [("a/ü.jpg", "diving"), ("b\\c.jpg", "")]
     assert told(spec) == []
 
@@ -129,7 +130,7 @@ def test_a_list_stays_in_its_folder(tmp_path, line):
     put(tmp_path / "some" / "ok.jpg")
     path = put(tmp_path / "some" / "list.txt", f"ok.jpg\n{line}\n".encode())
     with pytest.raises(UserError, match="list.txt:2 leaves the folder"):
-        listing(Images(kind="list", path=str(path)), 0)
+        listing(ImagesSpec(kind="list", path=str(path)), 0)
 
 
 @pytest.mark.parametrize(
@@ -139,14 +140,38 @@ def test_a_list_stays_in_its_folder(tmp_path, line):
 def test_a_list_that_cannot_be_used(tmp_path, content, words):
     put(tmp_path / "a.jpg")
     with pytest.raises(UserError, match=words):
-        listing(Images(kind="list", path=str(put(tmp_path / "list.txt", content))), 0)
+        listing(ImagesSpec(kind="list", path=str(put(tmp_path / "list.txt", content))), 0)
+
+
+def test_a_list_longer_than_any_is_not_read(tmp_path):
+    os.truncate(put(tmp_path / "list.txt"), 1 << 40)
+    with pytest.raises(UserError, match=r"list.txt is no list \(more than the 268,435,456 bytes that are read here\)$"):
+        listing(ImagesSpec(kind="list", path=str(tmp_path / "list.txt")), 0)
+
+
+def test_a_list_names_no_pipe_and_no_folder(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    put(tmp_path / "folder.jpg" / "a.jpg")
+    put(tmp_path / "real.jpg")
+    put(tmp_path / "list.txt", b"pipe.jpg\nfolder.jpg\nreal.jpg")
+    spec = ImagesSpec(kind="list", path=str(tmp_path / "list.txt"))
+    assert told(spec) == ["2 of 3 images are not there, such as pipe.jpg"]
+
+
+def test_a_picture_longer_than_any_is_not_read(tmp_path):
+    os.truncate(put(tmp_path / "a.jpg"), 1 << 40)
+    put(tmp_path / "b.jpg")
+    spec = ImagesSpec(kind="folder", path=str(tmp_path), max_pixels=100)
+    assert read(spec, "b.jpg") == b"x"
+    with pytest.raises(Unreadable, match="more than 67,110,464 bytes"):
+        read(spec, "a.jpg")
 
 
 def test_a_list_beside_the_working_directory(tmp_path, monkeypatch):
     put(tmp_path / "a.jpg")
     put(tmp_path / "list.txt", f"a.jpg\n{tmp_path}/a.jpg\n".encode())
     monkeypatch.chdir(tmp_path)
-    assert names(Images(kind="list", path="list.txt")) == ["a.jpg"]
+    assert names(ImagesSpec(kind="list", path="list.txt")) == ["a.jpg"]
 
 
 def test_shards_give_their_images_and_texts(tmp_path):
@@ -157,14 +182,14 @@ def test_shards_give_their_images_and_texts(tmp_path):
     tar(tmp_path / "._s-0.tar")
     expected = [("s-0.tar/k1.jpg", "diving"), ("s-0.tar/k2.jpg", ""), ("s-0.tar/./k4.JPG", ""),
                 ("s-1.tar/d/k3.png", "dancing")]  # fmt: skip
-    spec = Images(kind="webdataset", path=str(tmp_path / "s-*.tar"))
+    spec = ImagesSpec(kind="webdataset", path=str(tmp_path / "s-*.tar"))
     assert [(item.name, item.action) for item in listing(spec, 0).items] == expected
     assert [read(spec, name) for name, _ in expected] == [b"one", b"two", b"four", b"three"]
     assert told(spec) == [
         "1 pictures beside their sample's image (KEY.NAME.jpg), such as s-0.tar/k1.initial.jpg",
         "1 hidden files and folders, such as s-0.tar/._k2.jpg",
     ]
-    assert len(listing(Images(kind="webdataset", path=str(tmp_path)), 0)) == 5
+    assert len(listing(ImagesSpec(kind="webdataset", path=str(tmp_path)), 0)) == 5
     with pytest.raises(KeyError):
         read(spec, "s-0.tar/gone.jpg")
 
@@ -175,14 +200,14 @@ def test_keys_with_dots_are_told_and_not_lost_in_silence(tmp_path):
 
     dotted = {"a.001.jpg": b"1", "a.002.jpg": b"2"}
     tar(tmp_path / "dots.tar", **dotted)
-    spec = Images(kind="webdataset", path=str(tmp_path / "dots.tar"))
+    spec = ImagesSpec(kind="webdataset", path=str(tmp_path / "dots.tar"))
     (sample,) = webdataset.WebDataset(str(tmp_path / "dots.tar"), shardshuffle=False, empty_check=False)
     assert {"001.jpg", "002.jpg"} < sample.keys() and "jpg" not in sample
     with pytest.raises(UserError, match=r"2 pictures whose key has a dot \(a key ends at its first dot: rename them\)"):
         listing(spec, 0)
     tar(tmp_path / "dots.tar", **dotted, **{"b.jpg": b"3"})
     os.utime(tmp_path / "dots.tar")
-    other = Images(kind="webdataset", path=str(tmp_path))
+    other = ImagesSpec(kind="webdataset", path=str(tmp_path))
     tar(tmp_path / "more.tar", **dotted, **{"b.jpg": b"3"})
     assert "more.tar/b.jpg" in names(other) and any("whose key has a dot" in line for line in told(other))
 
@@ -192,20 +217,20 @@ def test_braces_name_tars_as_webdataset_does(tmp_path):
         (tmp_path / folder).mkdir()
         for i in range(3):
             tar(tmp_path / folder / f"sh-{i:06d}.tar", **{"k.jpg": f"{folder}{i}".encode()})
-    spec = Images(kind="webdataset", path=str(tmp_path / "{y,x}" / "sh-{000000..000001}.tar"))
+    spec = ImagesSpec(kind="webdataset", path=str(tmp_path / "{y,x}" / "sh-{000000..000001}.tar"))
     expected = [f"{folder}/sh-{i:06d}.tar/k.jpg" for folder in "yx" for i in range(2)]
     assert names(spec) == expected
     assert [read(spec, name) for name in expected] == [b"y0", b"y1", b"x0", b"x1"]
-    assert names(Images(kind="webdataset", path=str(tmp_path / "x" / "sh-{000000..000001}.tar")))[1] == (
+    assert names(ImagesSpec(kind="webdataset", path=str(tmp_path / "x" / "sh-{000000..000001}.tar")))[1] == (
         "sh-000001.tar/k.jpg"
     )
     for pattern, words in {"sh-{000000..000009}.tar": "sh-000003.tar is not there", "sh-{0..1.tar": "braces"}.items():
         with pytest.raises(UserError, match=words):
-            listing(Images(kind="webdataset", path=str(tmp_path / "x" / pattern)), 0)
+            listing(ImagesSpec(kind="webdataset", path=str(tmp_path / "x" / pattern)), 0)
     with pytest.raises(UserError, match="more than 100,000 tars"):
-        listing(Images(kind="webdataset", path=str(tmp_path / "x" / "sh-{0..999999999}.tar")), 0)
+        listing(ImagesSpec(kind="webdataset", path=str(tmp_path / "x" / "sh-{0..999999999}.tar")), 0)
     (tmp_path / "x" / "sh-000000.tar").rename(tmp_path / "x" / "{0..1}.tar")
-    assert names(Images(kind="webdataset", path=str(tmp_path / "x" / "{0..1}.tar"))) == ["{0..1}.tar/k.jpg"]
+    assert names(ImagesSpec(kind="webdataset", path=str(tmp_path / "x" / "{0..1}.tar"))) == ["{0..1}.tar/k.jpg"]
 
 
 def test_what_a_tar_holds_beside_files_is_told(tmp_path):
@@ -218,7 +243,7 @@ def test_what_a_tar_holds_beside_files_is_told(tmp_path):
         info = tarfile.TarInfo(os.fsdecode(b"caf\xe9.jpg"))
         file.addfile(info)
     put(tmp_path / "t.tar.gz")
-    spec = Images(kind="webdataset", path=str(tmp_path))
+    spec = ImagesSpec(kind="webdataset", path=str(tmp_path))
     assert names(spec) == ["s.tar/a.jpg"]
     assert [line.split(" ", 2)[:2] for line in told(spec)] == [["1", "compressed"], ["2", "members"], ["1", "files"]]
 
@@ -226,13 +251,13 @@ def test_what_a_tar_holds_beside_files_is_told(tmp_path):
 def test_a_damaged_shard_is_named(tmp_path):
     put(tmp_path / "s.tar", b"no tar")
     with pytest.raises(UserError, match=r"s\.tar is not an uncompressed tar"):
-        listing(Images(kind="webdataset", path=str(tmp_path)), 0)
+        listing(ImagesSpec(kind="webdataset", path=str(tmp_path)), 0)
 
 
 @pytest.mark.parametrize("kind", ["folder", "list", "webdataset", "skipose", "smart"])
 def test_nothing_there(tmp_path, kind):
     with pytest.raises(UserError, match=r"images\.path: "):
-        listing(Images(kind=kind, path=str(tmp_path / "gone")), 0)
+        listing(ImagesSpec(kind=kind, path=str(tmp_path / "gone")), 0)
 
 
 def test_shares_are_drawn_by_seed_and_lie_in_each_other(tmp_path):
@@ -240,7 +265,7 @@ def test_shares_are_drawn_by_seed_and_lie_in_each_other(tmp_path):
         put(tmp_path / f"{i:02d}.jpg")
 
     def share(part, seed=1):
-        return [item.name for item in listing(Images(path=str(tmp_path), share=part), seed).items]
+        return [item.name for item in listing(ImagesSpec(path=str(tmp_path), share=part), seed).items]
 
     small, half, whole = share(0.05), share(0.5), share(1.0)
     assert (len(small), len(half), len(whole)) == (2, 20, 40)
@@ -269,7 +294,7 @@ def test_whatever_happens_to_a_picture_changes_what_the_images_are(tmp_path_fact
                 put(folder / name, data)
             except OSError:  # a file where another name needs a folder
                 pass
-        spec = Images(path=f"{folder}/")
+        spec = ImagesSpec(path=f"{folder}/")
         try:
             items = listing(spec, 0).items
         except UserError:

@@ -8,9 +8,9 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from factory.errors import UserError
-from factory.job import Poses
-from factory.models.body import BodyModel
-from factory.models.camera import full_image_K, project, weak_to_transl
+from factory.geometry.body import BodyModel
+from factory.geometry.camera import full_image_K, project, weak_to_transl
+from factory.job import PosesSpec
 from factory.sources.poses import load
 
 RANDOM = np.random.default_rng(0)
@@ -21,7 +21,7 @@ NPZ = {"pose": POSE, "betas": BETAS, "camera": CAMERA}
 
 def npz(tmp_path, **arrays):
     np.savez(tmp_path / "poses.npz", **arrays)
-    return Poses(path=str(tmp_path / "poses.npz"))
+    return PosesSpec(path=str(tmp_path / "poses.npz"))
 
 
 def fit(row, image, **changes):
@@ -42,7 +42,7 @@ def fit(row, image, **changes):
 def eft(tmp_path, fits):
     path = tmp_path / "fits.json"
     path.write_text(json.dumps({"ver": 0.1, "data": fits}))
-    return Poses(path=str(path))
+    return PosesSpec(path=str(path))
 
 
 def test_npz(tmp_path):
@@ -125,8 +125,8 @@ def test_eft_that_does_not_fit(tmp_path, change, words):
 
 def test_no_file_and_broken_file(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        load(Poses(path=str(tmp_path / "gone.npz")))
+        load(PosesSpec(path=str(tmp_path / "gone.npz")))
     for name in ("a.npz", "a.json"):
         (tmp_path / name).write_bytes(b"{broken")
         with pytest.raises(UserError, match=name):
-            load(Poses(path=str(tmp_path / name)))
+            load(PosesSpec(path=str(tmp_path / name)))

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from factory.models.body import BodyModel, spin49
-from factory.models.camera import CROP, FOCAL, project
+from factory.geometry.body import BodyModel, spin49
+from factory.geometry.camera import CROP, FOCAL, project
 from factory.record import Unit
 from factory.stages.estimate import Estimate
 from factory.starter.pack import resolve
@@ -53,7 +53,7 @@ def test_bodies_are_moved_onto_their_people_on_request(job):
 
 
 def test_no_more_people_than_asked_for_the_best_first(job, monkeypatch):
-    monkeypatch.setattr("factory.models.instances.DUPLICATE", 1.0)  # random masks overlap
+    monkeypatch.setattr("factory.models.detectors.base.DUPLICATE", 1.0)  # random masks overlap
     everybody, best = run(job())[0].people, run(job(estimate={"max_people": 1}))[0].people
     assert len(everybody) > 1 and len(best) == 1
     assert best[0].detection_score == everybody[0].detection_score

@@ -10,7 +10,7 @@ from PIL import Image
 from factory.engine.inline import compute
 from factory.engine.run import default_stages
 from factory.errors import UserError
-from factory.job import Augment, JobSpec
+from factory.job import AugmentSpec, JobSpec
 from factory.plan import plan
 from factory.record import Unit
 from factory.stages.augment import vary
@@ -138,14 +138,14 @@ def test_known_people_are_cropped_by_their_keypoints(job, pictures, known):
 
 def test_an_estimator_of_whole_images_takes_no_keypoints(job, pictures, known, monkeypatch):
     spec = job_with(job, real(pictures, images={"kind": "list", "path": str(pictures), "keypoints": known}))
-    monkeypatch.setattr("factory.models.hmr.CropHMR.finds", True)
+    monkeypatch.setattr("factory.models.hmr.spin.CropHMR.finds", True)
     with pytest.raises(UserError, match="images.keypoints: this estimator looks at whole images"):
         Estimate(spec).setup()
 
 
 def test_an_estimator_of_whole_images_aligns_none(job, monkeypatch):
     spec = job(estimate={"hmr": {"align": True}})
-    monkeypatch.setattr("factory.models.hmr.CropHMR.finds", True)
+    monkeypatch.setattr("factory.models.hmr.spin.CropHMR.finds", True)
     with pytest.raises(UserError, match="hmr.align: this estimator finds people itself"):
         Estimate(spec).setup()
 
@@ -186,7 +186,7 @@ def bodies(count: int) -> list[dict]:
 
 
 def test_codes_are_scaled_as_the_paper_says():
-    done = vary(bodies(200), list(range(200)), Augment(s=0.2), Known())
+    done = vary(bodies(200), list(range(200)), AugmentSpec(s=0.2), Known())
     factors = np.stack([one["body_pose"][:63] for one in done])
     assert factors.min() >= 0.8 and factors.max() <= 1.2 and abs(factors.mean() - 1) < 0.01
     assert abs(factors.std() - 0.2 / np.sqrt(3)) < 0.005  # uniform
@@ -197,7 +197,7 @@ def test_codes_are_scaled_as_the_paper_says():
 def test_or_as_the_authors_do():
     from scipy.spatial.transform import Rotation
 
-    spec = Augment(code="authors", s=0.3, orientation=10, shape=0.1)
+    spec = AugmentSpec(code="authors", s=0.3, orientation=10, shape=0.1)
     done = vary(bodies(200), list(range(200)), spec, Known())
     factors = np.stack([one["body_pose"][:63] for one in done])
     assert abs(factors.mean() - 1.5) < 0.02 and abs(factors.std() - 0.3) < 0.02

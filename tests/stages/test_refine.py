@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from factory.errors import UserError
-from factory.job import Images
+from factory.job import ImagesSpec
 from factory.record import Unit
 from factory.stages.refine import Refine, human_region
 from tests.support.records import SIZE, rendered
@@ -59,7 +59,7 @@ def test_a_strength_of_no_step_is_refused(job):
 
 
 def test_the_prompt_of_a_real_image_is_stored_as_far_as_it_was_read(job):
-    spec = job().model_copy(update={"images": Images(path="pictures")})
+    spec = job().model_copy(update={"images": ImagesSpec(path="pictures")})
     long, short = rendered(0), rendered(1)
     long.prompt, short.prompt = "a person who goes on and on " * 5, "a man"
     whole = long.prompt

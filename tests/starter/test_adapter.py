@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from factory.models.diffusion import DepthToImage, TextToImage
+from factory.models.diffusion.base import DepthToImage, TextToImage
 from factory.starter import cache as world_cache
 from factory.starter.evaluate_adapter import rows
 from factory.starter.pack import WEIGHTS

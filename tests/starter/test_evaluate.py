@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from factory.config import load
 from factory.errors import UserError
-from factory.models.agreement import iou, mean_distance, procrustes
+from factory.geometry.agreement import iou, mean_distance, procrustes
 from factory.starter import cache as world_cache
 from factory.starter import evaluate as evaluation
 from factory.starter import evaluate_images

@@ -16,7 +16,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from factory.errors import UserError
-from factory.models.diffusion import DepthToImage, TextToImage
+from factory.models.diffusion.base import DepthToImage, TextToImage
 from factory.starter import cache as world_cache
 from factory.starter import people
 from factory.starter.pack import WEIGHTS
@@ -94,11 +94,11 @@ def test_a_killed_training_resumes_to_the_same_weights(script, cache, autoencode
 def load_export(script, folder: Path, trained: dict[str, torch.Tensor]) -> None:
     """The folder loads in the product's own adapter and holds the trained weights, at half precision."""
     if script is hmr:
-        from factory.models.hmr import load_network
+        from factory.models.hmr.spin import load_network
 
         loaded = load_network(str(folder))
     elif script is detector:
-        from factory.models.detector import Mask2Former
+        from factory.models.detectors.mask2former import Mask2Former
 
         model = Mask2Former(str(folder), threshold=0.0)
         found = model.detect([np.zeros((128, 128, 3), np.uint8)])
@@ -116,7 +116,7 @@ def load_export(script, folder: Path, trained: dict[str, torch.Tensor]) -> None:
     else:
         from human_body_prior.tools.model_loader import load_vposer
 
-        from factory.models.prior import VPoserPrior
+        from factory.models.priors.vposer import VPoserPrior
 
         loaded = VPoserPrior(str(folder)).network
         published = load_vposer(str(folder))[0]  # imports the folder's own vposer_smpl.py
@@ -145,8 +145,8 @@ def test_checkpoint_survives_a_kill_while_it_is_written(tmp_path, monkeypatch):
 
 
 def test_skeleton_agrees_with_the_body_model(cache):
-    from factory.models.body import BodyModel
-    from factory.models.rotations import axis_angle_to_matrix
+    from factory.geometry.body import BodyModel
+    from factory.geometry.rotations import axis_angle_to_matrix
     from factory.starter.pack import resolve
 
     scenes = world_cache.load(cache)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from factory.models.body import BodyModel
-from factory.models.rasteriser import rasterise
+from factory.geometry.body import BodyModel
+from factory.geometry.rasteriser import rasterise
 from factory.starter import cache
 from factory.starter.pack import resolve
 from factory.starter.world.actions import ACTIONS, sample_pose

@@ -156,8 +156,8 @@ def test_a_model_or_prompt_set_under_another_path_goes_on(real, values, tmp_path
 
 def test_what_lies_beside_a_model_counts(real, values, tmp_path):
     """SMPL's loader reads a second regressor beside its file."""
-    from factory.models.hmr import MEAN_PARAMS
-    from factory.models.smpl_file import EXTRA_FILE
+    from factory.models.hmr.spin import MEAN_PARAMS
+    from factory.weights.smpl_file import EXTRA_FILE
 
     assert set(contents.BESIDE.values()) == {EXTRA_FILE, MEAN_PARAMS}
     (tmp_path / "SMPL_NEUTRAL.pkl").write_bytes(b"body")

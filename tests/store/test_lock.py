@@ -123,6 +123,10 @@ def test_who_slept_asks_before_he_writes(files, monkeypatch):
         assert lock.seen(files).beats == beats + 1
 
 
+def test_a_mark_of_brackets_names_nobody():
+    assert mark.parse(b"[" * mark.MOST) is None
+
+
 def test_asking_touches_nothing(tmp_path):
     assert lock.holder(LocalFiles(tmp_path / "absent")) is None
     assert not (tmp_path / "absent").exists()

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from factory.geometry.body import BodyModel, spin49
+from factory.geometry.camera import full_image_K, project, weak_to_transl
 from factory.job import JobSpec
-from factory.models.body import BodyModel, spin49
-from factory.models.camera import full_image_K, project, weak_to_transl
 from factory.record import Person, Reason, Record
 from factory.stages.base import Stage
 from factory.starter.pack import resolve

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from factory.models.camera import full_image_K
+from factory.geometry.camera import full_image_K
 from factory.record import Person, Record
 
 SIZE = 64  # px

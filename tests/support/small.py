@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 import torch
 
+from factory.geometry.body import BodyModel, spin49
+from factory.geometry.camera import full_image_K, project, transl_to_weak
+from factory.geometry.crops import square_crop
+from factory.geometry.rasteriser import rasterise
 from factory.job import JobSpec
-from factory.models.body import BodyModel, spin49
-from factory.models.camera import full_image_K, project, transl_to_weak
-from factory.models.crops import square_crop
-from factory.models.rasteriser import rasterise
 from factory.plan import plan
 from factory.record import Person, Reason, Record
 from factory.starter.pack import resolve

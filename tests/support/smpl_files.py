@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csc_matrix
 
-from factory.models.locate import resolve
-from factory.models.smpl_file import EXTRA, EXTRA_FILE
+from factory.weights.locate import resolve
+from factory.weights.smpl_file import EXTRA, EXTRA_FILE
 
 
 def arrays(shapes: int = 12) -> dict[str, np.ndarray]:

@@ -105,7 +105,7 @@ def tiny_hmr(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
     from safetensors.torch import save_file
 
-    from factory.models.hmr import SpinHMR
+    from factory.models.hmr.spin import SpinHMR
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("hmr")

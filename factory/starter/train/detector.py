@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from factory.models.crops import MEAN, STD
-from factory.models.detector import Mask2Former
+from factory.geometry.crops import MEAN, STD
+from factory.models.detectors.mask2former import Mask2Former
 from factory.models.device import quiet
 from factory.starter.cache import Cache, load
 from factory.starter.train import common, pictures

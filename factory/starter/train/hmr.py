@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from factory.errors import UserError
-from factory.models.camera import CROP, FOCAL
-from factory.models.crops import MEAN, STD
-from factory.models.hmr import load_network
-from factory.models.joints import FLIP24
-from factory.models.part_hmr import PartHMR
-from factory.models.rotations import matrix_to_sixd
+from factory.geometry.camera import CROP, FOCAL
+from factory.geometry.crops import MEAN, STD
+from factory.geometry.joints import FLIP24
+from factory.geometry.rotations import matrix_to_sixd
+from factory.models.hmr.part_hmr import PartHMR
+from factory.models.hmr.spin import load_network
 from factory.starter.cache import load
 from factory.starter.pack import resolve
 from factory.starter.people import People, Skeleton, people
@@ -144,7 +144,7 @@ def losses(network: PartHMR, skeleton: Skeleton, batch: dict[str, Tensor], bfloa
 
 
 def export(network: nn.Module, directory: str | Path) -> None:
-    """config.json + model.safetensors in half precision, as `factory.models.hmr` loads."""
+    """config.json + model.safetensors in half precision, as `factory.models.hmr.spin` loads."""
     from safetensors.torch import save_file
 
     Path(directory).mkdir(parents=True, exist_ok=True)

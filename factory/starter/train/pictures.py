@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from factory.models.camera import full_image_K, weak_to_transl
+from factory.geometry.camera import full_image_K, weak_to_transl
 from factory.present.pictures import contact_sheet, masks, overlay
 from factory.starter.pack import resolve
 from factory.starter.train.common import to_tensor
@@ -38,9 +38,9 @@ def vae(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
 
 def diffusion(export: Path | str, cache: Cache, count: int = 4, steps: int = 12) -> np.ndarray:
     """Of each scene's prompt: drawn from text alone; the scene; the scene redrawn under its people's depth."""
-    from factory.models.body import BodyModel
-    from factory.models.diffusion import DepthToImage, TextToImage
-    from factory.models.rasteriser import rasterise
+    from factory.geometry.body import BodyModel
+    from factory.geometry.rasteriser import rasterise
+    from factory.models.diffusion.base import DepthToImage, TextToImage
 
     seen = np.asarray([(np.isin(m, PERSON_MASKS)).any() for m in cache.instances[:64]])
     rows = np.flatnonzero(seen)[:count]
@@ -61,7 +61,7 @@ def diffusion(export: Path | str, cache: Cache, count: int = 4, steps: int = 12)
 
 def adapter(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray, count: int = 8) -> np.ndarray:
     """Of scenes' prompts: drawn from text by the base, and from the same noise with the adapter."""
-    from factory.models.diffusion import TextToImage
+    from factory.models.diffusion.base import TextToImage
 
     prompts = [cache.prompts[i] for i in _spread(rows, count)]
     model, wanted = str(Path(base) / "text-to-image"), (prompts, list(range(len(prompts))), SIDE, 12, 2.5)
@@ -71,9 +71,9 @@ def adapter(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray
 
 def hmr(export: Path | str, cache: Cache, some: People, count: int = 8) -> np.ndarray:
     """Crops, each beside the body that is seen in it."""
-    from factory.models.body import BodyModel
-    from factory.models.crops import cut
-    from factory.models.hmr import HMR
+    from factory.geometry.body import BodyModel
+    from factory.geometry.crops import cut
+    from factory.models.hmr.spin import HMR
 
     body, whole = BodyModel(resolve("starter:body")), np.array([[0, 0, SIDE, SIDE]], np.float32)
     rows = _spread(np.arange(len(some)), count)
@@ -90,7 +90,7 @@ def hmr(export: Path | str, cache: Cache, some: People, count: int = 8) -> np.nd
 
 def detector(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
     """Scenes, each beside its masks: people blue, objects orange."""
-    from factory.models.detector import Mask2Former
+    from factory.models.detectors.mask2former import Mask2Former
 
     images = list(_spread(cache.images, count))
     pairs = []
@@ -105,8 +105,8 @@ def detector(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
 
 def vposer(export: Path | str, poses: np.ndarray, count: int = 8) -> np.ndarray:
     """Poses (N, 63) of the pool, each beside what is left of it after the code."""
-    from factory.models.body import BodyModel
-    from factory.models.prior import VPoserPrior
+    from factory.geometry.body import BodyModel
+    from factory.models.priors.vposer import VPoserPrior
 
     prior, body = VPoserPrior(str(export)), BodyModel(resolve("starter:body"))
     some = _spread(poses, count)

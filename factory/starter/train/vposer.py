@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from factory.models.prior import VPoserPrior
-from factory.models.rotations import axis_angle_to_matrix
+from factory.geometry.rotations import axis_angle_to_matrix
+from factory.models.priors.vposer import VPoserPrior
 from factory.starter.train import common, pictures
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl

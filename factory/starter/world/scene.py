@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from factory.models.body import BodyModel
-from factory.models.depth import inverse_depth
-from factory.models.rasteriser import interpolate, rasterise
-from factory.models.rotations import axis_angle_to_matrix, matrix_to_axis_angle
+from factory.geometry.body import BodyModel
+from factory.geometry.depth import inverse_depth
+from factory.geometry.rasteriser import interpolate, rasterise
+from factory.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from factory.starter.pack import resolve
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.places import PLACES, paint

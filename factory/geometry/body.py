@@ -1,0 +1,56 @@
+"""The body: any model in SMPL's file format (.npz or the official .pkl), posed by `smplx`."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from factory.home import at_home
+from factory.weights import smpl_file
+from factory.weights.locate import resolve
+
+# SPIN-49 as picks from the 54 joints: OpenPose-25, then SPIN's 24 ground-truth joints.
+SPIN49 = (
+    *(24, 12, 17, 19, 21, 16, 18, 20, 0, 2, 5, 8, 1, 4, 7, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34),
+    *(8, 5, 45, 46, 4, 7, 21, 19, 17, 16, 18, 20, 47, 48, 49, 50, 51, 52, 53, 24, 26, 25, 28, 27),
+)
+
+
+class BodyModel:
+    """Pose and shape in, vertices and joints out. `faces` (13776, 3) int64, anticlockwise seen from outside."""
+
+    def __init__(self, path: str | Path, device: str | torch.device = "cpu") -> None:
+        """path: SMPL_NEUTRAL, _MALE or _FEMALE as .npz or .pkl, or starter:body. UserError as `smpl_file.read`."""
+        import smplx
+
+        data = smpl_file.read(at_home(resolve(path)))
+        extra = data.pop(smpl_file.EXTRA)
+        absent = dict.fromkeys(("create_global_orient", "create_body_pose", "create_betas", "create_transl"), False)
+        with contextlib.redirect_stdout(io.StringIO()):  # smplx prints that 10 betas are few
+            # A data_struct, because smplx opens a path with pickle.
+            self.smpl = smplx.SMPL("", data_struct=smplx.utils.Struct(**data), **absent).to(device)
+        self.extra = torch.from_numpy(extra).to(device)
+        self.faces = self.smpl.faces_tensor
+        self.device = torch.device(device)
+
+    def forward(self, global_orient: Tensor, body_pose: Tensor, betas: Tensor, transl: Tensor) -> tuple[Tensor, Tensor]:
+        """global_orient (N, 3), body_pose (N, 69) axis-angle, or (N, 1, 3, 3), (N, 23, 3, 3) matrices; betas (N, 10);
+        transl (N, 3) m -> vertices (N, 6890, 3), joints (N, 54, 3) m: smplx's 45, then the 9 of the extra regressor.
+
+        In a camera frame (y down) an upright body has a global_orient near pi about x, as SPIN's. Differentiable.
+        """
+        pose2rot = global_orient.ndim == 2
+        out = self.smpl(global_orient=global_orient, body_pose=body_pose, betas=betas, pose2rot=pose2rot)
+        joints = torch.cat([out.joints, torch.einsum("jv,nvc->njc", self.extra, out.vertices)], 1)
+        return out.vertices + transl[:, None], joints + transl[:, None]
+
+    __call__ = forward
+
+
+def spin49(joints54: Tensor) -> Tensor:
+    """(N, 54, 3) of `BodyModel` -> (N, 49, 3) in SPIN-49 order."""
+    return joints54[:, SPIN49]

@@ -1,0 +1,1 @@
+"""Detectors: an image in, masks of its people and objects out."""

@@ -1,0 +1,1 @@
+"""Estimators of bodies: an image in, SMPL parameters of its people out."""

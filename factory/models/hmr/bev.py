@@ -1,0 +1,176 @@
+"""BEV (Sun et al. 2022) by PyPI's simple_romp: all people of an image at once, with their distances.
+
+Only its network is used, and only the modules that hold it are imported. `import bev` or `import romp` would run
+bev/main.py and romp/main.py, which at once download weights into the home folder, after a `pip install wget`, and want
+SMPL-A's and SMIL's files, which users rarely have. Pose and shape are all that this factory needs, and the job's own
+body is posed by them. So the eleventh shape number, how childlike a body is, has no effect here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from importlib.util import find_spec, module_from_spec
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from factory.errors import UserError
+from factory.geometry.body import BodyModel
+from factory.geometry.camera import project, transl_to_weak
+from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
+from factory.home import at_home
+from factory.models.answers import BadAnswer
+from factory.weights.catalogue import SIMPLE_ROMP
+from factory.weights.pickles import load_checkpoint, require_finite
+
+SIDE = 512  # px of the network's input
+FOCAL = SIDE / 2 / np.tan(np.radians(60 / 2))  # px: its camera sees 60 degrees
+CONFIDENCE = 0.08  # least of a person's centre: what bev's command uses, whose `crowd` setting is on unless turned off
+SAME = 0.1  # mean distance of two people's joints over their size, below which they are one
+PELVIS = (45, 46)  # hips of `BodyModel`: the point that its translation places
+GET = "fetch BEV.pth from the releases of https://github.com/Arthur151/ROMP"
+
+
+class BEV:
+    """A `answers.HMR` that finds people itself."""
+
+    finds = True
+
+    def __init__(self, model: str, device: torch.device, body: str) -> None:
+        """model: BEV.pth; body: the job's body model. UserError without the package or for bad weights."""
+        self.device, self.body = device, BodyModel(body, device)
+        path = at_home(model)
+        if not path.is_file():
+            raise UserError(f"HMR model not found: {model}; {GET}")
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is
+            self.network = _network(CONFIDENCE)
+        stored = load_checkpoint(path, "HMR model")
+        if not isinstance(stored, dict) or not any(isinstance(value, Tensor) for value in stored.values()):
+            raise UserError(f"HMR model {model} is no mapping of names to tensors; is it BEV's? {GET}")
+        state = {str(name).removeprefix("module."): value for name, value in stored.items()}
+        wanted = self.network.state_dict()
+        missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
+        other = [name for name in wanted if name in state and _shape(state[name]) != wanted[name].shape]
+        if missing or other:
+            words = f"lacks {len(missing)} parameters, first {missing[0]}" if missing else f"has another {other[0]}"
+            raise UserError(f"HMR model {model} {words}; is it BEV's? {GET}")
+        weights = {name: state[name] for name in wanted if name in state}
+        require_finite(weights, f"HMR model {model}")
+        self.network.load_state_dict(weights, strict=False)
+        self.network.eval().to(device)
+
+    @torch.no_grad()
+    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
+        """See `answers.HMR`. With boxes: of each the person whose centre is nearest to the box's.
+
+        ValueError where there are boxes and nobody is found.
+        """
+        found = [self._people(image) for image in images]
+        if boxes is None:
+            return found
+        return [[_nearest(people, box) for box in some] for people, some in zip(found, boxes, strict=True)]
+
+    def _people(self, image: np.ndarray) -> list[dict[str, np.ndarray]]:
+        height, width = image.shape[:2]
+        side = max(height, width)
+        top, left = (side - height) // 2, (side - width) // 2
+        padded = np.zeros((side, side, 3), np.uint8)
+        padded[top : top + height, left : left + width] = image
+        resized = np.asarray(Image.fromarray(padded).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints when there is nobody
+            out = self.network(torch.from_numpy(resized.copy())[None].float().to(self.device))
+        if out is None:
+            return []
+        if not torch.isfinite(out["params_pred"]).all():  # else those people would be dropped as behind the camera
+            raise BadAnswer("bev's network gives what is not finite (NaN or infinity)")
+        camera, sixd, betas = out["params_pred"].split([3, 22 * 6, 11], 1)
+        pose = matrix_to_axis_angle(sixd_to_matrix(sixd.view(-1, 22, 6))).flatten(1)
+        orient, body_pose = pose[:, :3], torch.cat([pose[:, 3:], pose.new_zeros(len(pose), 6)], 1)  # no hands
+        betas = betas[:, :10].contiguous()
+        still = torch.zeros_like(orient)
+        joints = self.body(orient, body_pose, betas, still)[1]
+        pelvis = joints[:, PELVIS].mean(1)
+        transl = _translation(camera) - pelvis
+        focal = FOCAL * side / SIDE
+        K = torch.tensor(
+            [[focal, 0, side / 2 - left], [0, focal, side / 2 - top], [0, 0, 1]],
+            dtype=torch.float32,
+            device=self.device,
+        )
+        crop = torch.tensor([[width / 2, height / 2, side]], dtype=torch.float32, device=self.device)
+        weak = transl_to_weak(transl, crop.expand(len(transl), 3), K)
+        score = out["center_confs"].flatten().float()
+        rows = {
+            "global_orient": orient,
+            "body_pose": body_pose,
+            "betas": betas,
+            "camera": weak,
+            "crop": crop.expand(len(transl), 3),
+            "K": K.expand(len(transl), 3, 3),
+            "score": score,
+        }
+        pixels = project(joints + transl[:, None], K)
+        in_front = (joints[..., 2] + transl[:, None, 2]).amin(1) > 0
+        arrays = {name: value.float().cpu().numpy() for name, value in rows.items()}
+        return [{name: array[i] for name, array in arrays.items()} for i in _distinct(pixels, score, in_front, side)]
+
+
+def _network(confidence: float) -> Any:
+    try:
+        for package in ("romp", "bev"):
+            _without_init(package)
+        from bev.model import BEVv1
+    except ImportError as error:
+        raise UserError(f"HMR kind bev needs simple_romp ({error}): {SIMPLE_ROMP}") from error
+    return BEVv1(center_thresh=confidence)
+
+
+def _without_init(package: str) -> None:
+    """Enter the package as imported, its `__init__` not run: its modules can be imported by name then. It stays so
+    entered, because modules that import each other later would else run the `__init__` after all."""
+    if package in sys.modules:
+        return
+    spec = find_spec(package)  # looks for it, imports nothing
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(f"No module named {package!r}")
+    sys.modules[package] = module_from_spec(spec)
+
+
+def _shape(value: Any) -> Any:
+    return value.shape if isinstance(value, Tensor) else None
+
+
+def _translation(camera: Tensor) -> Tensor:
+    """BEV's camera (N, 3) = scale, y, x -> (N, 3) m of the pelvis in its 60 degree camera."""
+    tangent = SIDE / 2 / FOCAL
+    depth = 1 / (camera[:, :1] * tangent + 1e-3)
+    return torch.cat([camera[:, [2, 1]] * depth * tangent, depth], 1)
+
+
+def _distinct(pixels: Tensor, score: Tensor, in_front: Tensor, side: int) -> list[int]:
+    """Indices of the people, best first, each once. pixels (N, J, 2): their joints."""
+    kept: list[int] = []
+    for i in score.argsort(descending=True).tolist():
+        size = (pixels[i].amax(0) - pixels[i].amin(0)).max()
+        apart = all((pixels[i] - pixels[j]).norm(dim=-1).mean() > SAME * size for j in kept)
+        if apart and in_front[i]:
+            kept.append(i)
+    return kept
+
+
+def _nearest(people: list[dict[str, np.ndarray]], box: np.ndarray) -> dict[str, np.ndarray]:
+    if not people:
+        raise ValueError("BEV finds nobody in the image")
+    goal = (box[:2] + box[2:]) / 2
+    return min(people, key=lambda one: float(np.linalg.norm(_centre(one) - goal)))
+
+
+def _centre(one: dict[str, np.ndarray]) -> np.ndarray:
+    """px: where the weak camera puts the body's origin."""
+    s, x, y = one["camera"]
+    return one["crop"][:2] + one["crop"][2] / 2 * s * np.array([x, y])

@@ -1,0 +1,58 @@
+"""Which estimator of bodies a job names: `spin`, `bev`, or one that another package brings.
+
+A package brings one by an entry point, `hmr2 = "my_package:load"` under [project.entry-points."factory.hmr"]; the job
+then says `hmr: {kind: hmr2, model: PATH}`. All of such a package, for a network that takes crops:
+
+    import torch
+    from factory.models.hmr.spin import CropHMR
+    from my_package.network import Network
+
+    def load(model: str, device: torch.device, crop_scale: float) -> CropHMR:
+        network = Network()
+        network.load_state_dict(torch.load(model, weights_only=True))
+        network.eval().to(device)
+
+        def predict(crops: torch.Tensor):  # (N, 3, 256, 256) ImageNet-normalised RGB, on the device
+            out = network(crops)
+            rotations = torch.cat([out.global_orient, out.body_pose], 1)  # (N, 24, 3, 3), upright = pi about x
+            return rotations, out.betas, out.camera  # (N, 10); (N, 3) = s, tx, ty of SPIN's camera
+
+        return CropHMR(predict, 256, device, crop_scale)
+
+A network that looks at whole images returns an `answers.HMR` of its own instead. tests/models/hmr/test_choice.py runs
+such a package.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+import torch
+
+from factory.errors import UserError
+from factory.models.answers import HMR
+
+GROUP = "factory.hmr"
+
+
+def load_hmr(
+    kind: str, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2, body: str = "starter:body"
+) -> HMR:
+    """body: the job's body model, which bev needs. UserError for an unknown kind or bad weights."""
+    device = torch.device(device)
+    if kind == "spin":
+        from factory.models.hmr import spin
+
+        return spin.HMR(model, device, crop_scale)
+    if kind == "bev":
+        from factory.models.hmr.bev import BEV
+
+        return BEV(model, device, body)
+    for entry in entry_points(group=GROUP, name=kind):
+        return entry.load()(model, device, crop_scale)
+    raise UserError(f"stages.estimate.hmr.kind: no {kind}; there are {', '.join(kinds())} (more by packages, {GROUP})")
+
+
+def kinds() -> list[str]:
+    """All that `load_hmr` takes here."""
+    return ["spin", "bev", *sorted(entry_points(group=GROUP).names)]

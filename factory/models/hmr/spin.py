@@ -1,0 +1,195 @@
+"""Human mesh recovery: one image crop -> pose, shape and weak-perspective camera of the person in it.
+
+SPIN (Kolotouros et al. 2019: a ResNet and HMR's iterative regressor) under its own parameter names, so that its
+published checkpoint loads; the starter's network is `part_hmr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from factory.errors import UserError
+from factory.geometry.crops import cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
+from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
+from factory.home import at_home
+from factory.models.diffusion.layout import read_json
+from factory.models.hmr.part_hmr import JOINTS, SHAPES, PartHMR
+from factory.models.hmr.resnet import ResNet
+from factory.weights.locate import resolve
+from factory.weights.pickles import load_checkpoint, load_npz, require_finite
+
+MEAN_PARAMS = "smpl_mean_params.npz"
+GET = "SPIN's fetch_data.sh brings it"
+Predict = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+SPIN = {"layers": [3, 4, 6, 3], "width": 64, "hidden": 1024, "crop": 224}
+
+
+class SpinHMR(ResNet):
+    """layers: blocks per stage; width: channels of the first; hidden: of the regressor; crop: input side in px."""
+
+    init_pose: Tensor
+    init_shape: Tensor
+    init_cam: Tensor
+
+    def __init__(self, layers: list[int], width: int, hidden: int, crop: int) -> None:
+        super().__init__(layers, width)
+        self.config: dict[str, Any] = {"layers": list(layers), "width": width, "hidden": hidden, "crop": crop}
+        self.avgpool = nn.AdaptiveAvgPool2d(1)  # SPIN's AvgPool2d(7) at 224 px, and free of the crop's size
+        self.fc1 = nn.Linear(self.channels[-1] + 6 * JOINTS + SHAPES + 3, hidden)
+        self.drop1 = nn.Dropout()
+        self.fc2 = nn.Linear(hidden, hidden)
+        self.drop2 = nn.Dropout()
+        self.decpose = nn.Linear(hidden, 6 * JOINTS)
+        self.decshape = nn.Linear(hidden, SHAPES)
+        self.deccam = nn.Linear(hidden, 3)
+        for head in (self.decpose, self.decshape, self.deccam):
+            nn.init.xavier_uniform_(head.weight, gain=0.01)  # start near the mean body
+        identity = torch.tensor([[1.0, 0, 0, 1, 0, 0]])
+        self.register_buffer("init_pose", identity.repeat(1, JOINTS))  # checkpoints bring the mean pose
+        self.register_buffer("init_shape", torch.zeros(1, SHAPES))
+        self.register_buffer("init_cam", torch.tensor([[0.9, 0, 0]]))
+
+    def forward(self, x: Tensor, iterations: int = 3) -> tuple[Tensor, Tensor, Tensor]:
+        """x (N, 3, crop, crop), ImageNet-normalised RGB -> rotations (N, 24, 3, 3), betas (N, 10), camera (N, 3)."""
+        features = self.avgpool(self.stages(x)[-1]).flatten(1)
+        pose, shape, camera = (start.expand(len(x), -1) for start in (self.init_pose, self.init_shape, self.init_cam))
+        for _ in range(iterations):
+            state = torch.cat([features, pose, shape, camera], 1)
+            state = self.drop2(self.fc2(self.drop1(self.fc1(state))))
+            pose = pose + self.decpose(state)
+            shape = shape + self.decshape(state)
+            camera = camera + self.deccam(state)
+        return sixd_to_matrix(pose.view(-1, JOINTS, 6)), shape, camera
+
+
+def load_network(model: str) -> SpinHMR | PartHMR:
+    """A folder (config.json, model.safetensors; `parts` in the first tells the starter's kind from SPIN's) or a
+    checkpoint file of SPIN (key 'model'); float32, eval mode.
+
+    The mean pose it starts from is in the checkpoint, or in SPIN's smpl_mean_params.npz beside it.
+    Raises UserError when it is missing, damaged, does not fit, or holds anything but plain tensors.
+    """
+    path = Path(model)
+    if path.is_dir():
+        config, weights = _folder(path)
+    elif path.is_file():
+        config, weights = SPIN, _checkpoint(path)
+    else:
+        raise UserError(
+            f"HMR model not found: {model}; give SPIN's model_checkpoint.pt ({GET}), a folder, or starter:hmr"
+        )
+    where = f"HMR model {model}"
+    strange = next((name for name, value in weights.items() if not isinstance(value, Tensor)), None)
+    if strange is not None:
+        raise UserError(f"{where}: {strange} is a {type(weights[strange]).__name__}, not a tensor; {GET}")
+    weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
+    require_finite(weights, where)
+    try:
+        network = (PartHMR if "parts" in config else SpinHMR)(**config)
+        # Not strict: old checkpoints lack num_batches_tracked, training ones carry more than the network.
+        missing = network.load_state_dict(weights, strict=False).missing_keys
+    except (RuntimeError, TypeError) as error:
+        words = str(error).splitlines()[-1].strip()
+        raise UserError(f"HMR model {model} does not fit {config}: {words}") from error
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if missing:
+        raise UserError(f"HMR model {model} lacks {len(missing)} parameters, first {missing[0]}; is it SPIN's? {GET}")
+    return network.eval()
+
+
+def _folder(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors.torch import load_file
+
+    files = path / "config.json", path / "model.safetensors"
+    for file in files:
+        if not file.is_file():
+            raise UserError(f"HMR model {path}: {file.name} is missing; give config.json and model.safetensors")
+    config = read_json(files[0], f"HMR model {path}")
+    try:
+        return config, load_file(files[1])
+    except Exception as error:  # safetensors' own
+        raise UserError(f"HMR model {path}: {error}; its model.safetensors is damaged") from error
+
+
+def _checkpoint(path: Path) -> dict[str, Tensor]:
+    stored = load_checkpoint(path, "HMR model")
+    if not isinstance(stored, dict) or not isinstance(stored.get("model"), dict):
+        raise UserError(f"HMR model {path} is no SPIN checkpoint (a dict with the key 'model'); {GET}")
+    weights = dict(stored["model"])
+    mean = path.with_name(MEAN_PARAMS)
+    if "init_pose" not in weights and mean.is_file():
+        names = {"init_pose": "pose", "init_shape": "shape", "init_cam": "cam"}
+        arrays = load_npz(mean, "SPIN's mean parameters", names.values())
+        lacks = [name for name in names.values() if name not in arrays]
+        if lacks:
+            raise UserError(f"{mean} lacks {', '.join(lacks)}; {GET}")
+        weights |= {ours: torch.from_numpy(arrays[theirs].reshape(1, -1).copy()) for ours, theirs in names.items()}
+    return weights
+
+
+class CropHMR:
+    """Estimates all people of all images in one batch, each from a crop of its own. A `answers.HMR`.
+
+    predict: (N, 3, size, size) ImageNet-normalised RGB on the device -> rotations (N, 24, 3, 3), betas (N, 10),
+    camera (N, 3) = s, tx, ty.
+    snap: cut at whole pixels, as SPIN's code does, and not where the crop lies to a fraction of one.
+    """
+
+    finds = False
+
+    def __init__(
+        self,
+        predict: Predict,
+        size: int,
+        device: torch.device,
+        crop_scale: float = 1.2,
+        snap: bool = False,
+    ) -> None:
+        self.predict, self.size, self.device, self.crop_scale = predict, size, device, crop_scale
+        self.snap = snap
+
+    @torch.no_grad()
+    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
+        """See `answers.HMR`. boxes: (n, 4) each; or (n, 49, 3), keypoints of known people."""
+        assert boxes is not None
+        crops = [[self._crop(box) for box in some] for some in boxes]
+        cuts = [self._cut(image, crop) for image, some in zip(images, crops, strict=True) for crop in some]
+        if not cuts:
+            return [[] for _ in images]
+        rotations, betas, camera = self.predict(normalise(np.stack(cuts)).to(self.device))
+        pose = matrix_to_axis_angle(rotations).flatten(1).cpu().numpy()
+        shape, weak = betas.cpu().numpy(), camera.cpu().numpy()
+        flat = iter(
+            {"global_orient": pose[i, :3], "body_pose": pose[i, 3:], "betas": shape[i], "camera": weak[i]}
+            for i in range(len(cuts))
+        )
+        if self.snap:  # the camera belongs to what the network saw
+            crops = [[whole_pixels(crop)[1] for crop in some] for some in crops]
+        return [[{**next(flat), "crop": crop} for crop in some] for some in crops]
+
+    def _cut(self, image: np.ndarray, crop: np.ndarray) -> np.ndarray:
+        return cut_box(image, whole_pixels(crop)[0], self.size) if self.snap else cut(image, crop, self.size)
+
+    def _crop(self, person: np.ndarray) -> np.ndarray:
+        crop = square_crop if person.ndim == 1 else keypoint_crop
+        return crop(person, self.crop_scale)
+
+
+class HMR(CropHMR):
+    """SPIN, or the starter's network.
+
+    SPIN's own checkpoint sees what SPIN's code shows it: crops of whole pixels. A folder holds a network trained here,
+    on crops to a fraction of a pixel. Either way the camera's crop is the one that was cut.
+    """
+
+    def __init__(self, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2) -> None:
+        path = at_home(resolve(model))
+        self.network = load_network(str(path)).to(device)
+        size = self.network.config["crop"]
+        super().__init__(lambda crops: self.network(crops), size, torch.device(device), crop_scale, snap=path.is_file())

@@ -1,0 +1,1 @@
+"""Pose priors: how far a pose is from everyday ones."""
