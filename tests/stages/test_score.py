@@ -140,8 +140,8 @@ def test_nobody_found_costs_the_figure_and_not_the_sample(job):
     first, second = labelled(job(**LENIENT), 2)
     first.final = np.zeros_like(first.initial)
     stage = Score(job(**LENIENT))
-    stage.setup()
-    stage._ready, stage.hmr = True, Blind(stage.hmr)
+    stage(Unit(0, 0, []))  # sets it up
+    stage.hmr = Blind(stage.hmr)
     dark, light = stage(Unit(0, 0, [first, second])).records
     assert dark.active and (dark.oks, dark.reestimate_pa_mpjpe) == (None, None) and dark.oks_initial == 1
     assert (light.oks, light.oks_initial) == (1, 1)
