@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch: of tests that run side by side, more threads only wait
+# Before what reads them is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: more threads only wait for each other
+os.environ |= {"HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
 import hypothesis
 import pytest
@@ -19,7 +21,7 @@ hypothesis.settings.load_profile("untimed")
 pytest.register_assert_rewrite("tests.support")
 pytest_plugins = ["tests.support.tiny_models"]
 
-from tests.support.command import Run, run_factory  # noqa: E402 - after the rewriting of its asserts
+from tests.support.command import Run, call_factory, run_factory  # noqa: E402 - after the rewriting of its asserts
 from tests.support.seeded_stages import STAGES  # noqa: E402
 
 
@@ -73,5 +75,12 @@ def out(job: JobSpec) -> Path:
 
 @pytest.fixture
 def factory() -> Run:
-    """factory("plan", job) -> the result of the real command in a process of its own, text captured."""
+    """factory("plan", job) -> what the command answers, text captured. It runs in this process: see `command`."""
+    return call_factory
+
+
+@pytest.fixture
+def command() -> Run:
+    """command("plan", job) -> what the real command answers in a process of its own, text captured. It takes seconds
+    more than `factory`: for what has to do with processes."""
     return run_factory
