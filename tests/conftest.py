@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
@@ -63,7 +64,14 @@ def job_file(tmp_path: Path, values: dict) -> Path:
 def job(values: dict) -> JobSpec:
     """For stores and engines, on stages without a model: 22 records of 4 a unit and 8 a shard; the last unit and shard
     are short."""
-    return JobSpec.model_validate({**values, "records": 22, "image_size": 64, "unit_size": 4, "samples_per_shard": 8})
+    nothing = {"model": "none"}  # a run need not digest models that it does not use
+    stages = copy.deepcopy(values["stages"])
+    stages["estimate"] |= {"hmr": nothing, "prior": nothing, "detector": nothing}
+    for stage in ("generate", "refine"):
+        stages[stage] |= nothing
+    body = {"model": "none", "name": "none"}
+    sizes = {"records": 22, "image_size": 64, "unit_size": 4, "samples_per_shard": 8}
+    return JobSpec.model_validate({**values, **sizes, "body": body, "stages": stages})
 
 
 @pytest.fixture
