@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory.untrusted import Unreadable
-from factory.untrusted.tables import Table
+from factory.untrusted.tables import Parquet
 
 SCHEMA = pa.schema({"key": pa.string(), "seed": pa.int64(), "score": pa.float64()})
 
@@ -25,7 +25,7 @@ def rows(count: int, text: str = "x") -> pa.Table:
 
 @pytest.mark.parametrize("table", [rows(0), rows(1), rows(1000, "é"), pa.table({"key": ["a", None, "a"]})])
 def test_rows_come_back_as_they_were(table):
-    assert Table(written(table), SCHEMA).rows() == table.replace_schema_metadata(None)
+    assert Parquet(written(table), SCHEMA).rows() == table.replace_schema_metadata(None)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_rows_come_back_as_they_were(table):
 )
 def test_a_table_that_would_take_more_than_it_should(table, words):
     with pytest.raises(Unreadable, match=words):
-        Table(written(table), SCHEMA).rows()
+        Parquet(written(table), SCHEMA).rows()
 
 
 def test_damage_is_one_kind_of_error():
@@ -50,6 +50,6 @@ def test_damage_is_one_kind_of_error():
         broken = data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]
         for content in (broken, data[:place]):
             try:
-                Table(content, SCHEMA).rows()
+                Parquet(content, SCHEMA).rows()
             except Unreadable as error:
                 assert "\n" not in str(error)

@@ -25,7 +25,7 @@ from factory.geometry.camera import project, transl_to_weak
 from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
 from factory.home import at_home
 from factory.models.answers import BadAnswer
-from factory.weights.catalogue import SIMPLE_ROMP
+from factory.weights import catalogue
 from factory.weights.pickles import load_checkpoint, require_finite
 
 SIDE = 512  # px of the network's input
@@ -33,7 +33,7 @@ FOCAL = SIDE / 2 / np.tan(np.radians(60 / 2))  # px: its camera sees 60 degrees
 CONFIDENCE = 0.08  # least of a person's centre: what bev's command uses, whose `crowd` setting is on unless turned off
 SAME = 0.1  # mean distance of two people's joints over their size, below which they are one
 PELVIS = (45, 46)  # hips of `BodyModel`: the point that its translation places
-GET = "fetch BEV.pth from the releases of https://github.com/Arthur151/ROMP"
+GET = f"get {catalogue.BEV.origin}"
 
 
 class BEV:
@@ -126,7 +126,7 @@ def _network(confidence: float) -> Any:
             _without_init(package)
         from bev.model import BEVv1
     except ImportError as error:
-        raise UserError(f"HMR kind bev needs simple_romp ({error}): {SIMPLE_ROMP}") from error
+        raise UserError(f"HMR kind bev needs simple_romp ({error}): {catalogue.SIMPLE_ROMP.install}") from error
     return BEVv1(center_thresh=confidence)
 
 

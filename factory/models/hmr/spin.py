@@ -18,14 +18,15 @@ from factory.errors import UserError
 from factory.geometry.crops import cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
 from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
 from factory.home import at_home
-from factory.models.diffusion.layout import read_json
 from factory.models.hmr.part_hmr import JOINTS, SHAPES, PartHMR
 from factory.models.hmr.resnet import ResNet
+from factory.weights import catalogue
+from factory.weights.files import read_json
 from factory.weights.locate import resolve
 from factory.weights.pickles import load_checkpoint, load_npz, require_finite
 
-MEAN_PARAMS = "smpl_mean_params.npz"
-GET = "SPIN's fetch_data.sh brings it"
+MEAN_PARAMS = catalogue.SPIN.beside
+GET = f"get {catalogue.SPIN.origin}"
 Predict = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 SPIN = {"layers": [3, 4, 6, 3], "width": 64, "hidden": 1024, "crop": 224}
 
@@ -81,9 +82,7 @@ def load_network(model: str) -> SpinHMR | PartHMR:
     elif path.is_file():
         config, weights = SPIN, _checkpoint(path)
     else:
-        raise UserError(
-            f"HMR model not found: {model}; give SPIN's model_checkpoint.pt ({GET}), a folder, or starter:hmr"
-        )
+        raise UserError(f"HMR model not found: {model}; {GET}, or give a folder of its layout, or starter:hmr")
     where = f"HMR model {model}"
     strange = next((name for name, value in weights.items() if not isinstance(value, Tensor)), None)
     if strange is not None:
