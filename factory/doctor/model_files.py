@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from factory.errors import UserError
-from factory.job import DiffusionSpec, JobSpec
+from factory.job import GenerateSpec, JobSpec, RefineSpec
 from factory.models.diffusion import adapters, controlnet_config
 from factory.models.diffusion.layout import Layout
 from factory.weights.catalogue import ADAPTER, CONTROLNET, DIFFUSION, MASK2FORMER, SMPL, ModelKind, Need
@@ -52,8 +52,8 @@ def check_content(need: Need, job: JobSpec, path: Path) -> None:
         _check_checkpoint(need.kind, file)
 
 
-def _spec(need: Need, job: JobSpec) -> DiffusionSpec:
-    """The settings of the stage whose model, ControlNet or adapter is needed."""
+def _spec(need: Need, job: JobSpec) -> GenerateSpec | RefineSpec:
+    """The settings of the stage that needs the model or adapter."""
     return job.stages.generate if need.field.startswith("stages.generate.") else job.stages.refine
 
 
@@ -76,10 +76,9 @@ def _check_abilities(need: Need, job: JobSpec, path: Path) -> None:
     from factory.models.diffusion.schedulers import check_scheduler
 
     quiet_diffusers()
-    first = need.field == "stages.generate.model"
-    spec = job.stages.generate if first else job.stages.refine
-    layout = _layout(need, path)
-    pipeline = layout.text_to_image() if first else layout.known("pipeline", "diffusers", layout.name)
+    spec, layout = _spec(need, job), _layout(need, path)
+    draws = need.field == "stages.generate.model"
+    pipeline = layout.text_to_image() if draws else layout.known("pipeline", "diffusers", layout.name)
     network = layout.config("transformer") or layout.config("unet")
     guidance(pipeline, layout.index, network).check(spec.guidance_scale, spec.negative_prompt)
     if spec.scheduler is not None and layout.has("scheduler"):
@@ -98,7 +97,7 @@ def _check_controlnet(need: Need, job: JobSpec, path: Path) -> None:
 
 def _check_adapter(need: Need, job: JobSpec, path: Path) -> None:
     path = adapters.file_in(path, need.model)
-    spec = job.stages.generate if need.field.startswith("stages.generate.") else job.stages.refine
+    spec = _spec(need, job)
     base = _folder(spec.model, spec.revision) if spec.model else None
     if path.suffix == ".safetensors" and base is not None and base.is_dir():
         shapes = tensor_shapes(path, f"adapter {need.model}")
@@ -129,9 +128,8 @@ def _check_checkpoint(kind: ModelKind, file: Path) -> None:
     assert kind.checkpoint is not None
     stored = load_checkpoint(file, kind.title, numbers=False)
     tensors = stored.get(kind.checkpoint.key) if kind.checkpoint.key and isinstance(stored, dict) else stored
-    names = (
-        [str(name) for name, value in tensors.items() if hasattr(value, "shape")] if isinstance(tensors, dict) else []
-    )
+    entries = tensors.items() if isinstance(tensors, dict) else ()
+    names = [str(name) for name, value in entries if hasattr(value, "shape")]
     if not names:
         raise UserError(f"{kind.title} {file} is no mapping of names to tensors; get {kind.origin}")
     for layer in kind.checkpoint.layers:

@@ -24,7 +24,7 @@ def require_models(job: JobSpec) -> None:
 def examine(need: Need, job: JobSpec) -> Finding:
     """As `look_for`, and whether a checkpoint opens and the job's parameters fit the family of the model."""
     finding = look_for(need, job)
-    if not finding.ok or need.embedded:
+    if not finding.ok:
         return finding
     path = locate(need.model) or hub.in_cache(need.model, need.revision)
     try:

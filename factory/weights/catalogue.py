@@ -29,7 +29,7 @@ class Package:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class CheckpointLayout:
     """A file of torch.save, as one kind of model has it.
 
     pattern: where it lies in the model's folder; empty: the model is this file.
@@ -66,7 +66,7 @@ class ModelKind:
     file: bool = False
     contents: tuple[str, ...] = ()
     beside: str = ""
-    checkpoint: Checkpoint | None = None
+    checkpoint: CheckpointLayout | None = None
     hub: bool = False
     package: Package | None = None
     word: str = ""
@@ -131,7 +131,7 @@ SPIN = ModelKind(
     file=True,
     contents=("config.json", "model.safetensors"),  # the starter's layout
     beside="smpl_mean_params.npz",
-    checkpoint=Checkpoint(
+    checkpoint=CheckpointLayout(
         key="model", layers=("layer4.2.conv3.weight", "decpose.weight", "decshape.weight", "deccam.weight")
     ),
 )
@@ -141,7 +141,7 @@ BEV = ModelKind(
     source="the releases of https://github.com/Arthur151/ROMP",
     licence="see its repository, bound to SMPL's",
     file=True,
-    checkpoint=Checkpoint(),
+    checkpoint=CheckpointLayout(),
     package=SIMPLE_ROMP,
 )
 VPOSER_V1 = ModelKind(
@@ -150,13 +150,13 @@ VPOSER_V1 = ModelKind(
     source="https://smpl-x.is.tue.mpg.de after registration",
     licence="non-commercial",
     contents=("snapshots/*.pt", "*.ini"),
-    checkpoint=Checkpoint("snapshots/*.pt", layers=("bodyprior_enc_fc1.weight", "bodyprior_dec_out.weight")),
+    checkpoint=CheckpointLayout("snapshots/*.pt", layers=("bodyprior_enc_fc1.weight", "bodyprior_dec_out.weight")),
 )
 VPOSER_V2 = replace(
     VPOSER_V1,
     published="V02_05",
     contents=("snapshots/*.ckpt",),
-    checkpoint=Checkpoint("snapshots/*.ckpt", "state_dict", ("encoder_net.2.weight", "decoder_net.0.weight")),
+    checkpoint=CheckpointLayout("snapshots/*.ckpt", "state_dict", ("encoder_net.2.weight", "decoder_net.0.weight")),
 )
 MASK2FORMER = ModelKind(
     "detector",

@@ -62,6 +62,8 @@ def test_packages_that_the_choices_need(values: dict, monkeypatch: pytest.Monkey
     how = checks["detectron2"].says  # its setup imports torch; an unpinned torchvision would replace torch
     assert "--no-build-isolation" in how and how.count("-c constraints.txt") == 2 and "CPU build of torch" in how
     assert "releases of https://github.com/Arthur151/ROMP" in checks["stages.estimate.hmr.model"].says
+    given = JobSpec(**{**values, "poses": {"path": "poses.npz"}})  # the estimator still scores the images
+    assert "pip install" in findings(given)["simple_romp"].says
     values["stages"]["estimate"]["hmr"] = {"kind": "hmr2", "model": "models/hmr2"}
     assert "no installed package brings hmr2" in findings(JobSpec(**values))["stages.estimate.hmr.kind"].says
 

@@ -18,11 +18,8 @@ from factory.weights.pickles import load_checkpoint
 FILES = tuple(  # as diffusers' training scripts call them
     f"pytorch_{kind}_weights.{end}" for end in ("safetensors", "bin") for kind in ("lora", "custom_diffusion")
 )
-INWARD = (
-    ".down.weight",
-    ".lora_A.weight",
-    ".lora_down.weight",
-)  # ends of the name of one matrix of each pair of a LoRA
+# Ends of the names of one matrix of each pair of a LoRA.
+INWARD = (".down.weight", ".lora_A.weight", ".lora_down.weight")
 
 
 def add_adapter(pipe: Any, model: str, scale: float = 1.0) -> None:
@@ -43,9 +40,8 @@ def add_adapter(pipe: Any, model: str, scale: float = 1.0) -> None:
     else:
         state = dict(load_checkpoint(path, "adapter"))
     unet = getattr(pipe, "unet", None)
-    require_family(
-        path, {name: list(value.shape) for name, value in state.items() if hasattr(value, "shape")}, _config(unet)
-    )
+    shapes = {name: list(value.shape) for name, value in state.items() if hasattr(value, "shape")}
+    require_family(path, shapes, unet.config if unet is not None else {})
     if any("custom_diffusion" in name for name in state):
         _attention_processors(pipe, path, state)
         return
@@ -76,10 +72,6 @@ def _family(shapes: Mapping[str, list[int]]) -> str | None:
             if inward and shape[1] in WIDTHS:
                 return WIDTHS[shape[1]]
     return None
-
-
-def _config(network: Any) -> Mapping[str, Any]:
-    return network.config if network is not None else {}
 
 
 def _lora(pipe: Any, path: Path, state: dict[str, Any], scale: float) -> None:

@@ -111,6 +111,6 @@ class DiffusionModel:
         return torch.from_numpy(share >= 0.5)[:, None]
 
 
-def to_tensor(images: np.ndarray) -> Tensor:
+def image_tensor(images: np.ndarray) -> Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, H, W) float32 in [0, 1]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().contiguous() / 255

@@ -9,7 +9,7 @@ import torch
 
 from factory.geometry.depth import inverse_depth
 from factory.models.device import quiet_diffusers
-from factory.models.diffusion.base import DiffusionModel, to_tensor
+from factory.models.diffusion.base import DiffusionModel, image_tensor
 from factory.models.diffusion.controlnet_config import check_config, read_config
 from factory.models.diffusion.layout import Layout
 from factory.weights.folders import choose_variant
@@ -76,7 +76,7 @@ class ControlNetToImage(DiffusionModel):
             negative_prompt,
             seeds,
             guidance_scale,
-            image=to_tensor(images),
+            image=image_tensor(images),
             control_image=torch.from_numpy(control)[:, None].expand(-1, 3, -1, -1).contiguous(),
             height=height,
             width=width,

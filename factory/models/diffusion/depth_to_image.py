@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from factory.geometry.depth import inverse_depth
-from factory.models.diffusion.base import DiffusionModel, to_tensor
+from factory.models.diffusion.base import DiffusionModel, image_tensor
 from factory.models.diffusion.layout import Layout
 
 
@@ -54,7 +54,7 @@ class DepthToImage(DiffusionModel):
             negative_prompt,
             seeds,
             guidance_scale,
-            image=to_tensor(images),
+            image=image_tensor(images),
             depth_map=torch.from_numpy(depth_map),
             strength=strength,
             num_inference_steps=steps,
