@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
+
+from factory.models.bad_answer import BadAnswer, numbers, one_per_image
 
 # An instance is a duplicate if more than this share of its mask lies in masks of its label with better scores.
 DUPLICATE = 0.5
@@ -27,6 +29,28 @@ class Detector(Protocol):
 
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
         """images: (H, W, 3) uint8 RGB, all of one size -> the instances of each image, best score first."""
+
+
+def detect_instances(detector: Detector, images: list[np.ndarray]) -> list[list[Instance]]:
+    """`detector.detect(images)`. Raises BadAnswer where it is not as `Detector` says."""
+    answer = detector.detect(images)
+    one_per_image(answer, images, list, "the detector")
+    for image, instances in zip(images, answer, strict=True):
+        for i, one in enumerate(instances):
+            _require_instance(one, image.shape[:2], f"the detector's instance {i}")
+    return answer
+
+
+def _require_instance(one: Any, size: tuple[int, int], name: str) -> None:
+    numbers(one.score, (), f"{name}: score")
+    numbers(one.bbox, (4,), f"{name}: bbox")
+    if one.label not in ("person", "object"):
+        raise BadAnswer(f"{name}: label is {one.label!r}, not person or object")
+    mask = np.asarray(one.mask)
+    if mask.dtype != bool or mask.shape != size:
+        raise BadAnswer(f"{name}: mask is {mask.shape} of {mask.dtype}, not {size} of bool")
+    if not mask.any():
+        raise BadAnswer(f"{name}: mask is empty")
 
 
 def instance(score: float, person: bool, mask: np.ndarray) -> Instance:

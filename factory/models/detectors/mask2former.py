@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from factory.errors import UserError, first_line
-from factory.models.answers import BadAnswer
+from factory.models.bad_answer import BadAnswer
 from factory.models.detectors.base import Instance, distinct, instance
 from factory.models.device import quiet
 from factory.weights.locate import locate
