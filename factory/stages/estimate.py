@@ -29,10 +29,10 @@ class Estimate(Stage):
 
     def setup(self) -> None:
         from factory.geometry.body import BodyModel
-        from factory.models.detectors.mask2former import load_detector
+        from factory.models.detectors.choice import load_detector
         from factory.models.device import pick
         from factory.models.hmr.choice import load_hmr
-        from factory.models.priors.vposer import VPoserPrior
+        from factory.models.priors.choice import load_prior
         from factory.sources import keypoints
         from factory.sources.names import Rows
         from factory.sources.poses import load
@@ -51,7 +51,7 @@ class Estimate(Stage):
                 raise UserError("images.keypoints: this estimator looks at whole images and crops none; leave them out")
             if hmr.align:
                 raise UserError("stages.estimate.hmr.align: this estimator finds people itself; leave it out")
-        self.prior = VPoserPrior(spec.prior.model, self.device, spec.prior.kind)
+        self.prior = load_prior(spec.prior.kind, spec.prior.model, self.device)
         self.body = BodyModel(body, self.device)
 
     def process(self, records: list[Record]) -> None:

@@ -25,7 +25,7 @@ class Score(Stage):
 
     def setup(self) -> None:
         from factory.geometry.body import BodyModel
-        from factory.models.detectors.mask2former import load_detector
+        from factory.models.detectors.choice import load_detector
         from factory.models.device import pick
         from factory.models.hmr.choice import load_hmr
 

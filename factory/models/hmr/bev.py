@@ -27,7 +27,7 @@ from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
 from factory.home import at_home
 from factory.models.bad_answer import BadAnswer
 from factory.models.hmr.base import BodyEstimate
-from factory.weights.catalogue import SIMPLE_ROMP
+from factory.weights import catalogue
 from factory.weights.pickles import load_checkpoint, require_finite
 
 SIDE = 512  # px of the network's input
@@ -35,7 +35,7 @@ FOCAL = SIDE / 2 / np.tan(np.radians(60 / 2))  # px: its camera sees 60 degrees
 CONFIDENCE = 0.08  # least of a person's centre: what bev's command uses, whose `crowd` setting is on unless turned off
 SAME = 0.1  # mean distance of two people's joints over their size, below which they are one
 HIPS = [JOINTS54.index(name) for name in ("right_hip_lsp", "left_hip_lsp")]  # BEV's translation places their middle
-GET = "fetch BEV.pth from the releases of https://github.com/Arthur151/ROMP"
+GET = f"get {catalogue.BEV.origin}"
 
 
 class BEV:
@@ -133,7 +133,7 @@ def _network(confidence: float) -> Any:
             _without_init(package)
         from bev.model import BEVv1
     except ImportError as error:
-        raise UserError(f"HMR kind bev needs simple_romp ({error}): {SIMPLE_ROMP}") from error
+        raise UserError(f"HMR kind bev needs simple_romp ({error}): {catalogue.SIMPLE_ROMP.install}") from error
     return BEVv1(center_thresh=confidence)
 
 

@@ -18,12 +18,13 @@ from factory.home import at_home
 from factory.models.hmr.crop import CropHMR
 from factory.models.hmr.part_hmr import JOINTS, SHAPES, PartHMR
 from factory.models.hmr.resnet import ResNet
+from factory.weights import catalogue
 from factory.weights.files import read_json
 from factory.weights.locate import resolve
 from factory.weights.pickles import load_checkpoint, load_npz, require_finite
 
-MEAN_PARAMS = "smpl_mean_params.npz"
-GET = "SPIN's fetch_data.sh brings it"
+MEAN_PARAMS = catalogue.SPIN.beside
+GET = f"get {catalogue.SPIN.origin}"
 SPIN = {"layers": [3, 4, 6, 3], "width": 64, "hidden": 1024, "crop": 224}
 
 
@@ -78,9 +79,7 @@ def load_hmr_network(model: str) -> SpinHMR | PartHMR:
     elif path.is_file():
         config, weights = SPIN, _checkpoint(path)
     else:
-        raise UserError(
-            f"HMR model not found: {model}; give SPIN's model_checkpoint.pt ({GET}), a folder, or starter:hmr"
-        )
+        raise UserError(f"HMR model not found: {model}; {GET}, or give a folder of its layout, or starter:hmr")
     where = f"HMR model {model}"
     strange = next((name for name, value in weights.items() if not isinstance(value, Tensor)), None)
     if strange is not None:
