@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 class Estimate(Stage):
-    """Fills `people`, `pose_score` and the two masks. Rejects records without a person, and easy ones if asked to."""
+    """Fills `people`, `pose_score` and the two masks. Rejects records without a person, and those with easy poses where
+    the job says so."""
 
     name = "estimate"
 
@@ -39,13 +40,13 @@ class Estimate(Stage):
 
         spec, body = self.job.stages.estimate, self.job.body.model
         self.device = pick(spec.device)
-        seer, hmr = spec.detector, spec.hmr
-        self.detector = load_detector(seer.kind, seer.model, seer.threshold, self.device, seer.config)
+        detector, hmr = spec.detector, spec.hmr
+        self.detector = load_detector(detector.kind, detector.model, detector.threshold, self.device, detector.config)
         self.hmr = load_hmr(hmr.kind, hmr.model, self.device, hmr.crop_scale, body) if hmr else None
         self.poses = load(self.job.poses) if self.job.poses else None
         self.pose_rows = self.poses.rows() if self.poses else Rows([])
-        known = self.job.images.keypoints if self.job.images else None
-        self.known = keypoints.load(known) if known else None
+        path = self.job.images.keypoints if self.job.images else None
+        self.known = keypoints.load(path) if path else None
         if hmr and self.hmr and self.hmr.finds:
             if self.known:
                 raise UserError("images.keypoints: this estimator looks at whole images and crops none; leave them out")

@@ -31,8 +31,8 @@ class Score(Stage):
 
         spec, body = self.job.stages.estimate, self.job.body.model
         self.device = pick(self.job.stages.score.device)
-        seer, hmr = spec.detector, spec.hmr
-        self.detector = load_detector(seer.kind, seer.model, seer.threshold, self.device, seer.config)
+        detector, hmr = spec.detector, spec.hmr
+        self.detector = load_detector(detector.kind, detector.model, detector.threshold, self.device, detector.config)
         self.hmr = load_hmr(hmr.kind, hmr.model, self.device, hmr.crop_scale, body) if hmr else None
         self.body = BodyModel(body, self.device)
 
