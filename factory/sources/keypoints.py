@@ -28,7 +28,7 @@ class KnownPeople:
         return self.keypoints[self.rows.of(image)]
 
 
-def load(path: str) -> KnownPeople:
+def load_keypoints(path: str) -> KnownPeople:
     """The keypoints of the file. UserError where it is missing or laid out otherwise, with key and wanted shape."""
     file = at_home(path)
     if not file.is_file():
@@ -57,6 +57,6 @@ def load(path: str) -> KnownPeople:
     return KnownPeople(keypoints, Rows(images))
 
 
-def require(path: str, images: list[str]) -> str:
-    """A sentence that says how many of the images have keypoints. UserError as `load`, and where none of them has."""
-    return matches("images.keypoints", path, load(path).rows, images)
+def require_keypoints(path: str, images: list[str]) -> str:
+    """A sentence that says how many of the images have keypoints. UserError as `load_keypoints`, and where none has."""
+    return matches("images.keypoints", path, load_keypoints(path).rows, images)

@@ -46,7 +46,7 @@ class GivenPoses:
         return BodyEstimate(pose[:, :3], pose[:, 3:], self.betas[rows], self.camera[rows], crops)
 
 
-def load(spec: PosesSpec) -> GivenPoses:
+def load_poses(spec: PosesSpec) -> GivenPoses:
     """The poses of the file. UserError where it is missing or laid out otherwise, with the key and what is wanted."""
     path = at_home(spec.path)
     if not path.is_file():
@@ -60,9 +60,9 @@ def load(spec: PosesSpec) -> GivenPoses:
     return given
 
 
-def require(spec: PosesSpec, images: list[str]) -> str:
-    """A sentence that says how many of the images have poses. UserError as `load`, and where none of them has."""
-    given = load(spec)
+def require_poses(spec: PosesSpec, images: list[str]) -> str:
+    """A sentence that says how many of the images have poses. UserError as `load_poses`, and where none of them has."""
+    given = load_poses(spec)
     if not given.images:
         raise UserError(f"poses.path: {spec.path} does not say which image each pose is of: it lacks imgname (N,)")
     return matches("poses.path", spec.path, given.rows(), images)

@@ -13,7 +13,7 @@ from factory.errors import UserError
 from factory.geometry.body import BodyModel
 from factory.geometry.camera import project
 from factory.geometry.crops import keypoint_crop, square_crop
-from factory.geometry.placing import place
+from factory.geometry.placing import place_bodies
 from factory.models.bad_answer import BadAnswer
 from factory.models.hmr import bev
 from factory.models.hmr.base import estimate_bodies
@@ -178,7 +178,7 @@ def test_bev_finds_people_in_its_own_camera(bev_answering):
     assert len(people) == 2 and people.crop[0].tolist() == [48, 32, 96]
     K = people.K
     assert K[0, 0] == pytest.approx(48 / np.tan(np.pi / 6), rel=1e-5) and K[:2, 2].tolist() == [48, 32]
-    placed = place(people, K, BodyModel("starter:body"))
+    placed = place_bodies(people, K, BodyModel("starter:body"))
     hips = placed.joints[:, [25 + 2, 25 + 3]].mean(1, keepdim=True)
     found = project(hips.numpy(), K)[:, 0]
     # Its image plane: x and y over 60 degrees, seen from the depth that its scale stands for.
