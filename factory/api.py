@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from factory.config import load
-from factory.doctor import require_models
+from factory.doctor.models import require_models
 from factory.engine.run import Event, Summary
 from factory.engine.run import run as run_job
 from factory.job import JobSpec

@@ -15,8 +15,9 @@ import numpy as np
 
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.metrics import METRICS, of_people
 from factory.present import pictures
-from factory.present.stats import SAYS, Stats, figure, summarise
+from factory.present.stats import Stats, figure, summarise
 from factory.record import State
 from factory.store.beside import card_state, decode_shard_list, encode_shard_list, shards_stamp, signed_card
 from factory.store.dataset import DataSet
@@ -26,7 +27,7 @@ from factory.store.layout import CARD, PREVIEW, SHARD_LIST
 from factory.store.read_ahead import in_order
 from factory.store.sample import extensions
 from factory.store.status import survey_data
-from factory.weights.catalogue import OURS, licence, needs
+from factory.weights.catalogue import STARTER_LICENCE, needs
 from factory.weights.locate import resolve
 
 PICTURES, SIDE = 12, 180  # on the preview; px
@@ -118,7 +119,7 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
     from jinja2 import Environment
 
     licences = [
-        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, licence(need)) for need in needs(job)
+        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, need.licence) for need in needs(job)
     ]
     counts = [("planned", stats.planned), ("ok", stats.images), *stats.states.items(), *stats.reasons.items()]
     environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
@@ -132,8 +133,9 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
         preview=preview,
         members=extensions(job),
         counts=[(_plain(label), count) for label, count in dict(counts).items()],
+        of_people=[metric.name for metric in of_people() if metric.optional],
         measures=[
-            (name, [figure(value, m.end) for value in (m.mean, m.low, m.median, m.high)], SAYS[name])
+            (name, [figure(value, name) for value in (m.mean, m.low, m.median, m.high)], METRICS[name].about)
             for name, m in stats.measures.items()
         ],
         actions=[(_plain(label), count) for label, count in list(stats.actions.items())[:ACTIONS]],
@@ -146,10 +148,10 @@ def _front(job: JobSpec, stats: Stats, licences: set[str]) -> str:
     """What the hub reads: as YAML."""
     import yaml
 
-    one = licences == {OURS}
+    one = licences == {STARTER_LICENCE}
     front: dict[str, Any] = {
         "pretty_name": job.name,
-        "license": OURS.lower() if one else "other",
+        "license": STARTER_LICENCE.lower() if one else "other",
         **({} if one else {"license_name": "see-licences", "license_link": CARD}),
         "task_categories": ["keypoint-detection"],
         "tags": ["human-mesh-recovery", "smpl", "synthetic", "webdataset", "diffusion-hpc"],

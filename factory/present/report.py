@@ -14,10 +14,11 @@ import numpy as np
 
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.metrics import METRICS, of_images
 from factory.present import pictures
-from factory.present.mesh import coarse, encode, text
+from factory.present.mesh import as_base64, coarse, encode_bodies
 from factory.present.samples import COLUMNS, POSED, damage, painter, spread, stored
-from factory.present.stats import MEASURES, SAYS, Stats, action, figure, summarise
+from factory.present.stats import Stats, action, figure, summarise
 from factory.present.words import size, state_counts
 from factory.store.dataset import DataSet
 from factory.store.decode import decode_people
@@ -37,7 +38,7 @@ REPORT_MARK = b'<meta name="factory-stamp"'  # a page of ours holds it near its 
 @dataclass
 class ShownSample:
     """One sample of the page: its index row; its pictures by column, (H, W, 3) uint8 or None where not stored; its
-    bodies as `mesh.encode` gives them, None without the body model."""
+    bodies as `mesh.encode_bodies` gives them, None without the body model."""
 
     row: dict
     pictures: dict[str, np.ndarray | None]
@@ -124,7 +125,7 @@ def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterat
             with damage(data, row["key"]):
                 people = decode_people(files["smpl.npz"], POSED)
                 if body is not None and len(people["K"]):
-                    bodies = encode(people, body)
+                    bodies = encode_bodies(people, body)
                 drawn = paint(files)
             yield ShownSample(row, drawn, bodies)
 
@@ -164,10 +165,12 @@ def _page(
     }
     without = [row for row in rows if not row["size"]]
     listed = list(_listed(job, chosen, without[:LISTED]))
-    data = {"columns": COLUMNS, "measures": list(MEASURES), "says": SAYS, "rows": listed,
-            "faces": None if faces is None else text(faces.astype("<u2"))}  # fmt: skip
+    told = ("label", "short", "about", "unit", "digits", "initial")
+    metrics = {metric.name: {key: getattr(metric, key) for key in told} for metric in of_images()}
+    data = {"columns": COLUMNS, "metrics": metrics, "rows": listed,
+            "faces": None if faces is None else as_base64(faces.astype("<u2"))}  # fmt: skip
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": figure, "label": _label}
+    environment.filters |= {"figure": figure}
     return environment.from_string(_beside(TEMPLATE)).generate(
         name=status.name,
         planned=status.planned,
@@ -178,7 +181,8 @@ def _page(
         reasons=sorted(status.reasons.items(), key=lambda item: -item[1]),
         facts=facts,
         stats=stats,
-        says=SAYS,
+        metrics=METRICS,
+        initial={metric.initial for metric in METRICS.values()},
         shown=len(chosen),
         actions=sorted({row["action"] for row in listed}),
         columns=COLUMNS,
@@ -195,18 +199,14 @@ def _page(
 def _listed(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dict[str, Any]]:
     """What the page knows of each record without opening its sample, in the plan's order."""
     number = {row["key"]: i for i, row in enumerate(chosen)}
-    columns = ("key", "state", "prompt", "people", "refined", "stage", *MEASURES)
+    metrics = [metric.name for metric in of_images()]
+    columns = ("key", "state", "prompt", "people", "refined", "stage", *metrics)
     actions = list(job.prompts.action)
     for row in sorted(chosen + without, key=lambda row: row["key"]):
         why = f"{row['stage']}: {row['reason'] or row['error']}" if row["stage"] else ""
         entry = {name: row[name] for name in columns}
-        entry |= {name: None for name in MEASURES if not np.isfinite(row[name] or 0)}  # of a stranger: JSON has no NaN
+        entry |= {name: None for name in metrics if not np.isfinite(row[name] or 0)}  # of a stranger: JSON has no NaN
         yield {**entry, "why": why, "action": action(row["prompt"], actions), "sample": number.get(row["key"], -1)}
-
-
-def _label(name: str) -> str:
-    words = name.replace("_", " ")
-    return words.replace("iou", "IoU").replace("oks", "OKS").replace("pa mpjpe", "PA-MPJPE")
 
 
 def _json(value: object) -> str:
@@ -227,7 +227,7 @@ def _stamp(rows: list[dict], limit: int) -> str:
     shown = [[row["key"], row["state"], row["attempts"], row["size"]] for row in rows]
     parts = ("report.py", "pictures.py", "samples.py", "mesh.py", "stats.py", TEMPLATE, SCRIPT)
     code = "".join(map(_beside, parts)).encode()
-    return hashlib.blake2b(json.dumps([shown, limit]).encode() + code, digest_size=12).hexdigest()
+    return hashlib.blake2b(json.dumps([shown, limit, repr(METRICS)]).encode() + code, digest_size=12).hexdigest()
 
 
 def _beside(name: str) -> str:

@@ -107,8 +107,8 @@ def top3(
 
 
 def _refined(records: list[Record]) -> list[Row]:
-    before = [r.silhouette_iou_initial or 0.0 for r in records]
-    after = [r.silhouette_iou or 0.0 for r in records]
+    before = [r.metrics.get("silhouette_iou_initial", 0.0) for r in records]
+    after = [r.metrics.get("silhouette_iou", 0.0) for r in records]
     context = [kept(r.array("initial"), r.array("final"), human_region(r)) for r in records]
     context = [value for value in context if value == value]
     part, n = "depth-to-image", len(records)

@@ -14,9 +14,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from factory.job import JobSpec
-from factory.record import FIDELITY
+from factory.metrics import may_be_missing
 from factory.store.fs import Files
-from factory.store.sample import PERSON_ARRAYS, SampleJson
+from factory.store.sample import PERSON_ARRAYS, SampleFields, SampleJson
 from factory.store.tar import tar_members
 from factory.untrusted import Unreadable, arrays, pictures, text
 
@@ -31,7 +31,7 @@ class DecodedSample:
     key: str
     image: np.ndarray  # (H, W, 3) uint8 RGB: the final image
     people: dict[str, np.ndarray]  # the arrays of smpl.npz, (P, ...) float32, as sample.PERSON_ARRAYS lists them
-    about: SampleJson  # the fields of its json
+    about: SampleFields  # the fields of its json
     initial: np.ndarray | None = None  # (H, W, 3) uint8 RGB: the image before refinement
     depth: np.ndarray | None = None  # (H, W) float32 m, 0 where no body is seen
     person_mask: np.ndarray | None = None  # (H, W) bool
@@ -105,13 +105,13 @@ def decode_people(data: bytes, names: Iterable[str] = PERSON_ARRAYS) -> dict[str
         shape = (count, *PERSON_ARRAYS[name])
         if array.shape != shape or array.dtype != np.float32:
             raise Unreadable(f"{name}: {array.dtype} {array.shape}, not float32 {shape}")
-        if name not in FIDELITY and not np.isfinite(array).all():
+        if not may_be_missing(name) and not np.isfinite(array).all():
             raise Unreadable(f"{name}: not finite")
     return {name: array.copy() for name, array in people.items()}
 
 
-def decode_json(data: bytes) -> SampleJson:
-    """json -> its fields."""
+def decode_json(data: bytes) -> SampleFields:
+    """json -> its fields, a `SampleJson`."""
     try:
         return SampleJson.model_validate(text.loads(data, JSON_BYTES))
     except ValidationError as error:

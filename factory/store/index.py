@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from factory.errors import UserError
-from factory.record import FIDELITY
+from factory.metrics import may_be_missing, of_images
 from factory.store.fs import Files, read_or_none
 from factory.untrusted import text
-from factory.untrusted.tables import FOOTER, Table
+from factory.untrusted.tables import FOOTER, Parquet
 
 SCHEMA = pa.schema(
     {
@@ -37,9 +37,9 @@ SCHEMA = pa.schema(
         "source": pa.string(),  # the real image or the row of the pose file
         "variant": pa.int32(),  # of it
         "refined": pa.bool_(),
-        "pose_score": pa.float64(),
+        **{metric.name: pa.float64() for metric in of_images() if not metric.optional},
         "people": pa.int32(),
-        **dict.fromkeys(FIDELITY, pa.float64()),  # null where it was not or cannot be measured
+        **{metric.name: pa.float64() for metric in of_images() if metric.optional},  # null where not measured
         "offset": pa.int64(),  # where the sample's bytes begin in the tar
         "size": pa.int64(),  # how many there are; 0: the record gave no sample
     }
@@ -139,12 +139,12 @@ def index_table(data: bytes, address: str = "index") -> tuple[pa.Table, Head]:
     """(rows, head) of the bytes of an index. The rows have those columns of SCHEMA that the index was written with.
     Raises Damaged, which names the address."""
     with _damage(address):
-        file = Table(data, SCHEMA)
+        file = Parquet(data, SCHEMA)
         own = file.head.get(OWN_HASH, "")
         if not own or hashlib.sha256(_with_last_replaced(data, own.encode(), NO_HASH)).hexdigest() != own:
             raise ValueError("its bytes are not those that were written")
         rows = file.rows()
-        if empty := [name for name in rows.column_names if name not in FIDELITY and rows[name].null_count]:
+        if empty := [name for name in rows.column_names if not may_be_missing(name) and rows[name].null_count]:
             raise ValueError(f"values of {', '.join(empty)} are missing")
         return rows, Head.parse(file.head)
 
@@ -152,7 +152,7 @@ def index_table(data: bytes, address: str = "index") -> tuple[pa.Table, Head]:
 def index_head(data: bytes, address: str = "index") -> Head:
     """The head in the bytes of an index. The cost does not grow with the rows. Raises Damaged."""
     with _damage(address):
-        return Head.parse(Table(data, SCHEMA).head)
+        return Head.parse(Parquet(data, SCHEMA).head)
 
 
 def moved(rows: pa.Table, by: int) -> pa.Table:

@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from factory.errors import encodable
 from factory.job import JobSpec
-from factory.record import FIDELITY, Record, State, Unit
+from factory.metrics import of_images
+from factory.record import Record, State, Unit
 from factory.store.index import SCHEMA, index_bytes, tar_digest
 from factory.store.sample import encode_sample
 from factory.store.tar import tar_segment
@@ -47,6 +48,6 @@ def _row(unit: Unit, record: Record, offset: int, size: int) -> dict[str, Any]:
         "error": encodable(record.error),
         "attempts": record.attempts, "seed": record.seed, "prompt": record.prompt,
         "source": record.source, "variant": record.variant, "refined": record.refined,
-        "pose_score": float(record.pose_score), "people": len(record.people), "offset": offset, "size": size,
-        **{name: getattr(record, name) for name in FIDELITY},
+        "people": len(record.people), "offset": offset, "size": size,
+        **{metric.name: record.metrics.get(metric.name, metric.missing) for metric in of_images()},
     }  # fmt: skip
