@@ -32,7 +32,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override a field: --set stages.refine.strength=0.6. Repeatable."),
 ]
-FORMATS = "spin|hmr2|bedlam|camerahmr|humandata"
+EXPORT_FORMATS = "spin|hmr2|bedlam|camerahmr|humandata"
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
@@ -245,7 +245,7 @@ def retry(
 @app.command()
 def export(
     out: Out,
-    format_: Annotated[str, typer.Option("--format", metavar=FORMATS, help="The trainer that shall read it.")],
+    format_: Annotated[str, typer.Option("--format", metavar=EXPORT_FORMATS, help="The trainer that shall read it.")],
     to: Annotated[str, typer.Option("--to", metavar="DIR", help="The folder to write; made where there is none.")],
     split: Annotated[str, typer.Option(metavar="NAME=SHARE,...", help="Such as train=0.95,val=0.05.")] = "train=1",
     where: Annotated[str | None, typer.Option(help="Only these, such as 'score > 30 and people = 1' (SQL).")] = None,
@@ -273,7 +273,7 @@ def export(
 @app.command()
 def validate(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="An export, ours or anybody's.", show_default=False)],
-    format_: Annotated[str, typer.Option("--format", metavar=FORMATS, help="The trainer that shall read it.")],
+    format_: Annotated[str, typer.Option("--format", metavar=EXPORT_FORMATS, help="The trainer that shall read it.")],
 ) -> None:
     """Check a folder against what a trainer's loader demands, field by field."""
     from factory.export.validate import validate as check

@@ -14,7 +14,7 @@ from factory.errors import UserError
 from factory.export import archive
 from factory.export.contract import Field, problems
 from factory.export.people import PeopleRows, people_of
-from factory.export.source import ExportSample, Source
+from factory.export.source import ExportSample, ExportSource
 from factory.store.fs import LocalFiles
 from factory.store.sample import npz_bytes
 from factory.untrusted.pictures import size_of
@@ -32,7 +32,7 @@ class Format(ABC):
     trainer: ClassVar[str]
     turned: ClassVar[tuple[str, ...]] = ()  # words in a data set's name at which it turns images
 
-    def __init__(self, source: Source, target: Path) -> None:
+    def __init__(self, source: ExportSource, target: Path) -> None:
         self.source, self.target, self.files = source, target, LocalFiles(target, "--to")
         self.dataset = source.job.name.replace("_", "-")  # BEDLAM and CameraHMR split their lists of names at "_"
 

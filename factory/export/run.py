@@ -30,12 +30,12 @@ import numpy as np
 from factory.errors import UserError
 from factory.export import formats, split
 from factory.export.base import PIECE, STEP, Format
-from factory.export.source import Source
+from factory.export.source import ExportSource
 from factory.present.words import size
 from factory.store import lock
 from factory.store.dataset import open_data
 from factory.store.disk import expanded, free_space
-from factory.store.job_json import identity
+from factory.store.job_json import job_identity
 from factory.untrusted import text
 
 EXPORT_MARK, README = "export.json", "README.md"
@@ -62,7 +62,7 @@ def export(
     on_piece(done, total) tells how many of the images are written, first of all those of an earlier, killed export.
     UserError, before anything is touched, where that cannot be.
     """
-    kind, source, target = formats.find(name), Source(open_data(out)), Path(expanded(to, "--to"))
+    kind, source, target = formats.find(name), ExportSource(open_data(out)), Path(expanded(to, "--to"))
     fractions = split.parse(shares)
     wanted: dict = {
         "format": name, "data": source.job.name, "job": _digest(source), "split": fractions, "where": where,
@@ -79,7 +79,7 @@ def export(
                 f"--to {target}: is the whole export of an older state of {out}, of which {_differing(source, there)}"
                 " changed since; it stays as it is: write the new one elsewhere"
             )
-        source = Source(source.data.listed_anew())
+        source = ExportSource(source.data.listed_anew())
         locations = source.choose(fractions, where)
     unsealed = source.plan.shards - len(source.shards)
     form = kind(source, target)
@@ -206,7 +206,7 @@ def _write_there(name: str, out: str, to: str, step: Step) -> int:
 
 @lru_cache
 def _opened(name: str, out: str, to: str) -> Format:
-    return formats.find(name)(Source(open_data(out)), Path(to))
+    return formats.find(name)(ExportSource(open_data(out)), Path(to))
 
 
 def _count(locations: np.ndarray) -> int:
@@ -224,12 +224,12 @@ def _drop_parts(form: Format, locations: dict[str, np.ndarray]) -> None:
     form.files.delete([form.part(*step, ending) for step in steps for ending in endings])
 
 
-def _indexes(source: Source) -> dict[str, str]:
+def _indexes(source: ExportSource) -> dict[str, str]:
     """Name of a shard -> hash of its index."""
     return {source.plan.shard_name(shard): digest for shard, digest in source.digests.items()}
 
 
-def _shards(source: Source, there: dict, target: Path) -> list[int]:
+def _shards(source: ExportSource, there: dict, target: Path) -> list[int]:
     """The shards that the export was begun with. UserError where the data set no longer has them."""
     names = {source.plan.shard_name(shard): shard for shard in source.shards}
     if gone := sorted(set(there["indexes"]) - set(names)):
@@ -240,12 +240,12 @@ def _shards(source: Source, there: dict, target: Path) -> list[int]:
     return sorted(names[name] for name in there["indexes"])
 
 
-def _differing(source: Source, there: dict) -> str:
+def _differing(source: ExportSource, there: dict) -> str:
     names = [name for name, digest in _indexes(source).items() if there["indexes"][name] != digest]
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more shards"
 
 
-def _begun(target: Path, source: Source, wanted: dict) -> dict | None:
+def _begun(target: Path, source: ExportSource, wanted: dict) -> dict | None:
     """What an export that was begun there is made of; None where there is nothing. UserError where something else is.
 
     A data set that has grown since makes no other export: the one that was begun is finished as it was."""
@@ -285,9 +285,9 @@ def _check_room(target: Path, need: int) -> None:
         raise UserError(f"--to {target}: needs about {size(need)}, {size(free)} are free; write elsewhere")
 
 
-def _digest(source: Source) -> str:
+def _digest(source: ExportSource) -> str:
     """What makes two jobs the same data set."""
-    return hashlib.sha256(json.dumps(identity(source.job), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(job_identity(source.job), sort_keys=True).encode()).hexdigest()
 
 
 def _json(value: dict) -> bytes:

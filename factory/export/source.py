@@ -21,7 +21,7 @@ from factory.store.where import Where, select
 
 ARRAYS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox", "detection_score")  # that exports need
 LOCATION = ("shard", "offset", "size", "number")  # where a sample lies, and which record it is
-COLUMNS = [("split", "i4"), ("order", "f8"), *((name, "i8") for name in LOCATION)]
+ENTRY_FIELDS = [("split", "i4"), ("order", "f8"), *((name, "i8") for name in LOCATION)]
 NEVER_NULL = ("key", "source", "variant", "people", "offset", "size")
 DAMAGE = (ValueError, KeyError, FileNotFoundError)  # what reading raises over bytes that are not those written
 
@@ -38,7 +38,7 @@ class ExportSample:
     depth: np.ndarray | None = None  # (H, W) float32 m, where it was stored
 
 
-class Source:
+class ExportSource:
     """The sealed shards of a data set. UserError where there are none.
 
     shards: their numbers. digests: shard -> hash of its index, once `choose` has read it.
@@ -68,7 +68,7 @@ class Source:
             rows = rows.filter(select(where, rows))
             people += pc.sum(rows["people"]).as_py() or 0
             keys = rows["key"].to_pylist()
-            entries = np.empty(len(keys), COLUMNS)
+            entries = np.empty(len(keys), ENTRY_FIELDS)
             entries["split"] = [splits.assign(group, shares) for group in _groups(rows)]
             entries["order"] = [splits.order(key) for key in keys]
             entries["shard"], entries["number"] = shard, [int(key[-8:]) for key in keys]

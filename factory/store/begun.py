@@ -14,7 +14,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.dataset import DataSet
 from factory.store.index import Damaged
-from factory.store.job_json import StoredJob, identity
+from factory.store.job_json import StoredJob, job_identity
 
 RESOLVED = {"prompts.set", "prompts.categories"}  # what they hold is stored in the fields beside them
 LISTED, LONGEST_VALUE = 3, 60  # differences that a refusal lists; characters of a value in it
@@ -31,7 +31,7 @@ def require_same_job(stored: StoredJob, job: JobSpec, inputs: dict[str, str], ad
 def differences(job: JobSpec, inputs: dict[str, str], other: JobSpec, other_inputs: dict[str, str]) -> list[str]:
     """One line for each field that makes `job` another data set than `other`. The inputs are those of
     contents.made_from: what the files hold that each job names."""
-    here, there = identity(job), identity(other)
+    here, there = job_identity(job), job_identity(other)
     same = {field for field, value in inputs.items() if other_inputs.get(field) == value}
     changed = {field: value for field, value in inputs.items() if other_inputs.get(field, value) != value}
     fields = [field for field in here | there if field not in same | RESOLVED | changed.keys()]

@@ -19,11 +19,11 @@ from pathlib import Path
 from factory.errors import UserError
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # the names that `temporary` gives, and no other program
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 AGAIN, WRITE_ELSEWHERE = "what is finished is kept", "write elsewhere"
-REFUSED = {  # what a user can mend about a disk
+MENDABLE = {  # what a user can mend about a disk
     errno.ENOSPC: f"no space is left; make room and run again, {AGAIN}",
     errno.EDQUOT: f"the quota is used up; make room and run again, {AGAIN}",
     errno.EFBIG: "a file may not grow that large here; lower samples_per_shard or raise the limit",
@@ -54,7 +54,7 @@ def mendable(address: str, field: str = "output") -> Iterator[None]:
     except OSError as error:
         if error.errno in (None, errno.EBADF):  # of no disk: raised by a library, or a bug here
             raise
-        words = REFUSED.get(error.errno) or f"{error.strerror}; mend it and run again, {AGAIN}"
+        words = MENDABLE.get(error.errno) or f"{error.strerror}; mend it and run again, {AGAIN}"
         raise UserError(f"{field}: {address}: {words}") from None
 
 
@@ -99,7 +99,7 @@ def refuse_dangling(path: Path) -> None:
 def open_inner(name: str, folder: int, path: str) -> int:
     """Descriptor of the folder `name` in an open one. UserError where it is a link."""
     try:
-        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(name, OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=folder)
     except OSError:
         refuse_link(name, folder, path)
         raise
@@ -124,7 +124,7 @@ def free_space(path: Path) -> tuple[Path, int]:
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable, as far as the disk can."""
     try:
-        descriptor = os.open(path, FOLDER)
+        descriptor = os.open(path, OPEN_FOLDER)
     except PermissionError:  # one may be allowed to write in a folder and not to read it
         return
     try:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from factory.errors import UserError
 from factory.store.disk import (
-    FOLDER,
+    OPEN_FOLDER,
     TEMPORARY,
     expanded,
     make_folder,
@@ -29,7 +29,7 @@ from factory.store.disk import (
     temporary,
 )
 
-URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._-]*)((?:/[A-Za-z0-9_=+,-][A-Za-z0-9._=+,-]*)*)/?")
+OUTPUT_URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._-]*)((?:/[A-Za-z0-9_=+,-][A-Za-z0-9._=+,-]*)*)/?")
 Fence = Callable[[], None]
 FOREIGN = {"lost+found", "@eaDir"}  # folders that file systems and NAS boxes keep for themselves
 
@@ -66,7 +66,7 @@ def open_files(out: str | os.PathLike[str]) -> Files:
         if not text or "\0" in text:
             raise UserError(f"output: {text!r} is no path")
         return LocalFiles(text)
-    match = URL.fullmatch(text)
+    match = OUTPUT_URL.fullmatch(text)
     if not match:
         shown = text.partition("://")[0] + "://..."  # the rest may hold a password
         raise UserError(
@@ -188,7 +188,7 @@ class LocalFiles:
         before = self._held
         with self._mendable(""):
             make_folder(self.root)
-            folder = self._held = os.open(self.root, FOLDER)
+            folder = self._held = os.open(self.root, OPEN_FOLDER)
         try:
             yield folder
         finally:
@@ -250,7 +250,7 @@ class LocalFiles:
         if make:
             make_folder(self.root)
         refuse_dangling(self.root)
-        here = os.open(self.root, FOLDER)
+        here = os.open(self.root, OPEN_FOLDER)
         stack.callback(os.close, here)
         return here
 
@@ -276,7 +276,7 @@ class LocalFiles:
                 yield here, name, entry
 
         with self._mendable(""), contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
-            here = os.open(".", FOLDER, dir_fd=self._root(stack))  # anew: two listings would share one's progress
+            here = os.open(".", OPEN_FOLDER, dir_fd=self._root(stack))  # anew: two listings would share one's progress
             stack.callback(os.close, here)
             yield from inside(here, "")
 

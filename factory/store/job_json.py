@@ -59,7 +59,7 @@ class StoredJob:
 
 def encode_job(job: JobSpec, inputs: dict[str, str]) -> bytes:
     """A new job.json. The same job, inputs, hardware and software give the same bytes."""
-    fingerprint = hashlib.sha256(json.dumps(identity(job), sort_keys=True).encode()).hexdigest()
+    fingerprint = hashlib.sha256(json.dumps(job_identity(job), sort_keys=True).encode()).hexdigest()
     return _encoded(
         {
             "format": FORMAT,
@@ -105,7 +105,7 @@ def decode_job(data: bytes, address: str) -> StoredJob:
     return StoredJob(job, str(content.get("fingerprint", "")), named, number, content)
 
 
-def identity(job: JobSpec) -> dict[str, str]:
+def job_identity(job: JobSpec) -> dict[str, str]:
     """Dotted field -> JSON of its value, of every field that decides what the data set holds. Two jobs with equal
     identities make the same data set."""
     values = job.model_dump(mode="json", exclude=NOT_IDENTITY)

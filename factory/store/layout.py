@@ -10,9 +10,9 @@ from factory.plan import Plan
 JOB = "job.json"  # the job and what it was made with, see job_json
 REPORT, CONTACT = "report.html", "contact.png"  # of `factory inspect`
 CARD, PREVIEW, SHARD_LIST = "README.md", "preview.jpg", "wids.json"  # written when all shards are sealed
-PARTS = "parts/"
+PARTS_FOLDER = "parts/"
 FOLDERS = re.compile(r"parts(/\d{6,})?")  # the folders that a data set makes below its own
-PART_INDEX = re.compile(PARTS + r"(\d{6,})/(\d{6,})\.parquet")
+PART_INDEX = re.compile(PARTS_FOLDER + r"(\d{6,})/(\d{6,})\.parquet")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def shard_archive(plan: Plan, shard: int) -> Archive:
 
 
 def part_archive(shard: int, unit: int) -> Archive:
-    name = f"{PARTS}{shard:06d}/{unit:06d}"
+    name = f"{PARTS_FOLDER}{shard:06d}/{unit:06d}"
     return Archive(shard, unit, f"{name}.tar", f"{name}.parquet")
 
 

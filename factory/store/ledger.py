@@ -124,7 +124,7 @@ class Ledger:
             survey = survey_data(self.data, count_parts=False)
         self.sealed, self._parts = set(survey.sealed), survey.parts
         self.states, self.reasons = survey.states, survey.reasons
-        folders = {name.split("/")[1] for name in self.data.sizes if name.startswith(layout.PARTS)}
+        folders = {name.split("/")[1] for name in self.data.sizes if name.startswith(layout.PARTS_FOLDER)}
         for shard in sorted(self.sealed):
             if f"{shard:06d}" in folders:
                 self._drop_parts(shard)

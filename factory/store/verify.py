@@ -220,6 +220,6 @@ class _Verification:
 
 def _of_an_open_shard(name: str, planned: Plan, sealed: set[int]) -> bool:
     match = re.fullmatch(re.escape(planned.job.name) + r"-(\d{6,})[.]tar", name)
-    return name.startswith(layout.PARTS) or bool(
+    return name.startswith(layout.PARTS_FOLDER) or bool(
         match and int(match[1]) < planned.shards and int(match[1]) not in sealed
     )

@@ -23,7 +23,7 @@ from factory.plan import plan
 from factory.store import contents
 from factory.store.begun import differences
 from factory.store.dataset import open_data
-from factory.store.job_json import identity
+from factory.store.job_json import job_identity
 from factory.store.ledger import open_ledger
 from factory.store.verify import verify
 from tests.support.files import tree
@@ -251,5 +251,5 @@ def test_two_jobs_differ_in_short_lines_or_not_at_all(one, other):
         return JobSpec.model_validate({**values, "stages": stages, "prompts": {"action": action}})
 
     lines = differences(job(one), {}, job(other), {})
-    assert bool(lines) == (identity(job(one)) != identity(job(other)))
+    assert bool(lines) == (job_identity(job(one)) != job_identity(job(other)))
     assert all(len(line) < 400 for line in lines)

@@ -26,7 +26,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 from factory.cli import app  # noqa: E402
 from factory.errors import UserError  # noqa: E402
-from factory.export.source import Source  # noqa: E402
+from factory.export.source import ExportSource  # noqa: E402
 from factory.job import JobSpec  # noqa: E402
 from factory.present import card, report  # noqa: E402
 from factory.schema import texts  # noqa: E402
@@ -78,7 +78,7 @@ print(
             "hint of --where": said_of("contrsat > 1"),
             "verify": repr(verify(job.output)),
             "samples that fit": int(Where("contrast > 0 and con < 255", SCHEMA)(data.rows).sum()),
-            "exported": len(Source(data).choose({"train": 1.0}, "contrast > 0")["train"]),
+            "exported": len(ExportSource(data).choose({"train": 1.0}, "contrast > 0")["train"]),
         }
     )
 )
