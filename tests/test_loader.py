@@ -21,8 +21,8 @@ from factory.geometry.crops import MEAN, STD, square_crop
 from factory.geometry.joints import FLIP24, FLIP49
 from factory.job import JobSpec
 from factory.record import Record
-from factory.starter.train.hmr import weak_project
 from factory.store.status import read_index, read_sample
+from factory.training.body_losses import weak_project
 from tests.support import small
 from tests.support.forge import arrays, forge
 

@@ -7,7 +7,7 @@ from factory.geometry.align import align
 from factory.geometry.body import BodyModel
 from factory.geometry.camera import full_image_K, weak_to_transl
 from factory.geometry.rasteriser import rasterise
-from factory.starter.pack import resolve
+from factory.weights.locate import resolve
 
 SIZE, CPU = 128, torch.device("cpu")
 NOTHING = np.zeros((SIZE, SIZE), bool)
