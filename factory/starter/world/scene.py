@@ -90,7 +90,7 @@ class Scene:
 
     @property
     def latent_depth(self) -> np.ndarray:
-        """(32, 32) float32 in [-1, 1]: the control image of the depth-to-image model; all -1 where no person is seen."""
+        """(32, 32) float32 in [-1, 1]: the control image of the depth-to-image model; all -1 where no person is."""
         if not self.depth.any():
             return np.full((LATENT, LATENT), -1, np.float32)
         return inverse_depth(self.depth, LATENT, LATENT)

@@ -291,7 +291,7 @@ def test_without_anny_the_generator_says_how_to_get_it(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "anny", None)
     with pytest.raises(SystemExit, match="pip install anny"):
-        source.load_source(11, 0)
+        source.load_population(11, 0)
 
 
 def test_correctives_vanish_where_one_joint_holds_the_vertex(arrays):
