@@ -17,7 +17,7 @@ starter = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-EVAL, QUICK = Path("out/starter/eval"), Path("out/starter/eval-quick")
+EVAL_CACHE, QUICK_CACHE = Path("out/starter/eval"), Path("out/starter/eval-quick")
 SEED = 3  # the job and the pack were chosen on images of the seeds 0, 1 and 2
 FIGURES = Path("out/starter/figures.json")
 
@@ -26,16 +26,18 @@ FIGURES = Path("out/starter/figures.json")
 @from_fields
 def train(options: StarterOptions) -> None:
     """Train models on the rendered world, or go on where an earlier training stopped."""
-    from factory.starter.train.run import run
+    from factory.starter.train.run import train_models
 
-    run(options)
+    train_models(options)
 
 
 @starter.command()
 def evaluate(
     cache: Annotated[
         Path | None,
-        typer.Option(help=f"Held-out scenes; rendered where they are missing. Default: {EVAL}, with --quick {QUICK}."),
+        typer.Option(
+            help=f"Held-out scenes; rendered where they are missing. Default: {EVAL_CACHE}, with --quick {QUICK_CACHE}."
+        ),
     ] = None,
     job: Annotated[Path, typer.Option(help="The job whose stages draw the images.")] = Path("jobs/demo.yaml"),
     part: Annotated[
@@ -51,18 +53,18 @@ def evaluate(
     """Measure the pack on what no training has used, and print and store the figures beside their goals."""
     from factory.errors import UserError
     from factory.present.terminal import open_console
-    from factory.starter.measure.evaluate import PARTS, evaluate_pack, show, store
+    from factory.starter.measure.evaluate import PARTS, evaluate_pack, show_figures, store_figures
 
     parts = part or PARTS
     if unknown := set(parts) - set(PARTS):
         raise UserError(f"part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
-    cache = cache or (QUICK if quick else EVAL)
+    cache = cache or (QUICK_CACHE if quick else EVAL_CACHE)
     table = evaluate_pack(cache, job, tuple(dict.fromkeys(parts)), seed, quick)
-    store(table, out)
+    store_figures(table, out)
     if as_json:
         print(json.dumps(table.as_json(), indent=1))
     else:
-        show(table, open_console())
+        show_figures(table, open_console())
 
 
 @starter.command()

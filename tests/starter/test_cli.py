@@ -11,7 +11,7 @@ from PIL import Image
 from factory.cli import app
 from factory.errors import UserError
 from factory.starter.train.options import StarterOptions
-from factory.starter.train.run import autoencoder, diffusion_models, run
+from factory.starter.train.run import autoencoder, diffusion_models, train_models
 from factory.starter.world import cache
 from factory.weights.locate import WEIGHTS
 from tests.support.command import Run, refused
@@ -40,10 +40,10 @@ def test_the_figures_are_printed_and_stored(factory: Run, tmp_path):
 
 def test_unknown_models_and_held_out_scenes_are_refused_in_one_line(tmp_path):
     with pytest.raises(UserError, match="there are vae"):
-        run(StarterOptions(models=["resnet"], cache=tmp_path, out=tmp_path, export=tmp_path))
+        train_models(StarterOptions(models=["resnet"], cache=tmp_path, out=tmp_path, export=tmp_path))
     cache.build(tmp_path, cache.HELD_OUT, 1)
     with pytest.raises(UserError, match="figures are measured on"):
-        run(StarterOptions(models=["hmr"], cache=tmp_path, out=tmp_path, export=tmp_path))
+        train_models(StarterOptions(models=["hmr"], cache=tmp_path, out=tmp_path, export=tmp_path))
 
 
 def test_a_rate_of_nothing_is_refused_by_the_command(factory: Run):

@@ -1,8 +1,8 @@
 """Make the open body: `python -m factory.starter.body.generate --out open_body.npz` (needs the package anny).
 
 Anny gives a population of adults. The mesh of the average adult is decimated to SMPL's sizes, all attributes are
-carried over to it, and all people are brought into the T-pose. From them follow shape space, skin weights, joint regressors
-and pose correctives. The same seed and the same library versions give the same file.
+carried over to it, and all people are brought into the T-pose. From them follow shape space, skin weights, joint
+regressors and pose correctives. The same seed and the same library versions give the same file.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def save(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     """Write the .npz: SMPL's own keys (v_template, f, shapedirs, posedirs, J_regressor, kintree_table, weights), the
     nine extra joints (joint_regressor_extra), the mirrored vertices (mirror) and the regions (part_labels, part_names).
 
-    posedirs is float16, and `load` returns it as float32; all other floats are float32.
+    posedirs is float16, and `load_body` returns it as float32; all other floats are float32.
     """
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 

@@ -19,7 +19,7 @@ from factory.training.tensors import images_to_tensor
 DRAWS = 8  # of noise for each scene; every other one is denoised with the scene's depth
 
 
-def figures(cache: Cache, limit: int, adapter: str = "starter:adapter") -> list[Figure]:
+def adapter_figures(cache: Cache, limit: int, adapter: str = "starter:adapter") -> list[Figure]:
     """The loss of the training with the adapter, in percent of the loss without it: on scenes of its domain and on all
     others, among the first `limit`."""
     plain, tuned = (DepthToImage("starter:depth-to-image", adapter=name) for name in (None, adapter))

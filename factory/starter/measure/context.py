@@ -10,7 +10,7 @@ import numpy as np
 from scipy.ndimage import binary_dilation
 from skimage.metrics import structural_similarity
 
-WEIGHTS = np.array([0.0448, 0.2856, 0.3001])  # Wang's first three, made to sum to 1 below
+SCALE_WEIGHTS = np.array([0.0448, 0.2856, 0.3001])  # Wang's first three, made to sum to 1 below
 MARGIN = 3  # px: two standard deviations of the Gaussian window; beyond lies 5 % of its weight
 LEAST = 8  # pixels that must be left at the coarsest scale
 FLAT = 1e4  # a K1 so large that SSIM's luminance term is 1 everywhere; contrast and structure remain
@@ -21,7 +21,7 @@ def context_kept(before: np.ndarray, after: np.ndarray, region: np.ndarray) -> f
     where the region leaves too few pixels to compare."""
     outside, product = ~region, 1.0
     first, second = before.astype(float), after.astype(float)
-    weights = WEIGHTS / WEIGHTS.sum()
+    weights = SCALE_WEIGHTS / SCALE_WEIGHTS.sum()
     for scale, weight in enumerate(weights):
         if scale:
             first, second = _half(first), _half(second)

@@ -91,12 +91,12 @@ def evaluate_pack(
     if "images" in parts:
         bar = partial(track, console=console)
         drawn = images.draw(spec, extent.images, seed, partial(bar, description="drawing"))
-        rows += images.figures(drawn, spec, partial(bar, description="estimating"))
+        rows += images.image_figures(drawn, spec, partial(bar, description="estimating"))
     if "renders" in parts:
-        figures, actions = _renders(world_cache.load(cache), extent.scenes)
+        figures, actions = _renders(world_cache.load_cache(cache), extent.scenes)
         rows += figures
     if "speed" in parts:
-        rows += speed.measure(spec, extent.speed)
+        rows += speed.speed_figures(spec, extent.speed)
     if "size" in parts:
         rows.append(Figure("size", "pack in the repository", megabytes(), 1, "pack", "MB", PACK_MB, True))
     settings = {"cache": Path(cache).name, "job": Path(job).name, "quick": quick, "seed": seed, "parts": list(parts)}
@@ -106,10 +106,10 @@ def evaluate_pack(
 def _renders(data: world_cache.Cache, scenes: int) -> tuple[list[Figure], dict[str, dict[str, float]]]:
     """The figures on the first `scenes` scenes, and the estimator's errors by action."""
     detections = renders.detect(data, scenes)
-    rows, actions = renders.hmr(data, detections)
+    rows, actions = renders.estimator_figures(data, detections)
     rows += _yardstick(data, detections)
-    rows += renders.vposer(data, scenes) + renders.detector(data, detections)
-    rows += adapter.figures(data, scenes)
+    rows += renders.prior_figures(data, scenes) + renders.segmenter_figures(data, detections)
+    rows += adapter.adapter_figures(data, scenes)
     return rows, actions
 
 
@@ -118,7 +118,7 @@ def _yardstick(data: world_cache.Cache, detections: renders.Detections) -> list[
     nearest, names = NearestAction(), list(ACTIONS)
     wanted = [names[i] for i in data.action[: len(detections)]]
     true = images.in_top3(nearest, data.pose[: len(detections), 0], wanted)
-    poses, scenes = renders.poses(data, detections)
+    poses, scenes = renders.estimated_poses(data, detections)
     estimated = images.in_top3(nearest, poses, [wanted[i] for i in scenes])
     return [
         percent("yardstick", "prompt followed by renders, true poses", true, "renders"),
@@ -126,7 +126,7 @@ def _yardstick(data: world_cache.Cache, detections: renders.Detections) -> list[
     ]
 
 
-def store(table: FigureTable, path: str | Path) -> None:
+def store_figures(table: FigureTable, path: str | Path) -> None:
     """Write the table as JSON, under a temporary name that is then renamed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +135,7 @@ def store(table: FigureTable, path: str | Path) -> None:
     temporary.replace(path)
 
 
-def show(table: FigureTable, console: Console) -> None:
+def show_figures(table: FigureTable, console: Console) -> None:
     """Print the figures, the estimator's errors by action, and the verdict."""
     from rich.table import Table
 

@@ -47,7 +47,7 @@ def draw(job: JobSpec, each: int, seed: int, track: Track = list) -> Drawn:
     return drawn
 
 
-def figures(drawn: Drawn, job: JobSpec, track: Track = list) -> list[Figure]:
+def image_figures(drawn: Drawn, job: JobSpec, track: Track = list) -> list[Figure]:
     """The figures of the images that `draw` has made with the job."""
     records, images = [record for _, record in drawn], "images with a person"
     measure, hmr = "initial images with silhouette IoU >= 0.5", job.stages.estimate.hmr

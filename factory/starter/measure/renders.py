@@ -39,7 +39,7 @@ def detect(cache: Cache, limit: int) -> Detections:
     return [image for rows in batches for image in network.detect([np.array(cache.images[i]) for i in rows])]
 
 
-def detector(cache: Cache, detections: Detections) -> list[Figure]:
+def segmenter_figures(cache: Cache, detections: Detections) -> list[Figure]:
     """IoU of the union of people and of objects over the images that have them, and how often a person is found."""
     persons, objects, found = [], [], []
     for truth, instances in zip(cache.instances, detections, strict=False):
@@ -59,7 +59,7 @@ def detector(cache: Cache, detections: Detections) -> list[Figure]:
     ]
 
 
-def hmr(cache: Cache, detections: Detections) -> tuple[list[Figure], dict[str, dict[str, float]]]:
+def estimator_figures(cache: Cache, detections: Detections) -> tuple[list[Figure], dict[str, dict[str, float]]]:
     """Errors of 14 joints and of all vertices, mm, with the pelvis at the origin; and the same by action.
 
     On the boxes of the detections, and also on true boxes, which shows what the segmenter costs.
@@ -91,7 +91,7 @@ def hmr(cache: Cache, detections: Detections) -> tuple[list[Figure], dict[str, d
     return rows, table
 
 
-def vposer(cache: Cache, limit: int) -> list[Figure]:
+def prior_figures(cache: Cache, limit: int) -> list[Figure]:
     """The prior's reconstruction of the first person's pose, mean over 21 joints, and how well its score separates hard
     from easy poses."""
     from factory.geometry.rotations import axis_angle_to_matrix
@@ -123,7 +123,7 @@ def auc(high: np.ndarray, low: np.ndarray) -> float:
     return float((order[: len(high)].sum() - len(high) * (len(high) - 1) / 2) / pairs) if pairs else float("nan")
 
 
-def poses(cache: Cache, detections: Detections) -> tuple[np.ndarray, np.ndarray]:
+def estimated_poses(cache: Cache, detections: Detections) -> tuple[np.ndarray, np.ndarray]:
     """The estimated pose (N, 72) of the person with the highest score in each scene with one, and the scene (N,)."""
     from factory.models.hmr.spin import HMR
 

@@ -13,7 +13,7 @@ from factory.job import JobSpec
 from factory.starter.measure.figures import Figure
 
 
-def measure(job: JobSpec, records: int) -> list[Figure]:
+def speed_figures(job: JobSpec, records: int) -> list[Figure]:
     """Make `records` images both ways. The score stage is left out, because the authors' loop has none."""
     stages = job.stages.model_copy(update={"score": job.stages.score.model_copy(update={"enabled": False})})
     ours = job.model_copy(update={"records": records, "stages": stages})

@@ -21,8 +21,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from factory.models.device import quiet_diffusers
 from factory.prompts import read
-from factory.starter.train import samples
-from factory.starter.train.diffusion import TOKENS, LatentBatches, encode
+from factory.starter.train.diffusion import TOKENS, LatentBatches, encode_latents
+from factory.starter.train.samples import adapter_samples
 from factory.starter.world.actions import ACTIONS
 from factory.starter.world.cache import Cache
 from factory.training.learner import Descent, Learner
@@ -91,7 +91,7 @@ def train_adapter(options: TrainingOptions, cache: Cache, pack: Path, start: Pat
     device, bfloat = training_device(), bfloat16_is_fast() and not options.full_precision
     rows = domain_rows(cache)
     vae, tokenizer, text, unet = load_depth_model(pack)
-    latents = encode(vae.to(device), cache, options.out / f"latents-{len(rows)}.npy", rows)
+    latents = encode_latents(vae.to(device), cache, options.out / f"latents-{len(rows)}.npy", rows)
     prompts = sorted({cache.prompts[i] for i in rows})
     words = embed([*prompts, ""], tokenizer, text.to(device))
     prompt_of_row = np.array([prompts.index(cache.prompts[i]) for i in rows])
@@ -118,4 +118,4 @@ def train_adapter(options: TrainingOptions, cache: Cache, pack: Path, start: Pat
         layers = {name: value.detach().half().contiguous() for name, value in lora.state_dict().items()}
         StableDiffusionPipeline.save_lora_weights(options.export, unet_lora_layers=layers)
 
-    fit("adapter", options, step, learner.parts, export, lambda: samples.adapter(options.export, pack, cache, rows))
+    fit("adapter", options, step, learner.parts, export, lambda: adapter_samples(options.export, pack, cache, rows))

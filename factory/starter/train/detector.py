@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from factory.geometry.crops import MEAN, STD
 from factory.models.detectors.mask2former import Mask2Former
 from factory.models.device import quiet
-from factory.starter.train import samples
+from factory.starter.train.samples import detector_samples
 from factory.starter.world.cache import Cache
 from factory.starter.world.scene import FIRST_OBJECT
 from factory.training.augment import degrade, warp
@@ -145,5 +145,5 @@ def train_detector(options: TrainingOptions, cache: Cache, start: Path | None = 
 
     fit(
         "detector", options, step, {**learner.parts, "head": head},
-        lambda: export_detector(average.model, options.export), lambda: samples.detector(options.export, cache),
+        lambda: export_detector(average.model, options.export), lambda: detector_samples(options.export, cache),
     )  # fmt: skip

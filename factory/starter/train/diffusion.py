@@ -18,8 +18,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from factory.errors import UserError
 from factory.models.device import quiet_diffusers
-from factory.starter.train import samples
 from factory.starter.train.pipelines import SCHEDULER, TOKENS, UNET, export_pipelines, make_tokenizer
+from factory.starter.train.samples import diffusion_samples
 from factory.starter.world.cache import Cache
 from factory.starter.world.scene import FIRST_OBJECT
 from factory.training.average import EMA
@@ -35,7 +35,7 @@ TEXT = dict(
     hidden_size=128, intermediate_size=512, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=TOKENS
 )
 NO_PROMPT, NO_DEPTH = 0.1, 0.5  # shares of a batch that are trained without a prompt, and without depth
-PERSON = 3.0  # weight of an error on a person: the images are about people, who cover a sixth of the area
+PERSON_WEIGHT = 3.0  # weight of an error on a person: the images are about people, who cover a sixth of the area
 
 
 class Painter(nn.Module):
@@ -55,7 +55,7 @@ class Painter(nn.Module):
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, cache: Cache, path: Path, rows: np.ndarray | None = None) -> np.ndarray:
+def encode_latents(vae: AutoencoderKL, cache: Cache, path: Path, rows: np.ndarray | None = None) -> np.ndarray:
     """(N, 2, 4, 32, 32) float16 scaled latents of each image and of its mirror image, kept in the file `path`.
 
     rows (N,): the rows of the cache to encode; None for all.
@@ -94,16 +94,16 @@ def stretch(depth: np.ndarray) -> np.ndarray:
 
 
 def person_weight(instances: np.ndarray) -> np.ndarray:
-    """instances (N, 128, 128) -> (N, 32, 32) float32: PERSON where any pixel belongs to a person, 1 elsewhere."""
+    """instances (N, 128, 128) -> (N, 32, 32) float32: PERSON_WEIGHT where any pixel is of a person, 1 elsewhere."""
     people = ((instances > 0) & (instances < FIRST_OBJECT)).reshape(len(instances), 32, 4, 32, 4).any((2, 4))
-    return np.where(people, PERSON, 1).astype(np.float32)
+    return np.where(people, PERSON_WEIGHT, 1).astype(np.float32)
 
 
 class LatentBatches:
     """Batches of scenes as latents with noise. All that they are made of lies on the device."""
 
     def __init__(self, latents: np.ndarray, depth: np.ndarray, instances: np.ndarray, words: Tensor) -> None:
-        """latents (N, 2, 4, 32, 32) as `encode` returns them; depth and instances of the same N scenes.
+        """latents (N, 2, 4, 32, 32) as `encode_latents` returns them; depth and instances of the same N scenes.
 
         words (N + 1, ...): tokens or embeddings of each scene's prompt, and last those of an empty prompt.
         """
@@ -158,7 +158,7 @@ def train_diffusion(options: TrainingOptions, cache: Cache, autoencoder: Path, s
     batch_size, rate = options.batch or BATCH, options.rate or RATE
     device, bfloat = training_device(), bfloat16_is_fast() and not options.full_precision
     vae = load_autoencoder(autoencoder)
-    latents = encode(vae, cache, options.out / f"latents-{len(cache)}.npy")
+    latents = encode_latents(vae, cache, options.out / f"latents-{len(cache)}.npy")
     if start:
         require_encoder_of(start, vae)
         tokenizer = CLIPTokenizer.from_pretrained(start / "depth-to-image" / "tokenizer")
@@ -191,4 +191,4 @@ def train_diffusion(options: TrainingOptions, cache: Cache, autoencoder: Path, s
     def export() -> None:
         export_pipelines(average.model.text, average.model.unet, vae, tokenizer, options.export)
 
-    fit("diffusion", options, step, learner.parts, export, lambda: samples.diffusion(options.export, cache))
+    fit("diffusion", options, step, learner.parts, export, lambda: diffusion_samples(options.export, cache))

@@ -22,7 +22,7 @@ from factory.geometry.kinematics import ForwardKinematics
 from factory.geometry.rotations import matrix_to_sixd
 from factory.models.hmr.part_hmr import PartHMR
 from factory.models.hmr.spin import load_network
-from factory.starter.train import samples
+from factory.starter.train.samples import hmr_samples
 from factory.starter.world.cache import Cache
 from factory.starter.world.people import VisiblePeople, visible_people
 from factory.training.augment import cut_turned, degrade, erase
@@ -145,5 +145,5 @@ def train_hmr(options: TrainingOptions, cache: Cache, start: Path | None = None)
 
     fit(
         "hmr", options, step, learner.parts,
-        lambda: export_hmr(average.model, options.export), lambda: samples.hmr(options.export, cache, people),
+        lambda: export_hmr(average.model, options.export), lambda: hmr_samples(options.export, cache, people),
     )  # fmt: skip

@@ -28,7 +28,7 @@ def redraw(
 
     All scenes of a batch share one strength and one stream of noise. UserError: `out` holds other scenes.
     """
-    data = world_cache.load(cache)
+    data = world_cache.load_cache(cache)
     rows = np.flatnonzero(np.asarray(data.depth).max((1, 2)) > -1)[:count]
     pipeline = DepthToImage(str(Path(models) / "depth-to-image"), device=pick("auto")).pipe
     pipeline.set_progress_bar_config(disable=True)

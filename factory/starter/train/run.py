@@ -18,7 +18,7 @@ MINUTES = {"vae": 30, "diffusion": 120, "adapter": 10, "hmr": 120, "detector": 6
 FOLDER = {"vae": "text-to-image/vae", "diffusion": "."}  # in a pack; the others have the folder of their own name
 
 
-def run(options: StarterOptions) -> None:
+def train_models(options: StarterOptions) -> None:
     """Train options.models, or all, each from its checkpoint where it has one.
 
     UserError: there is no such model, or the cache holds the scenes that the pack is measured on.
@@ -45,24 +45,24 @@ def _train(name: str, options: StarterOptions) -> None:
         case "vae":
             from factory.starter.train.vae import train_vae
 
-            train_vae(own, cache.load(own.cache), start)
+            train_vae(own, cache.load_cache(own.cache), start)
         case "diffusion":
             from factory.starter.train.diffusion import train_diffusion
 
-            train_diffusion(own, cache.load(own.cache), autoencoder(options), start)
+            train_diffusion(own, cache.load_cache(own.cache), autoencoder(options), start)
         case "adapter":
             from factory.starter.train.adapter import train_adapter
 
-            train_adapter(own, cache.load(own.cache), diffusion_models(options), start)
+            train_adapter(own, cache.load_cache(own.cache), diffusion_models(options), start)
         case "hmr":
             from factory.starter.train.hmr import train_hmr
 
             redrawn = [_redraw(options)] if options.redrawn else []
-            train_hmr(own, cache.load(own.cache, *redrawn), start)
+            train_hmr(own, cache.load_cache(own.cache, *redrawn), start)
         case "detector":
             from factory.starter.train.detector import train_detector
 
-            train_detector(own, cache.load(own.cache), start)
+            train_detector(own, cache.load_cache(own.cache), start)
         case "vposer":
             from factory.starter.train.vposer import train_vposer
 
@@ -97,6 +97,6 @@ def _redraw(options: StarterOptions) -> Path:
 
     models = diffusion_models(options)
     folder = options.out / f"redrawn-{digest(models / 'depth-to-image')[:8]}"
-    count = max(1, int(options.redrawn * len(cache.load(options.cache))))
+    count = max(1, int(options.redrawn * len(cache.load_cache(options.cache))))
     redraw(options.cache, models, folder, count, console=open_console(stderr=True))
     return folder

@@ -24,7 +24,7 @@ SIDE = 128  # px, side of each image in the grid
 PERSON_IDS = range(1, 10)  # of people, in maps of instances
 
 
-def vae(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
+def vae_samples(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
     """Images of scenes, each beside its reconstruction."""
     from diffusers import AutoencoderKL
 
@@ -36,7 +36,7 @@ def vae(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
     return contact_sheet(list(zip(images, rebuilt, strict=True)), side=SIDE)
 
 
-def diffusion(export: Path | str, cache: Cache, count: int = 4, steps: int = 12) -> np.ndarray:
+def diffusion_samples(export: Path | str, cache: Cache, count: int = 4, steps: int = 12) -> np.ndarray:
     """For each scene: an image drawn from its prompt alone, the scene, and the scene redrawn under its depth."""
     from factory.geometry.body import BodyModel
     from factory.geometry.rasteriser import rasterise
@@ -59,7 +59,7 @@ def diffusion(export: Path | str, cache: Cache, count: int = 4, steps: int = 12)
     return contact_sheet(list(zip(text, images, redrawn, strict=True)), columns=2, side=SIDE)
 
 
-def adapter(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray, count: int = 8) -> np.ndarray:
+def adapter_samples(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray, count: int = 8) -> np.ndarray:
     """For prompts of scenes: the image that the text-to-image model of the pack `base` draws, and the one that it draws
     from the same noise with the adapter."""
     from factory.models.diffusion.base import TextToImage
@@ -70,7 +70,7 @@ def adapter(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray
     return contact_sheet(list(zip(plain, tuned, strict=True)), side=SIDE)
 
 
-def hmr(export: Path | str, cache: Cache, people: VisiblePeople, count: int = 8) -> np.ndarray:
+def hmr_samples(export: Path | str, cache: Cache, people: VisiblePeople, count: int = 8) -> np.ndarray:
     """Crops of people, each beside the body that is estimated from it."""
     from factory.geometry.body import BodyModel
     from factory.geometry.crops import cut
@@ -90,7 +90,7 @@ def hmr(export: Path | str, cache: Cache, people: VisiblePeople, count: int = 8)
     return contact_sheet(pairs, side=SIDE)
 
 
-def detector(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
+def detector_samples(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
     """Images of scenes, each beside its masks: people in blue, objects in orange."""
     from factory.models.detectors.mask2former import Mask2Former
 
@@ -105,7 +105,7 @@ def detector(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
     return contact_sheet(pairs, side=SIDE)
 
 
-def vposer(export: Path | str, poses: np.ndarray, count: int = 8) -> np.ndarray:
+def vposer_samples(export: Path | str, poses: np.ndarray, count: int = 8) -> np.ndarray:
     """Some of the poses (N, 63), each beside its reconstruction from the code."""
     from factory.geometry.body import BodyModel
     from factory.models.priors.vposer import VPoserPrior

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
 
 from factory.models.device import quiet_diffusers
-from factory.starter.train import samples
+from factory.starter.train.samples import vae_samples
 from factory.starter.world.cache import Cache
 from factory.training.average import EMA
 from factory.training.learner import Descent, Learner
@@ -103,5 +103,5 @@ def train_vae(options: TrainingOptions, cache: Cache, start: Path | None = None)
             average.model.register_to_config(scaling_factor=float(1 / latents.std()))
         copy.deepcopy(average.model).to(torch.float16).save_pretrained(options.export)
 
-    fit("vae", options, step, learner.parts, export, lambda: samples.vae(options.export, cache))
+    fit("vae", options, step, learner.parts, export, lambda: vae_samples(options.export, cache))
     print(f"L1 of the averaged weights {reconstruction_error(average.model, cache.images[-256:]):.4f}")

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from factory.geometry.rotations import axis_angle_to_matrix
 from factory.models.priors.vposer import VPoserPrior
-from factory.starter.train import samples
+from factory.starter.train.samples import vposer_samples
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl
 from factory.training.average import EMA
@@ -103,5 +103,5 @@ def train_vposer(options: TrainingOptions, start: Path | None = None, pool_size:
 
     fit(
         "vposer", options, step, learner.parts,
-        lambda: export_vposer(average.model, options.export), lambda: samples.vposer(options.export, pool.numpy()),
+        lambda: export_vposer(average.model, options.export), lambda: vposer_samples(options.export, pool.numpy()),
     )  # fmt: skip

@@ -177,7 +177,7 @@ def _render(seed: int) -> Scene:
     return _world.sample(seed)
 
 
-def load(*directories: str | Path) -> Cache:
+def load_cache(*directories: str | Path) -> Cache:
     """The rows that are there so far, of one cache after the other. A cache may still be in the making."""
     prompts, arrays = list[str](), []
     for directory in map(Path, directories):

@@ -43,7 +43,7 @@ FOLDED = {  # degrees, axis-angle
 
 @pytest.fixture(scope="module")
 def arrays():
-    return body.load()
+    return body.load_body()
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_the_file_has_smpl_sizes_and_plain_types(arrays):
         assert array.dtype != object
         if array.dtype.kind == "f":
             assert array.dtype == np.float32 and np.isfinite(array).all(), name
-    assert body.WEIGHTS.stat().st_size < 2.5e6
+    assert body.OPEN_BODY.stat().st_size < 2.5e6
 
 
 def test_the_skeleton_is_smpls(arrays, model):
@@ -275,13 +275,13 @@ def test_joints_regressed_from_posed_vertices_stay_near_the_skeleton(arrays, mod
 
 def test_loading_casts_half_floats(tmp_path):
     np.savez_compressed(tmp_path / "b.npz", posedirs=np.ones(3, np.float16), f=np.ones(3, np.int32))
-    loaded = body.load(tmp_path / "b.npz")
+    loaded = body.load_body(tmp_path / "b.npz")
     assert loaded["posedirs"].dtype == np.float32 and loaded["f"].dtype == np.int32
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="none.npz"):
-        body.load(tmp_path / "none.npz")
+        body.load_body(tmp_path / "none.npz")
 
 
 def test_without_anny_the_generator_says_how_to_get_it(monkeypatch):

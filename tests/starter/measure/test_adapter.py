@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from factory.models.diffusion.base import DepthToImage, TextToImage
-from factory.starter.measure.adapter import figures
+from factory.starter.measure.adapter import adapter_figures
 from factory.starter.world import cache as world_cache
 from factory.weights.locate import WEIGHTS
 from tests.support.images import apart
@@ -18,7 +18,7 @@ PROMPT, SEED = ["a photo of an athlete doing diving"], [3]
 def test_its_domain_is_easier_with_it_than_without(tmp_path):
     """On scenes that no training saw; the same noise for both."""
     world_cache.build(tmp_path, world_cache.HELD_OUT, 64)
-    domain, rest = figures(world_cache.load(tmp_path), 64)
+    domain, rest = adapter_figures(world_cache.load_cache(tmp_path), 64)
     assert domain.n + rest.n == 64 and domain.n > 8
     assert domain.reached and domain.value < min(100, rest.value)
 

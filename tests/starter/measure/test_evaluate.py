@@ -17,7 +17,7 @@ from factory.geometry.agreement import iou, mean_distance, procrustes
 from factory.starter.measure import evaluate as evaluation
 from factory.starter.measure import images
 from factory.starter.measure.context import context_kept
-from factory.starter.measure.evaluate import PARTS, Extent, FigureTable, evaluate_pack, show, store
+from factory.starter.measure.evaluate import PARTS, Extent, FigureTable, evaluate_pack, show_figures, store_figures
 from factory.starter.measure.figures import Figure, as_json, mean, percent
 from factory.starter.measure.nearest_action import NearestAction
 from factory.starter.measure.renders import auc
@@ -65,7 +65,7 @@ def test_a_goal_is_reached_from_its_own_side_and_never_by_nothing():
 
 def test_the_json_holds_every_row_and_the_verdict(tmp_path):
     rows = [Figure("a", "b", 1.0, 3, "images", goal=2), Figure("a", "c", float("nan"), 0, "images")]
-    store(FigureTable(rows, {}, ALL), tmp_path / "new" / "figures.json")
+    store_figures(FigureTable(rows, {}, ALL), tmp_path / "new" / "figures.json")
     stored = json.loads((tmp_path / "new" / "figures.json").read_text())
     assert stored["all_reached"] is False and stored["rows"] == as_json(rows)
     assert {"value", "goal", "n", "reached"} <= stored["rows"][0].keys()
@@ -83,7 +83,7 @@ def test_the_verdict_claims_no_more_than_was_measured():
         ([bad, bad], few, False, "2 goals are missed (few images, --quick)."),
     ]:
         figures, console = FigureTable(rows, {}, settings), Console(file=StringIO(), width=140)
-        show(figures, console)
+        show_figures(figures, console)
         assert figures.all_reached is reached and console.file.getvalue().endswith(words + "\n")
 
 
@@ -158,7 +158,7 @@ def test_figures_on_renders_are_the_same_twice(tmp_path, monkeypatch):
 def test_pictures_of_a_job_that_aligns_are_measured_without_it_too():
     job = load(DEMO, ["prompts.action=[yoga, walking]", "stages.generate.steps=4", "stages.refine.steps=4"])
     drawn = images.draw(job, 1, seed=3)
-    rows = images.rows(drawn, job)
+    rows = images.image_figures(drawn, job)
     assert [action for action, _ in drawn] == ["yoga", "walking"]
     fits, alone = rows[-2:]
     assert "align" in fits.measure and fits.goal == 70 and "without align" in alone.measure and alone.goal is None
@@ -169,5 +169,5 @@ def test_pictures_of_a_job_that_aligns_are_measured_without_it_too():
         for before, after in zip(one.people, other.people, strict=True)
     ]
     assert any(moved)
-    plain = images.rows(drawn, load(DEMO, ["stages.estimate.hmr.align=false"]))
+    plain = images.image_figures(drawn, load(DEMO, ["stages.estimate.hmr.align=false"]))
     assert "align" not in plain[-1].measure and len(plain) == len(rows) - 1

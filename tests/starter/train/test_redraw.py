@@ -9,7 +9,7 @@ import pytest
 
 from factory.starter.train.options import StarterOptions
 from factory.starter.train.redraw import redraw
-from factory.starter.train.run import run
+from factory.starter.train.run import train_models
 from factory.starter.world import cache
 from factory.weights.locate import WEIGHTS
 
@@ -31,7 +31,7 @@ def redrawn(scenes, tmp_path_factory):
 
 
 def test_the_truth_is_the_scenes_own(scenes, redrawn):
-    before, after = cache.load(scenes), cache.load(redrawn)
+    before, after = cache.load_cache(scenes), cache.load_cache(redrawn)
     assert len(after) == COUNT
     places = [before.prompts.index(prompt) for prompt in after.prompts]
     for name in set(cache.ROWS) - {"images"}:
@@ -51,9 +51,9 @@ def test_a_killed_redrawing_goes_on_to_the_same_pictures(scenes, redrawn, tmp_pa
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(cache.CacheWriter, "add", die_at_the_second)
         redraw(scenes, WEIGHTS, tmp_path, COUNT, batch=2)
-    assert len(cache.load(tmp_path)) == 1
+    assert len(cache.load_cache(tmp_path)) == 1
     redraw(scenes, WEIGHTS, tmp_path, COUNT, batch=2)
-    np.testing.assert_array_equal(cache.load(tmp_path).images, cache.load(redrawn).images)
+    np.testing.assert_array_equal(cache.load_cache(tmp_path).images, cache.load_cache(redrawn).images)
 
 
 def test_the_estimator_is_trained_on_some_of_the_diffusion_models_at_hand(scenes, tmp_path, capfd):
@@ -67,13 +67,13 @@ def test_the_estimator_is_trained_on_some_of_the_diffusion_models_at_hand(scenes
         batch=2,
         threads=1,
     )  # fmt: skip
-    run(options)
+    train_models(options)
     [some] = (tmp_path / "runs").glob("redrawn-*")
-    assert len(cache.load(some)) == 3
+    assert len(cache.load_cache(some)) == 3
     assert "in 9 images" in capfd.readouterr().out
     assert (tmp_path / "pack" / "hmr" / "model.safetensors").exists()
-    run(options)
+    train_models(options)
     assert [*(tmp_path / "runs").glob("redrawn-*")] == [some]
-    run(replace(options, models=["diffusion"]))  # another one: its pictures take the place
-    run(replace(options, steps=2))
+    train_models(replace(options, models=["diffusion"]))  # another one: its pictures take the place
+    train_models(replace(options, steps=2))
     assert len([*(tmp_path / "runs").glob("redrawn-*")]) == 2

@@ -42,7 +42,7 @@ TRAININGS: dict[str, Training] = {
 def cache(tmp_path_factory) -> Cache:
     directory = tmp_path_factory.mktemp("cache")
     world_cache.build(directory, first_seed=0, count=SCENES)
-    return world_cache.load(directory)
+    return world_cache.load_cache(directory)
 
 
 @pytest.fixture(autouse=True)
@@ -196,4 +196,4 @@ def test_errors_on_people_weigh_more(cache):
     weight = diffusion.LatentBatches(latents, cache.depth, cache.instances, words).weight.numpy()
     np.testing.assert_allclose(weight.mean(), 1, rtol=1e-5)
     assert len(np.unique(weight)) == 2
-    np.testing.assert_allclose(weight[people_here], diffusion.PERSON * weight[~people_here].max(), rtol=1e-5)
+    np.testing.assert_allclose(weight[people_here], diffusion.PERSON_WEIGHT * weight[~people_here].max(), rtol=1e-5)

@@ -37,7 +37,7 @@ def test_a_cache_continues_where_it_stopped(tmp_path):
     lines = (tmp_path / "parts" / "prompts.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "parts" / "prompts.jsonl").write_text("".join(lines[:2]))
     cache.build(tmp_path / "parts", 5, 4)
-    whole, parts = cache.load(tmp_path / "whole"), cache.load(tmp_path / "parts")
+    whole, parts = cache.load_cache(tmp_path / "whole"), cache.load_cache(tmp_path / "parts")
     assert whole.prompts == parts.prompts
     assert (whole.images == parts.images).all() and (whole.depth == parts.depth).all()
 
