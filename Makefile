@@ -30,6 +30,7 @@ bench: .venv/.extras
 lint: .venv/.extras
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+	@$(BIN)/codespell
 
 clean:
 	rm -rf .venv out/demo build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

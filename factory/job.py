@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from factory.metrics import computed_by
+
 STORED = {"stored": True}  # the context in which a job is validated that a run has stored
 
 
@@ -251,7 +253,7 @@ class RefineSpec(DiffusionSpec):
 class ScoreSpec(WorkersSpec):
     """Stage 5: how well label and images agree, measured with the estimator and the detector of stage 2."""
 
-    enabled: bool = Field(True, description="False: the columns silhouette_iou, oks and reestimate_pa_mpjpe are empty.")
+    enabled: bool = Field(True, description=f"False: {', '.join(computed_by('score'))} stay empty.")
 
 
 class StagesSpec(Spec):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
 import numpy as np
 
 from factory.errors import escaped
+from factory.metrics import measured
 
 
 class State(StrEnum):
@@ -26,20 +27,6 @@ class State(StrEnum):
     OK = "ok"
     REJECTED = "rejected"
     FAILED = "failed"
-
-
-# What is measured of every record's label: column of the index and field of the sample's json -> what it says.
-FIDELITY = {
-    "silhouette_iou": "Overlap (IoU) of the rendered bodies, where no object hides them, with the people that the "
-    "detector sees in the final image.",
-    "silhouette_iou_initial": "The same in the initial image.",
-    "oks": "COCO's keypoint similarity of the label with a re-estimate from the final image, 0 to 1; mean over people.",
-    "oks_initial": "The same from the initial image: as much as the estimator can find again at all.",
-    "reestimate_pa_mpjpe": "Distance of the label's 14 joints from a re-estimate from the final image, after "
-    "Procrustes, mm; mean over people.",
-    "visible_share": "Share of the body inside the frame and not behind an object or another body; mean over people.",
-    "frame_share": "Share of the frame that the rendered bodies cover, hidden parts too.",
-}
 
 
 class Reason(StrEnum):
@@ -58,8 +45,23 @@ class Reason(StrEnum):
     HUGE_IMAGE = "huge image"
 
 
+@dataclass(kw_only=True)
+class Measured:
+    """What a record and a person share: `metrics`, the values by name (factory.metrics); one that was not or cannot be
+    measured is absent. The mapping is never changed in place, because copies of a record share it."""
+
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def measure(self, **values: float | None) -> None:
+        """Store values by metric name. None or NaN: the metric cannot be measured here.
+
+        KeyError: no such metric. ValueError: not finite where a value must be.
+        """
+        self.metrics = measured(self.metrics, values)
+
+
 @dataclass
-class Person:
+class Person(Measured):
     """One estimated body and the camera that sees it.
 
     global_orient (3,) and body_pose (69,): axis-angle, camera frame; betas (10,); transl (3,) m, added after posing.
@@ -80,16 +82,10 @@ class Person:
     joints3d: np.ndarray
     bbox: np.ndarray
     detection_score: float = 1.0
-    pose_score: float = 0.0
-    # Its own part of the record's figures of the same names. NaN where it was not or cannot be measured.
-    visible_share: float = math.nan  # render
-    oks: float = math.nan  # score, as those below
-    oks_initial: float = math.nan
-    reestimate_pa_mpjpe: float = math.nan
 
 
 @dataclass
-class Record:
+class Record(Measured):
     """One planned sample on its way through the stages. Fields below `people` are filled by the stage named."""
 
     key: str
@@ -106,15 +102,6 @@ class Record:
     attempts: int = 1
     kept: bool = False  # estimate: its pose is easy and the job keeps such images as they are
     refined: bool = False  # False: `final` is the initial image itself
-    pose_score: float = 0.0  # sum of squares of the pose code, the largest over the people
-    # How well label and images agree: see FIDELITY. None where it was not or cannot be computed.
-    frame_share: float | None = None  # render
-    visible_share: float | None = None  # render
-    silhouette_iou: float | None = None  # score, as those below
-    silhouette_iou_initial: float | None = None
-    oks: float | None = None
-    oks_initial: float | None = None
-    reestimate_pa_mpjpe: float | None = None
     people: list[Person] = field(default_factory=list)  # estimate
     window: np.ndarray | None = None  # the square of the real image that is shown: centre x, centre y, side px
     initial: np.ndarray | None = None  # generate: (H, W, 3) uint8; in later cycles the final image of the one before
@@ -193,17 +180,18 @@ class Unit:
 
 
 def _flatten(item: Record | Person, prefix: str, arrays: dict[str, np.ndarray]) -> dict:
-    """The item's plain fields; its arrays go to `arrays` and leave their key behind."""
-    row: dict = {}
+    """The item's plain fields; its arrays go to `arrays`, and row["arrays"] says under which name: field -> name."""
+    row: dict = {"arrays": {}}
     for f in fields(item):
         value = getattr(item, f.name)
         if isinstance(value, np.ndarray):
             arrays[f"{prefix}.{f.name}"] = value
-            row[f.name] = {"array": f"{prefix}.{f.name}"}
+            row["arrays"][f.name] = f"{prefix}.{f.name}"
         elif f.name != "people":
             row[f.name] = value
     return row
 
 
 def _restore(row: dict, arrays: dict[str, np.ndarray]) -> dict:
-    return {k: arrays[v["array"]] if isinstance(v, dict) else v for k, v in row.items()}
+    own = {field_name: arrays[name] for field_name, name in row["arrays"].items()}
+    return {name: value for name, value in row.items() if name != "arrays"} | own

@@ -54,9 +54,7 @@ class Health:
         if node.head:
             for name, process in node.dead_processes():
                 if name in HEARTS:
-                    return UserError(
-                        f"engine: Ray's process {name}, {HEARTS[name]}, has died ({_end(process)}); {KEPT}"
-                    )
+                    return UserError(died(name, _end(process)))
         elif not self._answers(node.gcs_address):
             return UserError(f"engine: the Ray cluster at {node.gcs_address} does not answer any more; {KEPT}")
         if time.time() - since < BRIEF:
@@ -95,6 +93,19 @@ class Health:
         except Exception:  # Ray is private here, and may be down
             return 0, ""
         return killed, memory(last)
+
+
+def died(name: str, how: str) -> str:
+    """The message when one of HEARTS has died."""
+    return f"engine: Ray's process {name}, {HEARTS[name]}, has died ({how}); {KEPT}"
+
+
+def hearts() -> dict[int, str]:
+    """The process id of each of the local Ray's HEARTS, and the line that says that it has died; {} stands for how."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    return {each.process.pid: f"error: {died(name, '{}')}" for name in HEARTS for each in node.all_processes[name]}
 
 
 def memory(detail: str) -> str:

@@ -1,4 +1,8 @@
-"""The 24 joints of an SMPL body by forward kinematics alone: no vertices, so that a loss on joints is cheap."""
+"""The 24 joints of an SMPL body for losses: no vertex is posed, and no index is copied to a GPU.
+
+`BodyModel.skeleton` gives the same joints up to rounding by way of smplx, which indexes with a tensor on the CPU. A
+training that is recorded as a CUDA graph (`training.learner`) must not copy from the host, so it uses these.
+"""
 
 from __future__ import annotations
 

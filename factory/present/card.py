@@ -15,8 +15,9 @@ import numpy as np
 
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.metrics import METRICS, of_people
 from factory.present import pictures
-from factory.present.stats import SAYS, Stats, figure, summarise
+from factory.present.stats import Stats, figure, summarise
 from factory.record import State
 from factory.store.beside import CARD, PREVIEW, SHARDS, listed_shards, shard_list, signature, signed, stamp
 from factory.store.dataset import DataSet, in_order, open_data
@@ -131,8 +132,9 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
         preview=preview,
         members=extensions(job),
         counts=[(_plain(label), count) for label, count in dict(counts).items()],
+        of_people=[metric.name for metric in of_people() if metric.optional],
         measures=[
-            (name, [figure(value, m.end) for value in (m.mean, m.low, m.median, m.high)], SAYS[name])
+            (name, [figure(value, name) for value in (m.mean, m.low, m.median, m.high)], METRICS[name].about)
             for name, m in stats.measures.items()
         ],
         actions=[(_plain(label), count) for label, count in list(stats.actions.items())[:ACTIONS]],

@@ -4,11 +4,11 @@ const $ = (selector, within = document) => within.querySelector(selector);
 const data = JSON.parse($("#data").textContent);
 const PAGE = 20, COLOURS = [[120, 190, 255], [255, 175, 120], [150, 225, 160], [230, 160, 235]];
 const names = { mesh: "overlay" };
-const state = { text: "", status: "ok", action: "", measure: "pose_score", least: "", way: 1, order: "", page: 0, column: "final" };
+const state = { text: "", status: "ok", action: "", measure: Object.keys(data.metrics)[0], least: "", way: 1, order: "", page: 0, column: "final" };
 const make = (tag, text = "", properties = {}) => Object.assign(document.createElement(tag), { textContent: text }, properties);
 const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
-const figure = (name, value) => value == null ? "–" : name.endsWith("mpjpe") ? value.toFixed(0) + " mm" : name === "pose_score" ? value.toFixed(1) : value.toFixed(2);
-const label = name => name.replaceAll("_", " ").replace("iou", "IoU").replace("oks", "OKS").replace("pa mpjpe", "PA-MPJPE");
+const initials = new Set(Object.values(data.metrics).map(metric => metric.initial));
+const figure = ({ digits, unit }, value) => value == null ? "–" : value.toFixed(digits) + (unit && " " + unit);
 const faces = data.faces && new Uint16Array(bytes(data.faces));
 
 let unpacked = new Map();
@@ -85,10 +85,10 @@ function card(row, place) {
     look(state.column);
   }
   const about = make("p", "", { className: "about" });
-  if (row.sample >= 0) for (const name of ["pose_score", "silhouette_iou", "oks"]) {
-    if (row[name] == null) continue;
-    const pair = make("span", label(name.replace("silhouette_", "").replace("pose_", "")) + " ");
-    pair.append(make("b", figure(name, row[name])));
+  if (row.sample >= 0) for (const [name, metric] of Object.entries(data.metrics)) {
+    if (!metric.short || row[name] == null) continue;
+    const pair = make("span", metric.short + " ");
+    pair.append(make("b", figure(metric, row[name])));
     about.append(pair, " ");
   }
   article.append(make("p", row.prompt, { className: "prompt", title: row.prompt }), about, make("code", row.key));
@@ -113,10 +113,11 @@ function zoom(place) {
   for (const tab of strip.children) tab.onclick = tab.onpointerenter = event => (event.type === "click" || event.pointerType === "mouse" && tab.value !== "3d") && reveal(tab.value);
   const facts = $("#facts");
   facts.replaceChildren();
-  for (const name of data.measures.filter(name => !name.endsWith("_initial"))) {
-    const value = make("dd", figure(name, row[name])), before = row[name + "_initial"];
-    if (before != null) value.append(make("small", "initial " + figure(name, before)));
-    facts.append(make("dt", label(name), { title: data.says[name] }), value);
+  for (const [name, metric] of Object.entries(data.metrics)) {
+    if (initials.has(name)) continue;
+    const value = make("dd", figure(metric, row[name])), before = row[metric.initial];
+    if (before != null) value.append(make("small", "initial " + figure(metric, before)));
+    facts.append(make("dt", metric.label, { title: metric.about }), value);
   }
   const told = { people: row.people, action: row.action, ...row.refined ? {} : { image: "kept as generated" }, key: row.key };
   for (const [name, value] of Object.entries(told)) facts.append(make("dt", name), make("dd", value));

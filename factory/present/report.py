@@ -14,10 +14,11 @@ import numpy as np
 
 from factory.errors import UserError
 from factory.job import JobSpec
+from factory.metrics import METRICS, of_images
 from factory.present import pictures
 from factory.present.mesh import coarse, encode, text
 from factory.present.samples import COLUMNS, POSED, damage, painter, spread, stored
-from factory.present.stats import MEASURES, SAYS, Stats, action, figure, summarise
+from factory.present.stats import Stats, action, figure, summarise
 from factory.present.words import size, state_counts
 from factory.store import opened
 from factory.store.dataset import DataSet, open_data
@@ -165,10 +166,12 @@ def _page(
     }
     without = [row for row in rows if not row["size"]]
     listed = list(_listed(job, chosen, without[:LISTED]))
-    data = {"columns": COLUMNS, "measures": list(MEASURES), "says": SAYS, "rows": listed,
+    told = ("label", "short", "about", "unit", "digits", "initial")
+    metrics = {metric.name: {key: getattr(metric, key) for key in told} for metric in of_images()}
+    data = {"columns": COLUMNS, "metrics": metrics, "rows": listed,
             "faces": None if faces is None else text(faces.astype("<u2"))}  # fmt: skip
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": figure, "label": _label}
+    environment.filters |= {"figure": figure}
     return environment.from_string(_beside(TEMPLATE)).generate(
         name=status.name,
         planned=status.planned,
@@ -179,7 +182,8 @@ def _page(
         reasons=sorted(status.reasons.items(), key=lambda item: -item[1]),
         facts=facts,
         stats=stats,
-        says=SAYS,
+        metrics=METRICS,
+        initial={metric.initial for metric in METRICS.values()},
         shown=len(chosen),
         actions=sorted({row["action"] for row in listed}),
         columns=COLUMNS,
@@ -196,18 +200,14 @@ def _page(
 def _listed(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dict[str, Any]]:
     """What the page knows of each record without opening its sample, in the plan's order."""
     number = {row["key"]: i for i, row in enumerate(chosen)}
-    columns = ("key", "state", "prompt", "people", "refined", "stage", *MEASURES)
+    metrics = [metric.name for metric in of_images()]
+    columns = ("key", "state", "prompt", "people", "refined", "stage", *metrics)
     actions = list(job.prompts.action)
     for row in sorted(chosen + without, key=lambda row: row["key"]):
         why = f"{row['stage']}: {row['reason'] or row['error']}" if row["stage"] else ""
         entry = {name: row[name] for name in columns}
-        entry |= {name: None for name in MEASURES if not np.isfinite(row[name] or 0)}  # of a stranger: JSON has no NaN
+        entry |= {name: None for name in metrics if not np.isfinite(row[name] or 0)}  # of a stranger: JSON has no NaN
         yield {**entry, "why": why, "action": action(row["prompt"], actions), "sample": number.get(row["key"], -1)}
-
-
-def _label(name: str) -> str:
-    words = name.replace("_", " ")
-    return words.replace("iou", "IoU").replace("oks", "OKS").replace("pa mpjpe", "PA-MPJPE")
 
 
 def _json(value: object) -> str:
@@ -228,7 +228,7 @@ def _stamp(rows: list[dict], limit: int) -> str:
     shown = [[row["key"], row["state"], row["attempts"], row["size"]] for row in rows]
     parts = ("report.py", "pictures.py", "samples.py", "mesh.py", "stats.py", TEMPLATE, SCRIPT)
     code = "".join(map(_beside, parts)).encode()
-    return hashlib.blake2b(json.dumps([shown, limit]).encode() + code, digest_size=12).hexdigest()
+    return hashlib.blake2b(json.dumps([shown, limit, repr(METRICS)]).encode() + code, digest_size=12).hexdigest()
 
 
 def _beside(name: str) -> str:

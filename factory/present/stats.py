@@ -1,4 +1,4 @@
-"""What a data set holds, in figures: states, scores, fidelity, poses per action, people per image. From its index."""
+"""What a data set holds, counted from its index: states, metrics, poses per action, people per image."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from factory.job import JobSpec
+from factory.metrics import METRICS, of_images
 from factory.present.terminal import say, shown
 from factory.present.words import fault_lines
-from factory.record import FIDELITY
 from factory.store.dataset import open_data
 from factory.store.failed import Fault, faults
 from factory.store.part import SCHEMA
@@ -23,20 +23,17 @@ from factory.store.where import Where
 
 BINS = 20
 NO_PROMPT = "no prompt"
-# Column -> end of its histogram, which begins at 0: the same for every data set, so that two can be laid side by side.
-# What lies beyond is counted in the last bin.
-MEASURES = {"pose_score": 100.0, **{name: 300.0 if name.endswith("mpjpe") else 1.0 for name in FIDELITY}}
-SAYS = {"pose_score": "How hard the pose is: sum of squares of its code, the largest over the people.", **FIDELITY}
 BLOCKS, PLAIN_BLOCKS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One column over the samples. counts: BINS bins from 0 to `end`, the last one open. Figures: None of no sample."""
+class Distribution:
+    """A metric over the samples. counts: how many samples fall into each of BINS bins from 0 to `end`; the last bin
+    also holds what lies beyond. mean, low, median, high: None where no sample has the metric."""
 
     end: float
     counts: list[int]
-    missing: int  # samples without the figure
+    missing: int  # samples without the metric
     mean: float | None
     low: float | None  # 5 % lie below
     median: float | None
@@ -56,7 +53,7 @@ class Stats:
     refined: int
     people: dict[int, int]  # people in an image -> images
     actions: dict[str, int]  # -> people: poses that show the action
-    measures: dict[str, Measure]
+    measures: dict[str, Distribution]  # by name of the metric, in the order of factory.metrics
 
     @property
     def images(self) -> int:
@@ -90,7 +87,7 @@ def summarise(out: str, job: JobSpec, rows: pa.Table) -> Stats:
         refined=sum(samples["refined"].to_pylist()),
         people=dict(sorted(Counter(people.tolist()).items())),
         actions=_counts(shown),
-        measures={name: measure(samples[name].to_numpy(), end) for name, end in MEASURES.items()},
+        measures={m.name: distribution(samples[m.name].to_numpy(), m.plot_to) for m in of_images()},
     )
 
 
@@ -100,14 +97,14 @@ def action(prompt: str, actions: Sequence[str]) -> str:
     return max((name for name in actions if name in prompt), key=len, default=prompt) or NO_PROMPT
 
 
-def measure(values: np.ndarray, end: float) -> Measure:
+def distribution(values: np.ndarray, end: float) -> Distribution:
     """values (N,), NaN where there is none."""
     values = values.astype(np.float64)
     known = values[np.isfinite(values)]
     counts = np.histogram(known.clip(0, end), BINS, (0, end))[0].tolist()
     figures = [float(known.mean()), *np.percentile(known, [5, 50, 95]).tolist()] if len(known) else [None] * 4
     rounded = [None if figure is None else round(figure, 4) for figure in figures]
-    return Measure(end, counts, len(values) - len(known), *rounded)
+    return Distribution(end, counts, len(values) - len(known), *rounded)
 
 
 def _counts(items) -> dict[str, int]:
@@ -160,21 +157,21 @@ def _print_measures(console: Console, some: Sequence[Stats]) -> None:
     table = _table(["mean", "5 %", "median", "95 %", *["none"] * missing])
     table.add_column("distribution from 0", header_style="dim", no_wrap=True)
     blocks = BLOCKS if console.encoding.startswith("utf") else PLAIN_BLOCKS
-    for name in MEASURES:
+    for name in (metric.name for metric in of_images()):
         if len(some) > 1:
             table.add_row(name)
         for one in some:
             m = one.measures[name]
-            figures = [figure(value, m.end) for value in (m.mean, m.low, m.median, m.high)]
-            end = f"{m.end:g}" + "+" * (m.end != 1)
+            figures = [figure(value, name) for value in (m.mean, m.low, m.median, m.high)]
+            end = f"{m.end:g}" + "+" * (m.end < METRICS[name].high)
             whose = f"  {escape(shown(one.out))}" if len(some) > 1 else name
             table.add_row(whose, *figures, *[f"{m.missing:,}"] * missing, f"{bars(m.counts, blocks)} {end}")
     _print(console, "samples", table)
 
 
-def figure(value: float | None, end: float) -> str:
-    """With as many digits as tell something, for a measure that runs from 0 to `end`."""
-    return "-" if value is None else f"{value:.3f}" if end == 1 else f"{value:.1f}"
+def figure(value: float | None, name: str) -> str:
+    """A value of the metric called `name`, with as many digits as tell something; "-" for None."""
+    return "-" if value is None else f"{value:.{METRICS[name].digits}f}"
 
 
 def bars(counts: Sequence[int], blocks: str = BLOCKS) -> str:

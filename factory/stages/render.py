@@ -57,11 +57,12 @@ class Render(Stage):
             nearest = depth[owner == i].min(0)  # people occlude each other
             record.silhouette = np.isfinite(nearest)
             record.depth = masked_depth(np.where(record.silhouette, nearest, 0), record.array("object_mask"))
-            record.frame_share = round(float(record.silhouette.mean()), 4)
             visible = inside[owner == i] * _unhidden(depth[owner == i], record.depth)
-            record.visible_share = round(float(visible.mean()), 4)
+            record.measure(
+                frame_share=round(float(record.silhouette.mean()), 4), visible_share=round(float(visible.mean()), 4)
+            )
             for person, share in zip(record.people, visible.tolist(), strict=True):
-                person.visible_share = round(share, 4)
+                person.measure(visible_share=round(share, 4))
             if inside[owner == i].min() < spec.min_inside:
                 record.reject(Reason.OUT_OF_FRAME, self.name)
             elif record.silhouette.mean() < spec.min_coverage:

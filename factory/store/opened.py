@@ -13,9 +13,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from factory.job import JobSpec
-from factory.record import FIDELITY
+from factory.metrics import may_be_missing
 from factory.store.fs import Files
-from factory.store.sample import PERSON, SampleJson, files_of
+from factory.store.sample import PERSON, SampleFields, SampleJson, files_of
 from factory.untrusted import Unreadable, arrays, pictures, text
 
 JSON = 1 << 20  # bytes at most
@@ -66,13 +66,13 @@ def people(data: bytes, names: Iterable[str] = PERSON) -> dict[str, np.ndarray]:
     for name, array in found.items():
         if array.shape != (count, *PERSON[name]) or array.dtype != np.float32:
             raise Unreadable(f"{name}: {array.dtype} {array.shape}, not float32 {(count, *PERSON[name])}")
-        if name not in FIDELITY and not np.isfinite(array).all():
+        if not may_be_missing(name) and not np.isfinite(array).all():
             raise Unreadable(f"{name}: not finite")
     return {name: array.copy() for name, array in found.items()}
 
 
-def sample_json(data: bytes) -> SampleJson:
-    """json."""
+def sample_json(data: bytes) -> SampleFields:
+    """json -> its fields, a `SampleJson`."""
     try:
         return SampleJson.model_validate(text.loads(data, JSON))
     except ValidationError as error:

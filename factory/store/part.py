@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 
 from factory.errors import UserError, encodable
 from factory.job import JobSpec
-from factory.record import FIDELITY, Record, State, Unit
+from factory.metrics import may_be_missing, of_images
+from factory.record import Record, State, Unit
 from factory.store import sample, tar
 from factory.untrusted import text
 from factory.untrusted.tables import FOOTER as HEAD
@@ -37,9 +38,9 @@ SCHEMA = pa.schema(
         "source": pa.string(),  # the real image or the row of the pose file
         "variant": pa.int32(),  # of it
         "refined": pa.bool_(),
-        "pose_score": pa.float64(),
+        **{metric.name: pa.float64() for metric in of_images() if not metric.optional},
         "people": pa.int32(),
-        **dict.fromkeys(FIDELITY, pa.float64()),  # null where it was not or cannot be measured
+        **{metric.name: pa.float64() for metric in of_images() if metric.optional},  # null where not measured
         "offset": pa.int64(),  # where the sample's bytes begin in the tar
         "size": pa.int64(),  # how many there are; 0: the record gave no sample
     }
@@ -134,7 +135,7 @@ def index_table(data: bytes | None, name: str = "index") -> tuple[pa.Table, Head
         if not own or hashlib.sha256(_exchanged(data or b"", own.encode(), NO_HASH)).hexdigest() != own:
             raise ValueError("its bytes are not those that were written")
         table = file.rows()
-        if empty := [name for name in table.column_names if name not in FIDELITY and table[name].null_count]:
+        if empty := [name for name in table.column_names if not may_be_missing(name) and table[name].null_count]:
             raise ValueError(f"values of {', '.join(empty)} are missing")
         return table, Head.parse(file.head)
 
@@ -175,6 +176,6 @@ def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:
         "error": encodable(record.error),
         "attempts": record.attempts, "seed": record.seed, "prompt": record.prompt,
         "source": record.source, "variant": record.variant, "refined": record.refined,
-        "pose_score": float(record.pose_score), "people": len(record.people), "offset": offset, "size": size,
-        **{name: getattr(record, name) for name in FIDELITY},
+        "people": len(record.people), "offset": offset, "size": size,
+        **{metric.name: record.metrics.get(metric.name, metric.missing) for metric in of_images()},
     }  # fmt: skip

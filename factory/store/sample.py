@@ -5,18 +5,19 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from factory.job import JobSpec
-from factory.record import FIDELITY, Record
+from factory.metrics import METRICS, Metric, may_be_missing, of_images, of_people
+from factory.record import Record
 from factory.store import tar
 
 # smpl.npz: array -> shape of one person's row. float32; units and frames as in factory.record.Person.
-PERSON = {
+PERSON: dict[str, tuple[int, ...]] = {
     "global_orient": (3,),
     "body_pose": (69,),
     "pose": (72,),  # global_orient ++ body_pose
@@ -29,12 +30,7 @@ PERSON = {
     "joints3d": (49, 4),
     "bbox": (4,),
     "detection_score": (),
-    "pose_score": (),
-    # those of FIDELITY that are measured for each person; NaN where it was not measured
-    "visible_share": (),
-    "oks": (),
-    "oks_initial": (),
-    "reestimate_pa_mpjpe": (),
+    **{metric.name: () for metric in of_people()},  # NaN where it was not or cannot be measured
 }
 KEY = r"^[a-z0-9][a-z0-9_-]*-[0-9]{8}$"  # of a sample. Whoever reads a key checks it, for it becomes a file's name
 EXTRAS = {"initial": ["initial.jpg"], "depth": ["depth.npy"], "masks": ["person.png", "object.png"]}
@@ -54,8 +50,8 @@ class Models(BaseModel):
     controlnet: str = Field(description="Of refine.")
 
 
-class SampleJson(BaseModel):
-    """The `json` member. The same fields, with the same types, in every sample."""
+class SampleFields(BaseModel):
+    """Those fields of the `json` member that are no metrics."""
 
     model_config = ConfigDict(extra="forbid")
     key: str = Field(pattern=KEY, description="Name of the sample, without extension.")
@@ -65,19 +61,24 @@ class SampleJson(BaseModel):
     seed: int = Field(ge=0, lt=2**63, description="Everything random in this sample follows from it.")
     state: Literal["ok"] = Field(description="Only finished records become samples; the others are rows of the index.")
     refined: bool = Field(description="False: the final image is the initial one.")
-    pose_score: float = Field(description="Sum of squares of the pose code, the largest over the people.")
     people: int = Field(ge=0, description="Rows of smpl.npz.")
     width: int = Field(description="Of the final image, px.")
     height: int = Field(description="Of the final image, px.")
     body: str = Field(description="The body model that pose and betas belong to.")
-    silhouette_iou: float | None = Field(description=FIDELITY["silhouette_iou"])
-    silhouette_iou_initial: float | None = Field(description=FIDELITY["silhouette_iou_initial"])
-    oks: float | None = Field(description=FIDELITY["oks"])
-    oks_initial: float | None = Field(description=FIDELITY["oks_initial"])
-    reestimate_pa_mpjpe: float | None = Field(description=FIDELITY["reestimate_pa_mpjpe"])
-    visible_share: float | None = Field(description=FIDELITY["visible_share"])
-    frame_share: float | None = Field(description=FIDELITY["frame_share"])
     models: Models
+
+
+def _field(metric: Metric) -> Any:
+    """Its type and description, as pydantic's `create_model` takes them."""
+    return (float | None if metric.optional else float, Field(description=metric.about))
+
+
+SampleJson: type[SampleFields] = create_model(
+    "SampleJson",
+    __base__=SampleFields,
+    __doc__="The `json` member. The same fields, with the same types, in every sample.",
+    **{metric.name: _field(metric) for metric in of_images()},
+)
 
 
 def extensions(job: JobSpec) -> list[str]:
@@ -128,14 +129,18 @@ def npz(arrays: dict[str, np.ndarray], deflate: bool = False) -> bytes:
 def _people(record: Record) -> dict[str, np.ndarray]:
     arrays = {}
     for name, shape in PERSON.items():
+        rows: list[Any]
         if name == "pose":
             rows = [np.concatenate([person.global_orient, person.body_pose]) for person in record.people]
+        elif name in METRICS:
+            missing = METRICS[name].missing
+            rows = [person.metrics.get(name, np.nan if missing is None else missing) for person in record.people]
         else:
             rows = [getattr(person, name) for person in record.people]
         if any(np.shape(row) != shape for row in rows):
             raise ValueError(f"{name} is {np.shape(rows[0])}, not {shape}")
         arrays[name] = np.array(rows, np.float32).reshape(-1, *shape)
-        if name not in FIDELITY and not np.isfinite(arrays[name]).all():
+        if not may_be_missing(name) and not np.isfinite(arrays[name]).all():
             raise ValueError(f"{name} is not finite")
     return arrays
 
@@ -152,12 +157,13 @@ def _json(record: Record, job: JobSpec) -> bytes:
         refine_adapter=refine.adapter or "",
         controlnet=refine.controlnet or "",
     )
-    sample = SampleJson(
-        key=record.key, prompt=record.prompt, source=record.source, variant=record.variant, seed=record.seed,
-        state="ok", refined=record.refined, pose_score=float(record.pose_score), people=len(record.people),
-        width=job.image_size, height=job.image_size, body=job.body.name, models=models,
-        **{name: getattr(record, name) for name in FIDELITY},
-    )  # fmt: skip
+    fields: dict[str, Any] = {
+        "key": record.key, "prompt": record.prompt, "source": record.source, "variant": record.variant,
+        "seed": record.seed, "state": "ok", "refined": record.refined, "people": len(record.people),
+        "width": job.image_size, "height": job.image_size, "body": job.body.name, "models": models,
+        **{metric.name: record.metrics.get(metric.name, metric.missing) for metric in of_images()},
+    }  # fmt: skip
+    sample = SampleJson(**fields)
     return json.dumps(sample.model_dump(), sort_keys=True, allow_nan=False).encode()
 
 

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from factory.errors import UserError
+from factory.metrics import of_images
 
-ALIASES = {"score": "pose_score"}
+ALIASES = {metric.short.lower(): metric.name for metric in of_images() if metric.short}
 FUNCTIONS = {"abs", "coalesce", "glob", "ifnull", "instr", "length", "like", "lower", "max", "min", "round", "upper"}
 
 

@@ -10,15 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from factory.geometry.camera import CROP, FOCAL
-
-
-def weak_project(joints: Tensor, camera: Tensor) -> Tensor:
-    """joints (N, J, 3) m, camera (N, 3) -> (N, J, 2) in crop coordinates, by SPIN's weak-perspective camera."""
-    scale = camera[:, None, :1]
-    # Perspective at depth 2 FOCAL / (CROP s), written without a division by s, so that it is smooth through s = 0.
-    nearness = 1 + scale * joints[..., 2:] * CROP / (2 * FOCAL)
-    return scale * (joints[..., :2] + camera[:, None, 1:]) / nearness
+from factory.geometry.camera import project_on_crop
 
 
 def body_losses(
@@ -31,7 +23,7 @@ def body_losses(
     """
     rotations, betas, camera = estimate
     near = (truth["joints2d"].abs() < 1.2).all(-1)  # a joint far outside the crop is no evidence for the camera
-    distance = (weak_project(joints, camera) - truth["joints2d"]).abs()
+    distance = (project_on_crop(joints, camera) - truth["joints2d"]).abs()
     return {
         "pose": 8 * F.mse_loss(rotations, truth["rotations"]),
         "betas": 0.02 * F.mse_loss(betas, truth["betas"]),

@@ -16,6 +16,7 @@ from PIL import Image
 
 import factory
 from factory.job import JobSpec
+from factory.metrics import METRICS
 from factory.present import card
 from factory.store.reopen import retry
 from factory.store.status import read_index
@@ -90,7 +91,7 @@ def test_counts_and_front_matter(job):
     for row in ("planned | 12", "ok | 7", "rejected | 5", "too small | 2", "no person | 3"):
         assert f"| {row} |" in text
     assert "7 images of 8 people" in text and "![" in text
-    assert all(f"| `{name}` |" in text for name in card.SAYS) and "None" not in text
+    assert all(f"| `{name}` |" in text for name in METRICS) and "None" not in text
     picture = np.asarray(Image.open(io.BytesIO(files(job)[card.PREVIEW])))
     assert picture.std() > 10 and picture.shape[1] > 1000
 

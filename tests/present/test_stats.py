@@ -10,7 +10,8 @@ from rich.console import Console
 
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.present.stats import BINS, MEASURES, action, bars, collect, measure, show
+from factory.metrics import of_images
+from factory.present.stats import BINS, action, bars, collect, distribution, show
 from factory.store.status import read_index
 from tests.support import small
 from tests.support.command import Run
@@ -49,12 +50,12 @@ def test_a_condition(job):
         collect(job.output, "nonsense = 1")
 
 
-def test_measures_at_the_borders():
-    one = measure(np.array([0.0, 0.05, 1.0, 1.0, np.nan]), 1.0)
+def test_distributions_at_the_borders():
+    one = distribution(np.array([0.0, 0.05, 1.0, 1.0, np.nan]), 1.0)
     assert (one.counts[0], one.counts[1], one.counts[-1], one.missing) == (1, 1, 2, 1)
-    beyond = measure(np.array([500.0]), 300.0)
+    beyond = distribution(np.array([500.0]), 300.0)
     assert beyond.counts == [0] * (BINS - 1) + [1] and beyond.mean == 500
-    nothing = measure(np.array([]), 1.0)
+    nothing = distribution(np.array([]), 1.0)
     assert nothing.mean is None and not any(nothing.counts)
 
 
@@ -83,7 +84,7 @@ def test_no_figure_is_cut_on_a_narrow_terminal(job):
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     show(console, [collect(job.output)] * 2)
     lines = [line for line in console.export_text().splitlines() if line.startswith("  ") and "█" in line]
-    assert len(lines) == 2 * len(MEASURES) and all(line.rstrip().endswith(("1", "+")) for line in lines)
+    assert len(lines) == 2 * len(of_images()) and all(line.rstrip().endswith(("1", "+")) for line in lines)
 
 
 def test_the_command(job, factory: Run):

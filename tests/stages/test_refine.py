@@ -32,7 +32,7 @@ def test_easy_records_that_are_kept_keep_their_image(job):
 
 @pytest.mark.parametrize("easy", ["drop", "refine"])
 def test_otherwise_easy_ones_that_get_here_are_redrawn(job, easy):
-    assert run(job(estimate={"easy": easy}), rendered(pose_score=0.0))[0].refined
+    assert run(job(estimate={"easy": easy}), rendered(metrics={"pose_score": 0.0}))[0].refined
 
 
 def test_an_empty_depth_fails_one_record_only(job):

@@ -26,7 +26,7 @@ class Shaped(Stage):
             record.attempts += 10
             if record.key in self.bad:
                 raise ArithmeticError(record.key)
-            record.pose_score = record.seed + len(records) / 10 + seat / 100
+            record.measure(pose_score=record.seed + len(records) / 10 + seat / 100)
 
 
 def unit(size: int) -> Unit:
@@ -34,7 +34,7 @@ def unit(size: int) -> Unit:
 
 
 def scores(done: Unit) -> list[float | None]:
-    return [record.pose_score if record.active else None for record in done.records]
+    return [record.metrics["pose_score"] if record.active else None for record in done.records]
 
 
 @pytest.mark.parametrize("bad", [{"k0"}, {"k2"}, {"k0", "k3"}])

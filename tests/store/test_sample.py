@@ -89,7 +89,7 @@ def test_without_extras_a_sample_is_three_files(job, unit):
         (lambda r: setattr(r, "final", r.final[:32]), "final image"),
         (lambda r: setattr(r.people[0], "betas", np.zeros(11)), "betas"),
         (lambda r: setattr(r.people[0], "transl", np.full(3, np.nan)), "transl is not finite"),
-        (lambda r: setattr(r, "pose_score", float("nan")), "JSON"),
+        (lambda r: setattr(r, "metrics", {"oks": float("inf")}), "JSON"),
     ],
 )
 def test_what_cannot_be_written_fails_that_record_alone(job, unit, spoil, words):

@@ -50,7 +50,7 @@ def test_one_filter_serves_many_tables() -> None:
     [
         ("scoer > 30", "unknown column scoer; did you mean score?"),
         ("silhouete_iou > 0.7", "did you mean silhouette_iou?"),
-        ("xyz > 1", "there are key, people"),
+        ("xyz > 1", "there are iou, key, people"),
         ("score >", "syntax error"),
         ("", "syntax error"),
         ("people > 1; drop table samples", "syntax error"),

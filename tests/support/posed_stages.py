@@ -31,7 +31,7 @@ class Bodies(Stage):
         for record in records:
             number, random = int(record.key[-8:]), random_of(record, 2)
             record.person_mask = record.object_mask = np.zeros((size, size), bool)
-            record.pose_score = float(random.uniform(0, 60))
+            record.measure(pose_score=random.uniform(0, 60))
             if number % 10 == 9:
                 record.reject(Reason.EASY, self.name)
                 continue

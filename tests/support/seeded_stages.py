@@ -48,7 +48,7 @@ class People(Stage):
                 continue
             for _ in range(2 if number % 3 == 0 else 1):
                 record.people.append(Person(**{name: random.normal(size=shape) for name, shape in SHAPES.items()}))
-            record.pose_score = float(random.normal())
+            record.measure(pose_score=random.normal())
 
 
 class Depth(Stage):

@@ -71,11 +71,11 @@ def fill(record: Record, size: int, people: int = 1) -> None:
         x, y = np.floor(record.people[0].joints2d[joint, :2]).astype(int)
         picture[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = colour
     record.initial, record.final, record.refined = picture // 2, picture, True
-    record.pose_score = float(rng.uniform(10, 60))
-    record.frame_share, record.visible_share = round(float(record.silhouette.mean()), 4), 1.0
-    record.silhouette_iou, record.silhouette_iou_initial = (round(float(v), 4) for v in rng.uniform(0.3, 1, 2))
-    record.oks, record.oks_initial = (round(float(v), 4) for v in rng.uniform(0.5, 1, 2))
-    record.reestimate_pa_mpjpe = round(float(rng.uniform(20, 120)), 2)
+    score, iou, oks = rng.uniform(10, 60), rng.uniform(0.3, 1, 2), rng.uniform(0.5, 1, 2)
+    record.measure(
+        pose_score=score, frame_share=record.silhouette.mean(), visible_share=1.0, silhouette_iou=iou[0],
+        silhouette_iou_initial=iou[1], oks=oks[0], oks_initial=oks[1], reestimate_pa_mpjpe=rng.uniform(20, 120),
+    )  # fmt: skip
 
 
 def make(

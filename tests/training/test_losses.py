@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from factory.geometry.camera import project_on_crop
 from factory.geometry.kinematics import ForwardKinematics
 from factory.geometry.rotations import axis_angle_to_matrix
 from factory.training.augment import cut_turned, degrade, erase
-from factory.training.body_losses import body_losses, map_loss, weak_project
+from factory.training.body_losses import body_losses, map_loss
 from factory.training.diffusion_loss import GAMMA, add_noise
 from factory.training.randomness import step_rng
 from factory.training.schedule import learning_rate
@@ -24,7 +25,7 @@ def body() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
     rotations, betas = axis_angle_to_matrix(turns), torch.randn(3, 10, generator=generator)
     joints = ForwardKinematics("starter:body").joints(rotations, betas)
     camera = torch.tensor([[0.9, 0.1, 0.2]]).repeat(3, 1)
-    return {"rotations": rotations, "betas": betas, "joints2d": weak_project(joints, camera)}, joints, camera
+    return {"rotations": rotations, "betas": betas, "joints2d": project_on_crop(joints, camera)}, joints, camera
 
 
 def test_the_true_body_costs_nothing_and_another_one_something(body):

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .skeleton import JOINTS
+from factory.geometry.joints import SMPL24
 
 # Degrees (low, high) about x, y, z, for joints of the midline and of the left side; the right side is mirrored.
 # Joints that are not listed have the range _MILD.
@@ -27,7 +27,7 @@ _TURNS = {
 
 def random_turns(joint: int, count: int, rng: np.random.Generator) -> Rotation:
     """`count` rotations of one joint, uniform over its ranges."""
-    name = JOINTS[joint]
+    name = SMPL24[joint]
     low, high = np.array(_TURNS.get(name.replace("right", "left"), _MILD)).T
     degrees = rng.uniform(low, high, (count, 3))
     return Rotation.from_euler("xyz", degrees * [1, -1, -1] if name.startswith("right") else degrees, degrees=True)
@@ -35,5 +35,5 @@ def random_turns(joint: int, count: int, rng: np.random.Generator) -> Rotation:
 
 def random_poses(count: int, share: float, rng: np.random.Generator) -> np.ndarray:
     """(count, 24, 3) axis-angle, rad: poses with the root unturned. The angle of every joint is scaled by `share`."""
-    turns = [random_turns(j, count, rng).as_rotvec() * share for j in range(1, len(JOINTS))]
+    turns = [random_turns(j, count, rng).as_rotvec() * share for j in range(1, len(SMPL24))]
     return np.stack([np.zeros((count, 3)), *turns], 1)

@@ -108,8 +108,8 @@ def in_top3(
 
 def _refined(records: list[Record]) -> list[Figure]:
     """The figures of the refine stage. records: those that reached it."""
-    before = [r.silhouette_iou_initial or 0.0 for r in records]
-    after = [r.silhouette_iou or 0.0 for r in records]
+    before = [r.metrics.get("silhouette_iou_initial", 0.0) for r in records]
+    after = [r.metrics.get("silhouette_iou", 0.0) for r in records]
     context = [context_kept(r.array("initial"), r.array("final"), human_region(r)) for r in records]
     context = [value for value in context if value == value]
     part, n = "depth-to-image", len(records)

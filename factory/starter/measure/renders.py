@@ -6,24 +6,21 @@ afterwards: each detection is matched to the person it overlaps most, and the er
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from factory.geometry.agreement import J14, iou, mean_distance, procrustes
+from factory.geometry.agreement import iou, mean_distance, procrustes
+from factory.geometry.joints import BENCHMARK_PART
 from factory.geometry.kinematics import ForwardKinematics
 from factory.models.detectors.base import Instance
+from factory.models.hmr.base import BodyEstimate, BodyEstimator
 from factory.starter.measure.figures import Figure, mean, percent
 from factory.starter.world.actions import ACTIONS
 from factory.starter.world.cache import Cache
 from factory.starter.world.people import CROP_SCALE, visible_people
 from factory.starter.world.scene import FIRST_OBJECT
 from factory.weights.locate import resolve
-
-if TYPE_CHECKING:
-    from factory.models.hmr.spin import HMR
 
 SMALLEST_OBJECT = 12  # pixels; an image whose objects cover fewer counts as one without objects
 MATCH = 0.5  # IoU of the masks from which on a detection is matched to a person
@@ -125,12 +122,12 @@ def auc(high: np.ndarray, low: np.ndarray) -> float:
 
 def estimated_poses(cache: Cache, detections: Detections) -> tuple[np.ndarray, np.ndarray]:
     """The estimated pose (N, 72) of the person with the highest score in each scene with one, and the scene (N,)."""
-    from factory.models.hmr.spin import HMR
+    from factory.models.hmr.spin import load_spin
 
     people = [[instance for instance in instances if instance.label == "person"] for instances in detections]
     scenes = np.array([i for i, instances in enumerate(people) if instances], int)
     boxes = [people[i][0].bbox for i in scenes]
-    return _estimate(HMR(resolve("starter:hmr")), cache, scenes, boxes)[0], scenes
+    return _estimate(load_spin("starter:hmr"), cache, scenes, boxes)[0], scenes
 
 
 def _matched(cache: Cache, image: np.ndarray, slot: np.ndarray, detections: Detections) -> list[np.ndarray | None]:
@@ -153,16 +150,16 @@ def _matched(cache: Cache, image: np.ndarray, slot: np.ndarray, detections: Dete
 def _errors(cache: Cache, image: np.ndarray, slot: np.ndarray, boxes: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Errors (N,) mm of the bodies estimated on one box (4,) px a person: `mpjpe`, `pa_mpjpe`, `vertices`."""
     from factory.geometry.body import BodyModel, spin49
-    from factory.models.hmr.spin import HMR
+    from factory.models.hmr.spin import load_spin
 
-    body, network = BodyModel("starter:body"), HMR(resolve("starter:hmr"), crop_scale=CROP_SCALE)
+    body, network = BodyModel("starter:body"), load_spin("starter:hmr", crop_scale=CROP_SCALE)
 
     def posed(pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (N, V, 3) and the 14 joints (N, 14, 3) m, pelvis at the origin."""
         turns, shape = torch.tensor(pose), torch.tensor(betas)
         vertices, joints = body(turns[:, :3], turns[:, 3:], shape, torch.zeros(len(turns), 3))
         origin = joints[:, :1]
-        return (vertices - origin).numpy(), spin49(joints - origin)[:, J14].numpy()
+        return (vertices - origin).numpy(), spin49(joints - origin)[:, BENCHMARK_PART].numpy()
 
     rows: dict[str, list[np.ndarray]] = {key: [np.zeros(0)] for key in ("mpjpe", "pa_mpjpe", "vertices")}
     for start in range(0, len(image), 64):
@@ -175,8 +172,10 @@ def _errors(cache: Cache, image: np.ndarray, slot: np.ndarray, boxes: list[np.nd
     return {key: np.concatenate(value) for key, value in rows.items()}
 
 
-def _estimate(network: HMR, cache: Cache, image: np.ndarray, boxes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _estimate(
+    network: BodyEstimator, cache: Cache, image: np.ndarray, boxes: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """image (N,) rows of the cache, one box (4,) px for each -> pose (N, 72), betas (N, 10)."""
     estimates = network.estimate([np.array(cache.images[i]) for i in image], [box[None] for box in boxes])
-    pose = np.stack([np.concatenate([person["global_orient"], person["body_pose"]]) for (person,) in estimates])
-    return pose, np.stack([person["betas"] for (person,) in estimates])
+    bodies = BodyEstimate.joined(estimates)
+    return np.concatenate([bodies.global_orient, bodies.body_pose], 1), bodies.betas

@@ -21,7 +21,7 @@ from factory.geometry.joints import FLIP24
 from factory.geometry.kinematics import ForwardKinematics
 from factory.geometry.rotations import matrix_to_sixd
 from factory.models.hmr.part_hmr import PartHMR
-from factory.models.hmr.spin import load_network
+from factory.models.hmr.spin import load_hmr_network
 from factory.starter.train.samples import hmr_samples
 from factory.starter.world.cache import Cache
 from factory.starter.world.people import VisiblePeople, visible_people
@@ -129,7 +129,7 @@ def train_hmr(options: TrainingOptions, cache: Cache, start: Path | None = None)
     network = PartHMR(**CONFIG)
     network.load_state_dict(network.state_dict() | mean_body(people))
     if start:
-        trained = load_network(str(start))
+        trained = load_hmr_network(str(start))
         if trained.config != CONFIG:
             raise UserError(f"--start {start}: a network of {trained.config}, not of {CONFIG}; give one of these")
         network.load_state_dict(trained.state_dict())

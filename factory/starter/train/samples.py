@@ -74,19 +74,18 @@ def hmr_samples(export: Path | str, cache: Cache, people: VisiblePeople, count: 
     """Crops of people, each beside the body that is estimated from it."""
     from factory.geometry.body import BodyModel
     from factory.geometry.crops import cut
-    from factory.models.hmr.spin import HMR
+    from factory.models.hmr.spin import load_spin
 
     body, whole = BodyModel("starter:body"), np.array([[0, 0, SIDE, SIDE]], np.float32)
     rows = _spread(np.arange(len(people)), count)
     crops = [cut(np.array(cache.images[people.image[i]]), people.crop[i], SIDE) for i in rows]
-    estimates = HMR(str(export), crop_scale=1.0).estimate(crops, [whole] * len(crops))
-    K = torch.from_numpy(full_image_K(SIDE, SIDE))
+    estimates = load_spin(str(export), crop_scale=1.0).estimate(crops, [whole] * len(crops))
+    K = full_image_K(SIDE, SIDE)
     pairs = []
-    for crop, (estimate,) in zip(crops, estimates, strict=True):
-        posed: dict[str, Any] = {name: estimate[name][None] for name in ("global_orient", "body_pose", "betas")}
-        camera, area = (torch.from_numpy(estimate[name][None]) for name in ("camera", "crop"))
-        transl = weak_to_transl(camera, area, K)
-        pairs.append((crop, overlay(crop, posed | {"transl": transl.numpy(), "K": K[None].numpy()}, body, 2 * SIDE)))
+    for crop, bodies in zip(crops, estimates, strict=True):
+        posed = {name: getattr(bodies, name) for name in ("global_orient", "body_pose", "betas")}
+        posed |= {"transl": weak_to_transl(bodies.camera, bodies.crop, K), "K": K[None]}
+        pairs.append((crop, overlay(crop, posed, body, 2 * SIDE)))
     return contact_sheet(pairs, side=SIDE)
 
 
