@@ -1,11 +1,15 @@
 """The rendered world on disk: plain .npy arrays, one row for each scene, so that a training need not render.
 
+    python -m factory.starter.world.cache --out DIR --first-seed 0 --count 20000
+
 A build continues where an earlier one stopped. Training uses seeds below HELD_OUT, evaluation those from it on.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,3 +191,18 @@ def load_cache(*directories: str | Path) -> Cache:
     if len(arrays) == 1:  # a single cache is read from disk row by row, several are copied into memory
         return Cache(**arrays[0], prompts=prompts)
     return Cache(**{name: np.concatenate([rows[name] for rows in arrays]) for name in ROWS}, prompts=prompts)
+
+
+def main() -> None:
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(description="Render scenes of the starter world into a cache.")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one for each core")
+    options = parser.parse_args()
+    build(options.out, options.first_seed, options.count, options.workers)
+
+
+if __name__ == "__main__":
+    main()
