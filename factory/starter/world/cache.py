@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--count", type=int, default=20_000)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes; default: one for each core")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that render")
     options = parser.parse_args()
     build(options.out, options.first_seed, options.count, options.workers)
 
