@@ -1,4 +1,4 @@
-"""The state of Ray in words for users: what its workers are doing, and why no further unit can come."""
+"""What Ray is doing, in words for users: the state of the job's workers, and why no further unit can be finished."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Any
 
 from factory.errors import UserError
 
-KILLS = 3  # times each worker may be killed for want of memory, without a unit in between, before the run ends
-BRIEF = 60.0  # s without a finished unit: memory that another program holds for so long may yet come free
-SILENCE = 20.0  # s that a cluster may not answer: by itself Ray waits a minute and then ends this process
+KILLS = 3  # the run ends when Ray has killed this many workers, times the job's workers, since the last finished unit
+BRIEF = 60.0  # s without a finished unit during which kills are tolerated: another program may free its memory
+SILENCE = 20.0  # s without an answer from the cluster until the run ends; Ray itself would end this process after 60 s
 WORDS = {
     "ALIVE": "up",
     "PENDING_CREATION": "starting",
     "DEPENDENCIES_UNREADY": "starting",
     "RESTARTING": "starting anew",
 }
-HEARTS = {"gcs_server": "the server of its state", "raylet": "its scheduler"}
+VITAL = {"gcs_server": "the server of its state", "raylet": "its scheduler"}  # processes without which Ray is dead
 KEPT = "what was finished is kept; run the same command again"
 
 
 class Health:
-    """The state of the Ray that this process has joined. workers: how many of them the job has."""
+    """Asks the Ray that this process has joined. workers: how many workers (actors) the job has."""
 
     def __init__(self, workers: int) -> None:
         self.workers, self.answered = workers, time.monotonic()
 
     def waits(self) -> str:
-        """What the workers are doing."""
+        """One line: how many workers are up or starting, and how many were killed because memory is short."""
         from ray._private import state
 
         try:
             ours = [actor for actor in state.actors().values() if "MapWorker" in actor["ActorClassName"]]
-            ours += [actor for actor in state.actors().values() if actor["ActorClassName"] == "Actor"]
-        except Exception as error:  # Ray is private here, and may be down
+            ours += [actor for actor in state.actors().values() if actor["ActorClassName"] == "IsolatedActor"]
+        except Exception as error:  # these are Ray's private functions, and Ray may be down
             return f"Ray does not say what its workers do ({type(error).__name__})"
         counts = Counter(WORDS.get(actor["State"], "") for actor in ours)
         words = ", ".join(f"{counts[word]} {word}" for word in dict.fromkeys(WORDS.values()) if counts[word])
@@ -45,7 +45,8 @@ class Health:
         return f"of {self.workers} workers: {words or 'none placed yet'}{memory}"
 
     def broken(self, since: float) -> UserError | None:
-        """The error that ends the run where no further unit can come, else None. since: as in `Lookout`."""
+        """The error that ends the run because no further unit can be finished, or None. since: when the last unit was
+        finished, s of time.time()."""
         from ray._private import worker
 
         node: Any = worker._global_node
@@ -53,10 +54,8 @@ class Health:
             return None
         if node.head:
             for name, process in node.dead_processes():
-                if name in HEARTS:
-                    return UserError(
-                        f"engine: Ray's process {name}, {HEARTS[name]}, has died ({_end(process)}); {KEPT}"
-                    )
+                if name in VITAL:
+                    return UserError(f"engine: Ray's process {name}, {VITAL[name]}, has died ({_end(process)}); {KEPT}")
         elif not self._answers(node.gcs_address):
             return UserError(f"engine: the Ray cluster at {node.gcs_address} does not answer any more; {KEPT}")
         if time.time() - since < BRIEF:
@@ -79,7 +78,7 @@ class Health:
         return time.monotonic() - self.answered < SILENCE
 
     def _killed(self, since: float) -> tuple[int, str]:
-        """(workers that Ray has killed for want of memory since then, what Ray says about the last of them)."""
+        """(number of workers that Ray has killed since then because memory was short, Ray's report on the last one)."""
         from ray._private import state
         from ray.core.generated import common_pb2, gcs_pb2
 
@@ -92,13 +91,14 @@ class Health:
                     killed += 1
                     if worker.end_time_ms >= latest:
                         last, latest = worker.exit_detail, worker.end_time_ms
-        except Exception:  # Ray is private here, and may be down
+        except Exception:  # these are Ray's private functions, and Ray may be down
             return 0, ""
         return killed, memory(last)
 
 
 def memory(detail: str) -> str:
-    """Ray's report on a worker that it killed for memory, in a few words."""
+    """The amounts in Ray's report on a worker that it killed because memory was short, such as "15.2 GB of 16.0 GB used
+    on its node"; the beginning of the report where it names none."""
     found = re.search(r"was ([\d.]+ ?\w+) used / ([\d.]+ ?\w+) limit", detail)
     return f"{found[1]} of {found[2]} used on its node" if found else " ".join(detail.split())[:120]
 

@@ -54,13 +54,13 @@ def show_plan(console: Console, job: JobSpec, plan: Plan, prompts: int = 5) -> N
     console.print(_table(rows))
 
 
-def show_seats(console: Console, nodes: list[Node]) -> None:
+def show_placement(console: Console, nodes: list[Node]) -> None:
     """Which workers a cluster's nodes can take, and what they leave free there."""
-    table = Table(title="seats", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(title="placement", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("node", "workers", "GPUs left", "CPUs left"):
         table.add_column(name, header_style="dim")
     for node in nodes:
-        workers = ", ".join(f"{count} {stage}" for stage, count in node.seats.items()) or "-"
+        workers = ", ".join(f"{count} {stage}" for stage, count in node.actors.items()) or "-"
         gpus = " ".join(f"{share:.2g}" for share in node.gpus) or "-"
         table.add_row(escape(shown(node.name)), workers, gpus, f"{node.cpus:g}")
     console.print(table)
