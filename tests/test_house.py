@@ -23,7 +23,8 @@ job
 record config
 weights
 geometry
-sources models
+models
+sources
 plan
 stages
 store
@@ -38,8 +39,23 @@ __init__
 FLOOR = {name: height for height, line in enumerate(FLOORS.strip().splitlines()) for name in line.split()}
 LINES = 400  # of a file, at most
 WITHOUT_RAY = ("stages", "models", "geometry", "weights")  # they must run in any process; only engine knows Ray
-# Public classes that still share a name, by name.
-SHARED_NAMES: set[str] = set()
+# Names that two classes still share: to be renamed, and removed here.
+SHARED_NAMES = {"Sample", "Source", "Table"}
+# (importing module, name) of names that are still imported by way of a third module: to be mended, and removed here.
+DETOURS = {
+    ("factory.models.detectors.mask2former", "CONFIG"),
+    ("factory.starter.evaluate_renders", "resolve"),
+    ("factory.starter.follow", "resolve"),
+    ("factory.starter.train.hmr", "resolve"),
+    ("factory.starter.train.pictures", "resolve"),
+    ("factory.starter.train.run", "WEIGHTS"),
+    ("factory.starter.world.scene", "resolve"),
+    ("factory.store.status", "Holder"),
+    ("factory.weights.smpl_file", "Placeholder"),
+    ("factory.weights.smpl_file", "Thing"),
+    ("factory.weights.torch_file", "Name"),
+    ("factory.weights.torch_file", "Thing"),
+}
 
 
 @cache
@@ -141,12 +157,13 @@ def test_only_the_engine_knows_ray():
     assert elsewhere <= {"engine"}
 
 
-def test_a_name_is_imported_from_where_it_is_made():
+def test_a_name_is_imported_from_the_module_that_defines_it():
     """An import by way of a third module hides what depends on what."""
-    detours = []
-    for module in trees():
-        for line, other, name in own_imports(module):
-            passed_on = {part for _, origin, part in own_imports(other) if part and origin in trees()}
-            if name in passed_on and other != "factory":
-                detours.append(f"{module}:{line} imports {name} from {other}")
+    borrowed = {module: {name for _, _, name in own_imports(module) if name} for module in trees()}
+    detours = [
+        f"{module}:{line} imports {name} from {other}"
+        for module in trees()
+        for line, other, name in own_imports(module)
+        if name in borrowed[other] and (module, name) not in DETOURS
+    ]
     assert detours == []

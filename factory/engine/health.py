@@ -55,7 +55,7 @@ class Health:
         if node.head:
             for name, process in node.dead_processes():
                 if name in VITAL:
-                    return UserError(f"engine: Ray's process {name}, {VITAL[name]}, has died ({_end(process)}); {KEPT}")
+                    return UserError(died(name, _end(process)))
         elif not self._answers(node.gcs_address):
             return UserError(f"engine: the Ray cluster at {node.gcs_address} does not answer any more; {KEPT}")
         if time.time() - since < BRIEF:
@@ -94,6 +94,20 @@ class Health:
         except Exception:  # these are Ray's private functions, and Ray may be down
             return 0, ""
         return killed, memory(last)
+
+
+def died(name: str, how: str) -> str:
+    """The message that one of Ray's VITAL processes has died; how: its signal or exit code."""
+    return f"engine: Ray's process {name}, {VITAL[name]}, has died ({how}); {KEPT}"
+
+
+def vital_processes() -> dict[int, str]:
+    """Process id -> the line that says that this process has died, for the VITAL processes of the local Ray. In the
+    line, {} stands for the signal or exit code."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    return {each.process.pid: f"error: {died(name, '{}')}" for name in VITAL for each in node.all_processes[name]}
 
 
 def memory(detail: str) -> str:

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from factory.engine.health import vital_processes
 from factory.engine.join import connect, forget
 from factory.engine.scratch import scratch
+from factory.engine.witness import Witness
 from factory.errors import UserError
 
 # Variables that Ray reads when it starts and that its processes inherit. None: the variable must not be set.
@@ -39,6 +41,7 @@ def local(cpus: int) -> Iterator[None]:
         stack.callback(setattr, ray_constants, "ENABLE_RAY_CLUSTER", before)
         forget()
         stack.callback(forget)
+        witness = stack.enter_context(Witness())
         (folder / "r").mkdir()  # Ray makes its folder readable for everybody; the one above it stays private
         try:
             stack.enter_context(connect(address="local", num_cpus=cpus, _temp_dir=str(folder / "r")))
@@ -48,7 +51,8 @@ def local(cpus: int) -> Iterator[None]:
             raise UserError(
                 "engine: Ray did not start in time, this machine is too busy; try again, or inline"
             ) from error
-        yield
+        with witness.watch(vital_processes()):
+            yield
 
 
 @contextmanager

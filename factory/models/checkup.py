@@ -8,9 +8,9 @@ from pathlib import Path
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.models.diffusion import adapters
-from factory.models.diffusion.layout import Layout, check_controlnet, controlnet_config, in_cache, read_json
+from factory.models.diffusion.layout import Layout, check_controlnet, controlnet_config, in_cache
 from factory.weights.catalogue import FILES, Need, source
-from factory.weights.files import TEXTS, check_file, check_pointers, choose, shapes
+from factory.weights.files import TEXTS, check_file, check_pointers, choose, read_json, shapes
 from factory.weights.locate import PREFIX, locate
 from factory.weights.smpl_file import EXTRA_FILE, require_file
 

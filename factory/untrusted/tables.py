@@ -1,19 +1,22 @@
-"""Parquet of untrusted origin: its footer is checked before a row is unpacked.
+"""Parquet of untrusted origin: its footer and the headers of its pages are checked before a row is unpacked.
 
 A few kilobytes of parquet may unpack to any number of rows, or to one long text in each of a million rows. So the
-footer may name known columns only, and no more rows and bytes than the file's length allows; and texts are unpacked as
-a dictionary and their lengths summed before they are written out.
+footer may name known columns only; rows and pages may have no more than the file's length allows; and where the texts
+of a dictionary might be more, written out, than that, they are read as a dictionary and their lengths summed first.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from factory.untrusted import Unreadable
+from factory.untrusted import Unreadable, pages
 
 ROW = 6  # bytes that a row takes at least: each has a seed of its own, and random numbers cannot be packed
+ROWS = 1_000_000  # at most, in a shard of the longest kind
 RATIO = 1000  # bytes at most that come out of each byte of the file,
 SPARE = 1 << 24  # and so many more of a file of any length,
 MOST = 1 << 28  # and no more than that altogether
@@ -27,35 +30,38 @@ class Table:
     """
 
     def __init__(self, data: bytes, schema: pa.Schema) -> None:
-        self.length = len(data)
+        self.data, self.footer = data, int.from_bytes(data[-8:-4], "little")
         try:
-            if int.from_bytes(data[-8:-4], "little") > FOOTER:
+            if self.footer > FOOTER:
                 raise Unreadable("its footer is longer than that of any index")
-            plain = pq.ParquetFile(pa.BufferReader(data))
-            texts = [field.name for field in plain.schema_arrow if pa.types.is_string(field.type)]
-            self.file = pq.ParquetFile(pa.BufferReader(data), metadata=plain.metadata, read_dictionary=texts)
-            metadata = plain.metadata.metadata or {}
-            self.head = {key.decode(): value.decode() for key, value in metadata.items()}
-            columns = self.file.schema_arrow
+            file = self._opened()
+            self.metadata = file.metadata
+            self.head = {key.decode(): value.decode() for key, value in (self.metadata.metadata or {}).items()}
+            columns = file.schema_arrow
         except Exception as error:  # Arrow raises errors of its own, OSError and ValueError
             raise Unreadable(str(error).partition("\n")[0]) from None
-        packed = pa.dictionary(pa.int32(), pa.string())
         for field in columns:
-            known = schema.field(field.name).type if field.name in schema.names else None
-            if known is None or (field.type != known and (field.type, known) != (packed, pa.string())):
+            if field.name not in schema.names or field.type != schema.field(field.name).type:
                 raise Unreadable(f"other columns than are expected, such as {field.name[:40]}: {str(field.type)[:40]}")
-        self.schema = pa.schema([schema.field(field.name) for field in columns])
+        if len(set(columns.names)) < len(columns):
+            raise Unreadable("it has a column twice")
+        self.schema = pa.schema([schema.field(name) for name in columns.names])
 
     def rows(self) -> pa.Table:
         """Unreadable: damaged, or far more rows, or far longer ones, than a file of that length holds."""
-        metadata, most = self.file.metadata, min(MOST, SPARE + RATIO * self.length)
-        unpacked = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
-        if metadata.num_rows * ROW > self.length or unpacked > most:
-            raise Unreadable(f"{self.length:,} bytes hold {metadata.num_rows:,} rows, {unpacked:,} bytes")
+        length, count = len(self.data), self.metadata.num_rows
+        most = min(MOST, SPARE + RATIO * length)
+        if count > ROWS or count * ROW > length:
+            raise Unreadable(f"{length:,} bytes hold {count:,} rows")
+        size = pages.unpacked(self.data, self.footer, count)
+        if size.pages > most:
+            raise Unreadable(f"{length:,} bytes hold {count:,} rows, {size.pages:,} bytes")
+        texts = [field.name for field in self.schema if pa.types.is_string(field.type)]
         try:
-            table = self.file.read(use_threads=False)  # threads cost more than such a small file is worth
+            file = self._opened(metadata=self.metadata, read_dictionary=texts if size.written_out > most else [])
+            table = file.read(use_threads=False)  # threads cost more than such a small file is worth
             if sum(map(_written_out, table.columns)) > most:
-                raise Unreadable(f"{self.length:,} bytes whose texts would be more than {most:,}")
+                raise Unreadable(f"{length:,} bytes whose texts would be more than {most:,}")
             columns = [
                 pa.chunked_array([_plain(chunk) for chunk in column.chunks], field.type)
                 for column, field in zip(table.columns, self.schema, strict=True)
@@ -67,6 +73,9 @@ class Table:
             raise
         except Exception as error:
             raise Unreadable(str(error).partition("\n")[0]) from None
+
+    def _opened(self, **options: Any) -> pq.ParquetFile:
+        return pq.ParquetFile(pa.BufferReader(self.data), thrift_container_size_limit=pages.LENGTH, **options)
 
 
 def _written_out(column: pa.ChunkedArray) -> int:

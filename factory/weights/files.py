@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from factory.errors import UserError
 from factory.untrusted import Unreadable, arrays, text
@@ -16,6 +17,7 @@ TEXTS = (".json", ".txt", ".model")  # of tokenizers and configs
 LONGEST = 1 << 26  # bytes of one of them, which libraries read whole; the largest tokenizers have half of it
 HEADER = 100 * 2**20  # bytes; what safetensors itself allows
 VALUES = 2_000_000  # in a header; some ten for each tensor
+CONFIG, CONFIG_VALUES = 1 << 24, 1_000_000  # bytes and values of one json file: more than any configuration has
 # NAME[.VARIANT][-00001-of-00002].safetensors, as diffusers and transformers write them
 _NAME = re.compile(r"(diffusion_pytorch_model|model)(?:\.([^.]+?))?(?:-(\d+)-of-(\d+))?\.safetensors")
 PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
@@ -53,6 +55,19 @@ def shapes(path: Path, where: str) -> dict[str, list[int]]:
         says = f"cut short: {size:,} of {whole:,} bytes" if size < whole else "damaged"
         raise UserError(f"{where}: {path.name} is {says}; fetch it again")
     return found
+
+
+def read_json(path: Path, where: str) -> dict[str, Any]:
+    """UserError, which begins with `where`: not there, no mapping in it, or far more than a configuration."""
+    try:
+        values = text.loads(text.read(path, CONFIG), CONFIG, CONFIG_VALUES, finite=False)  # schedulers write -Infinity
+    except OSError as error:
+        raise UserError(f"{where}: {path.name} cannot be read ({error.strerror or error}); fetch it again") from error
+    except ValueError as error:
+        raise UserError(f"{where}: {path} is damaged ({error}); fetch it again") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: {path} is damaged (no mapping); fetch it again")
+    return values
 
 
 def is_torch_file(path: Path) -> bool:

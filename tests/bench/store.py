@@ -43,7 +43,7 @@ def job(out: str, records: int) -> JobSpec:
 def unit(planned: Plan, shard: int, index: int) -> tuple[list[dict], bytes]:
     rows = []
     for at, (key, seed) in enumerate(planned.names(shard, index)):
-        row = {field.name: 0 if pa.types.is_integer(field.type) else None for field in SCHEMA}
+        row = {field.name: "" if pa.types.is_string(field.type) else 0 for field in SCHEMA} | {"refined": False}
         why = {"state": "rejected", "reason": "easy"} if at == 7 else {"state": "ok", "reason": "", "size": len(DATA)}
         rows.append({**row, "key": key, "seed": seed, "shard": shard, "unit": index, "error": "", **why})
     return rows, DATA * sum(row["size"] > 0 for row in rows)

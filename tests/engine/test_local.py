@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -99,38 +101,48 @@ def on_ray(job: JobSpec) -> JobSpec:
     return job.model_copy(update={"engine": "ray"})
 
 
-def _runs(process: psutil.Process) -> bool:
-    """Whether it still does: a dead one stays a zombie until the machine's first process asks after it."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
-def test_one_line_when_a_process_of_ray_dies(on_ray, name):
-    """There was a minute of silence, and then pages. The next run goes on. Without its raylet Ray's own C++ code may
-    end this process at once: then no line can come."""
-    command = [sys.executable, "-m", "tests.support.run_to_kill", on_ray.model_dump_json(), "Slow"]
+def _struck(job: JobSpec, strike: Callable[[subprocess.Popen, list[psutil.Process]], None]) -> tuple[int, str, str]:
+    """(exit code, stdout, stderr) of a run; after its first unit, `strike` got it and its family. None of them outlives
+    it, and what it had made is there."""
+    command = [sys.executable, "-m", "tests.support.run_to_kill", job.model_dump_json(), "Slow"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as process:
         assert process.stdout
         while not process.stdout.readline().startswith("unit"):
             assert process.poll() is None
         family = psutil.Process(process.pid).children(recursive=True)
-        next(child for child in family if child.name() == name).send_signal(signal.SIGKILL)
+        ends = [os.pidfd_open(each.pid) for each in family]  # a dead one stays a zombie until it is asked after
+        strike(process, family)
         said, wrong = process.communicate(timeout=120)
-    assert process.returncode == 1, wrong
-    lines = wrong.strip().splitlines()
-    assert len(lines) == 1 or (name == "raylet" and not lines), wrong
-    for line in lines:
-        assert (
-            line.startswith(f"error: engine: Ray's process {name}") and "(signal 9); what was finished is kept" in line
-        )
+    for end in ends:
+        assert select.select([end], [], [], 60)[0]
+        os.close(end)
+    assert 0 < status(job.output).units_done < 6 and status(job.output).live is None
+    return process.returncode, said, wrong
+
+
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_one_line_when_a_process_of_ray_dies(on_ray, name):
+    """There was a minute of silence, and then pages; or no word at all. The next run goes on."""
+    code, said, wrong = _struck(
+        on_ray, lambda _, family: next(each for each in family if each.name() == name).send_signal(signal.SIGKILL)
+    )
+    assert code == 1, wrong
+    (line,) = wrong.strip().splitlines()
+    assert line.startswith(f"error: engine: Ray's process {name}") and "(signal 9); what was finished is kept" in line
     assert "(raylet)" not in said
-    assert 0 < status(on_ray.output).units_done < 6 and status(on_ray.output).live is None
-    assert not [process for process in psutil.wait_procs(family, 60)[1] if _runs(process)]
     assert run(on_ray.model_copy(update={"engine": "inline"}), STAGES).units_found > 0
+
+
+@pytest.mark.parametrize("how", ["kill -9", "Ctrl-C"])
+def test_no_word_of_ray_when_it_was_the_run_that_was_ended(on_ray, how):
+    """Ray's processes end because of it. That a normal end says nothing either: `test_says_nothing_of_its_own`."""
+    if how == "kill -9":
+        code, _, wrong = _struck(on_ray, lambda process, _: process.kill())
+        assert (code, wrong) == (-signal.SIGKILL, "")
+    else:  # a terminal sends it to all that run there
+        code, _, wrong = _struck(on_ray, lambda process, _: os.killpg(process.pid, signal.SIGINT))
+        assert "Ray's process" not in wrong and wrong.strip().endswith("KeyboardInterrupt")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # threads of Ray Data end so

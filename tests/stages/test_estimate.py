@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -98,11 +100,14 @@ class Plugin:
         self.hmr, self.wrong = hmr, wrong
 
     def estimate(self, images, boxes):
-        found = self.hmr.estimate(images, boxes)
-        for image, people in zip(images, found, strict=True):
+        answer = []
+        for image, people in zip(images, self.hmr.estimate(images, boxes), strict=True):
             if (image == record(1).initial).all():
-                people[0] = {**people[0], **self.wrong}
-        return found
+                wrong = {name: np.stack([value] * len(people)) for name, value in self.wrong.items()}
+                answer.append(replace(people, **wrong))
+            else:
+                answer.append(people)
+        return answer
 
 
 @pytest.mark.parametrize(

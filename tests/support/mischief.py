@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -16,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from factory.errors import UserError
 from factory.store import tar
-from factory.store.part import SCHEMA, digest, index_bytes, index_table
+from factory.store.part import NO_HASH, OWN, SCHEMA, digest, index_bytes, index_table
+from tests.support.parquet_forge import attacks
 
 NAMES = (
     "../../canary/victim",
@@ -290,6 +293,19 @@ def odd_head(root: Path, chance: random.Random) -> None:
     stem.with_suffix(".parquet").write_bytes(index_bytes(table, written))
 
 
+def lying_pages(root: Path, chance: random.Random) -> None:
+    """An index whose pages unpack to far more than its footer says, or whose footer lies about its rows."""
+    path = _shards(root, chance).with_suffix(".parquet")
+    try:
+        head = pq.ParquetFile(path).metadata.metadata or {}
+    except (OSError, pa.ArrowException):
+        return
+    kept = {key.decode(): value.decode("utf-8", "replace") for key, value in head.items()}
+    data = chance.choice(list(attacks({**kept, OWN: NO_HASH.decode()}).values()))
+    own = hashlib.sha256(data).hexdigest().encode()
+    path.write_bytes(own.join(data.rsplit(NO_HASH, 1)))
+
+
 def _png(side: int) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -364,6 +380,6 @@ CHANGES: dict[str, Callable[[Path, random.Random], None]] = {
     change.__name__: change
     for change in (
         flip, cut, noise, gone, swapped, copied, linked, replaced_by_a_folder, endless, described, told_otherwise,
-        repeated, renamed, bombed, odd_tar, odd_head,
+        repeated, renamed, bombed, odd_tar, odd_head, lying_pages,
     )
 }  # fmt: skip

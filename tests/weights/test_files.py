@@ -9,8 +9,7 @@ import pytest
 
 from factory.errors import UserError
 from factory.models.diffusion.base import TextToImage
-from factory.models.diffusion.layout import read_json
-from factory.weights.files import check_file, check_pointers, choose
+from factory.weights.files import check_file, check_pointers, choose, read_json
 from tests.support.tiny_models import POINTER
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from factory.errors import UserError
-from factory.untrusted import text
-from factory.weights.files import check_pointers, choose
+from factory.weights.files import check_pointers, choose, read_json
 from factory.weights.locate import locate
 from factory.weights.networks import first_line
 
@@ -21,7 +20,6 @@ UNUSED = ("safety_checker", "feature_extractor", "depth_estimator", "image_encod
 CALL = {"prompt", "height", "width", "num_inference_steps", "generator", "output_type"}  # of text-to-image
 MORE = {"mask_image", "control_image", "num_frames", "controlnet_conditioning_scale"}  # needs more than a text
 WIDTHS = {768: "Stable Diffusion 1.x", 1024: "Stable Diffusion 2.x", 2048: "SDXL"}  # of text, by family
-LARGEST, VALUES = 1 << 24, 1_000_000  # bytes and values of one json file: more than any configuration has
 BESIDE = {1: "depth-to-image", 4: "image-to-image by instruction", 5: "inpainting"}  # channels beside the latents
 
 
@@ -136,19 +134,6 @@ class Layout:
         else:
             path = self.folder / name
         return read_json(path, f"diffusion model {self.model}")
-
-
-def read_json(path: Path, where: str) -> dict[str, Any]:
-    """UserError, which begins with `where`: not there, no mapping in it, or far more than a configuration."""
-    try:
-        values = text.loads(text.read(path, LARGEST), LARGEST, VALUES, finite=False)  # schedulers write -Infinity
-    except OSError as error:
-        raise UserError(f"{where}: {path.name} cannot be read ({error.strerror or error}); fetch it again") from error
-    except ValueError as error:
-        raise UserError(f"{where}: {path} is damaged ({first_line(error)}); fetch it again") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{where}: {path} is damaged (no mapping); fetch it again")
-    return values
 
 
 def _fetched(model: str, name: str, revision: str | None) -> Path:
