@@ -19,6 +19,7 @@ FLOORS = """
 errors home metrics
 untrusted
 prompts
+job_stages
 job
 record config
 weights

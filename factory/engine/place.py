@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from factory.errors import UserError
-from factory.job import WorkersSpec
+from factory.job_stages import WorkersSpec
 
 ROOM = 1e-6  # tolerance for rounding: three thirds of a GPU must fit on one
 

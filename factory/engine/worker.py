@@ -6,7 +6,8 @@ import re
 import sys
 
 from factory.errors import UserError
-from factory.job import JobSpec, WorkersSpec
+from factory.job import JobSpec
+from factory.job_stages import WorkersSpec
 from factory.record import State, Unit
 from factory.stages.base import Stage
 

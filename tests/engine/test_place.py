@@ -6,7 +6,7 @@ import pytest
 
 from factory.engine.place import Node, place
 from factory.errors import UserError
-from factory.job import WorkersSpec
+from factory.job_stages import WorkersSpec
 
 
 def nodes(*gpus: int, cpus: float = 16) -> list[Node]:
