@@ -27,3 +27,9 @@ def escaped(text: str) -> str:
     r"""The text as one line of printable characters: control characters, line ends and lone surrogates are written as
     escapes, such as \x1b, \n and \udc80."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says that is not empty, 300 characters at most; else the exception's name."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

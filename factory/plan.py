@@ -185,12 +185,12 @@ def _listing(job: JobSpec) -> Listing:
         found = images.listing(job.images, job.seed)
         names = [item.name for item in found.items]
         if job.images.keypoints:
-            found.notes.append(keypoints.require(job.images.keypoints, names))
+            found.notes.append(keypoints.require_keypoints(job.images.keypoints, names))
         if job.poses:
-            found.notes.append(poses.require(job.poses, names))
+            found.notes.append(poses.require_poses(job.poses, names))
         return found
     if job.poses:
-        return Listing([Item(str(row)) for row in range(len(poses.load(job.poses)))])
+        return Listing([Item(str(row)) for row in range(len(poses.load_poses(job.poses)))])
     return Listing([])
 
 

@@ -25,7 +25,7 @@ from factory.store.fs import Files
 from factory.store.part import LARGEST, Head
 from factory.store.sample import extensions
 from factory.store.survey import survey
-from factory.weights.catalogue import OURS, licence, needs
+from factory.weights.catalogue import STARTER_LICENCE, needs
 from factory.weights.locate import resolve
 
 PICTURES, SIDE = 12, 180  # on the preview; px
@@ -119,7 +119,7 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
     from jinja2 import Environment
 
     licences = [
-        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, licence(need)) for need in needs(job)
+        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, need.licence) for need in needs(job)
     ]
     counts = [("planned", stats.planned), ("ok", stats.images), *stats.states.items(), *stats.reasons.items()]
     environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
@@ -148,10 +148,10 @@ def _front(job: JobSpec, stats: Stats, licences: set[str]) -> str:
     """The YAML header of the card, which the Hugging Face hub reads."""
     import yaml
 
-    one = licences == {OURS}
+    one = licences == {STARTER_LICENCE}
     front: dict[str, Any] = {
         "pretty_name": job.name,
-        "license": OURS.lower() if one else "other",
+        "license": STARTER_LICENCE.lower() if one else "other",
         **({} if one else {"license_name": "see-licences", "license_link": CARD}),
         "task_categories": ["keypoint-detection"],
         "tags": ["human-mesh-recovery", "smpl", "synthetic", "webdataset", "diffusion-hpc"],

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler
 
-from factory.models.diffusion.base import DepthToImage
+from factory.models.diffusion.depth_to_image import DepthToImage
 from factory.starter.cache import Cache
 from factory.starter.figures import Row, mean
 from factory.starter.train import common

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from factory.models.diffusion.base import DepthToImage, TextToImage
+from factory.models.diffusion.depth_to_image import DepthToImage
+from factory.models.diffusion.text_to_image import TextToImage
 from factory.starter import cache as world_cache
 from factory.starter.evaluate_adapter import rows
 from factory.starter.pack import WEIGHTS

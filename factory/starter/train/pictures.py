@@ -40,7 +40,8 @@ def diffusion(export: Path | str, cache: Cache, count: int = 4, steps: int = 12)
     """Of each scene's prompt: drawn from text alone; the scene; the scene redrawn under its people's depth."""
     from factory.geometry.body import BodyModel
     from factory.geometry.rasteriser import rasterise
-    from factory.models.diffusion.base import DepthToImage, TextToImage
+    from factory.models.diffusion.depth_to_image import DepthToImage
+    from factory.models.diffusion.text_to_image import TextToImage
 
     seen = np.asarray([(np.isin(m, PERSON_MASKS)).any() for m in cache.instances[:64]])
     rows = np.flatnonzero(seen)[:count]
@@ -61,7 +62,7 @@ def diffusion(export: Path | str, cache: Cache, count: int = 4, steps: int = 12)
 
 def adapter(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray, count: int = 8) -> np.ndarray:
     """Of scenes' prompts: drawn from text by the base, and from the same noise with the adapter."""
-    from factory.models.diffusion.base import TextToImage
+    from factory.models.diffusion.text_to_image import TextToImage
 
     prompts = [cache.prompts[i] for i in _spread(rows, count)]
     model, wanted = str(Path(base) / "text-to-image"), (prompts, list(range(len(prompts))), SIDE, 12, 2.5)
@@ -106,9 +107,9 @@ def detector(export: Path | str, cache: Cache, count: int = 8) -> np.ndarray:
 def vposer(export: Path | str, poses: np.ndarray, count: int = 8) -> np.ndarray:
     """Poses (N, 63) of the pool, each beside what is left of it after the code."""
     from factory.geometry.body import BodyModel
-    from factory.models.priors.vposer import VPoserPrior
+    from factory.models.priors.choice import load_prior
 
-    prior, body = VPoserPrior(str(export)), BodyModel(resolve("starter:body"))
+    prior, body = load_prior("vposer-v1", str(export)), BodyModel(resolve("starter:body"))
     some = _spread(poses, count)
     rebuilt = prior.decode(prior.encode(some)[0])
     pairs = [[_body(pose, body) for pose in pair] for pair in zip(some, rebuilt, strict=True)]

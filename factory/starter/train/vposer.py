@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from factory.geometry.rotations import axis_angle_to_matrix
-from factory.models.priors.vposer import VPoserPrior
+from factory.models.priors.choice import load_prior
 from factory.starter.train import common, pictures
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl
@@ -81,7 +81,7 @@ def train(a: Namespace) -> None:
     pool = torch.from_numpy(poses(a.poses, a.seed, HARD_SHARE)[0])
     model = build()
     if a.start:
-        model.load_state_dict(VPoserPrior(str(a.start)).network.state_dict())
+        model.load_state_dict(load_prior("vposer-v1", str(a.start)).network.state_dict())
     model.to(common.device()).train()
     average = common.EMA(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=a.rate, weight_decay=1e-4)
