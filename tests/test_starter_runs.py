@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.starter.pack import PARTS, WEIGHTS
+from factory.weights.locate import PARTS, WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 SMALL = {

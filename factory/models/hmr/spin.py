@@ -29,7 +29,8 @@ SPIN = {"layers": [3, 4, 6, 3], "width": 64, "hidden": 1024, "crop": 224}
 
 
 class SpinHMR(ResNet):
-    """layers: blocks per stage; width: channels of the first; hidden: of the regressor; crop: input side in px."""
+    """layers: blocks of each stage; width: channels of the first; hidden: width of the regressor; crop: side of the
+    input in px."""
 
     init_pose: Tensor
     init_shape: Tensor
@@ -38,7 +39,7 @@ class SpinHMR(ResNet):
     def __init__(self, layers: list[int], width: int, hidden: int, crop: int) -> None:
         super().__init__(layers, width)
         self.config: dict[str, Any] = {"layers": list(layers), "width": width, "hidden": hidden, "crop": crop}
-        self.avgpool = nn.AdaptiveAvgPool2d(1)  # SPIN's AvgPool2d(7) at 224 px, and free of the crop's size
+        self.avgpool = nn.AdaptiveAvgPool2d(1)  # at 224 px the same as SPIN's AvgPool2d(7)
         self.fc1 = nn.Linear(self.channels[-1] + 6 * JOINTS + SHAPES + 3, hidden)
         self.drop1 = nn.Dropout()
         self.fc2 = nn.Linear(hidden, hidden)
@@ -67,11 +68,12 @@ class SpinHMR(ResNet):
 
 
 def load_hmr_network(model: str) -> SpinHMR | PartHMR:
-    """A folder (config.json, model.safetensors; `parts` in the first tells the starter's kind from SPIN's) or a
-    checkpoint file of SPIN (key 'model'); float32, eval mode.
+    """The network of a folder or of a checkpoint file of SPIN, in float32 and eval mode.
 
-    The mean pose it starts from is in the checkpoint, or in SPIN's smpl_mean_params.npz beside it.
-    Raises UserError when it is missing, damaged, does not fit, or holds anything but plain tensors.
+    A folder holds config.json and model.safetensors; a config with `parts` is of the starter's network, one without of
+    SPIN's. A checkpoint has the key 'model'; the mean pose that the network starts from is in the checkpoint too, or in
+    SPIN's smpl_mean_params.npz beside it. UserError when the model is missing or damaged, does not fit its config, or
+    holds anything but plain tensors.
     """
     path = Path(model)
     if path.is_dir():
