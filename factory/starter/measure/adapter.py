@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler
 
-from factory.models.diffusion.base import DepthToImage
+from factory.models.diffusion.depth_to_image import DepthToImage
 from factory.starter.measure.figures import Figure, mean
 from factory.starter.train.adapter import domain_rows, embed
 from factory.starter.train.diffusion import stretch

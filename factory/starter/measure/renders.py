@@ -92,9 +92,9 @@ def prior_figures(cache: Cache, limit: int) -> list[Figure]:
     """The prior's reconstruction of the first person's pose, mean over 21 joints, and how well its score separates hard
     from easy poses."""
     from factory.geometry.rotations import axis_angle_to_matrix
-    from factory.models.priors.vposer import VPoserPrior
+    from factory.models.priors.choice import load_prior
 
-    prior, size = VPoserPrior(resolve("starter:vposer")), min(limit, len(cache))
+    prior, size = load_prior("vposer-v1", resolve("starter:vposer")), min(limit, len(cache))
     body = torch.tensor(cache.pose[:size, 0, 3:66])
     with torch.no_grad():
         rebuilt = prior.network.decode(prior.network.encode(body).mean).view(-1, 21, 3, 3)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from factory.models.device import pick
-from factory.models.diffusion.base import DepthToImage
+from factory.models.diffusion.depth_to_image import DepthToImage
 from factory.starter.world import cache as world_cache
 
 STEPS, STRENGTH, GUIDANCE = 12, (0.7, 1.0), 4.0

@@ -40,7 +40,8 @@ def diffusion_samples(export: Path | str, cache: Cache, count: int = 4, steps: i
     """For each scene: an image drawn from its prompt alone, the scene, and the scene redrawn under its depth."""
     from factory.geometry.body import BodyModel
     from factory.geometry.rasteriser import rasterise
-    from factory.models.diffusion.base import DepthToImage, TextToImage
+    from factory.models.diffusion.depth_to_image import DepthToImage
+    from factory.models.diffusion.text_to_image import TextToImage
 
     populated = np.asarray([np.isin(instances, PERSON_IDS).any() for instances in cache.instances[:64]])
     rows = np.flatnonzero(populated)[:count]
@@ -62,7 +63,7 @@ def diffusion_samples(export: Path | str, cache: Cache, count: int = 4, steps: i
 def adapter_samples(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray, count: int = 8) -> np.ndarray:
     """For prompts of scenes: the image that the text-to-image model of the pack `base` draws, and the one that it draws
     from the same noise with the adapter."""
-    from factory.models.diffusion.base import TextToImage
+    from factory.models.diffusion.text_to_image import TextToImage
 
     prompts = [cache.prompts[i] for i in _spread(rows, count)]
     model, wanted = str(Path(base) / "text-to-image"), (prompts, list(range(len(prompts))), SIDE, 12, 2.5)
@@ -107,9 +108,9 @@ def detector_samples(export: Path | str, cache: Cache, count: int = 8) -> np.nda
 def vposer_samples(export: Path | str, poses: np.ndarray, count: int = 8) -> np.ndarray:
     """Some of the poses (N, 63), each beside its reconstruction from the code."""
     from factory.geometry.body import BodyModel
-    from factory.models.priors.vposer import VPoserPrior
+    from factory.models.priors.choice import load_prior
 
-    prior, body = VPoserPrior(str(export)), BodyModel("starter:body")
+    prior, body = load_prior("vposer-v1", str(export)), BodyModel("starter:body")
     picked = _spread(poses, count)
     rebuilt = prior.decode(prior.encode(picked)[0])
     pairs = [[_draw_body(pose, body) for pose in pair] for pair in zip(picked, rebuilt, strict=True)]

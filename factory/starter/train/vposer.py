@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from factory.geometry.rotations import axis_angle_to_matrix
-from factory.models.priors.vposer import VPoserPrior
+from factory.models.priors.choice import load_prior
 from factory.starter.train.samples import vposer_samples
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl
@@ -88,7 +88,7 @@ def train_vposer(options: TrainingOptions, start: Path | None = None, pool_size:
     pool = torch.from_numpy(draw_poses(pool_size, options.seed, HARD_SHARE))
     model = build_vposer()
     if start:
-        model.load_state_dict(VPoserPrior(str(start)).network.state_dict())
+        model.load_state_dict(load_prior("vposer-v1", str(start)).network.state_dict())
     model.to(training_device()).train()
     average, parameters = EMA(model), list(model.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=1e-4)

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 
 from factory.errors import UserError
 from factory.geometry.kinematics import ForwardKinematics
-from factory.models.diffusion.base import DepthToImage, TextToImage
+from factory.models.diffusion.depth_to_image import DepthToImage
+from factory.models.diffusion.text_to_image import TextToImage
 from factory.models.hmr.part_hmr import PartHMR
 from factory.starter.train import adapter, detector, diffusion, hmr, pipelines, vae, vposer
 from factory.starter.world import cache as world_cache
@@ -126,9 +127,9 @@ def load_export(name: str, folder: Path, trained: dict[str, torch.Tensor]) -> No
     else:
         from human_body_prior.tools.model_loader import load_vposer
 
-        from factory.models.priors.vposer import VPoserPrior
+        from factory.models.priors.choice import load_prior
 
-        loaded = VPoserPrior(str(folder)).network
+        loaded = load_prior("vposer-v1", str(folder)).network
         published = load_vposer(str(folder))[0]  # imports the folder's own vposer_smpl.py
         assert published.state_dict().keys() == loaded.state_dict().keys()
     state = loaded.state_dict()

@@ -1,6 +1,7 @@
 """What the doctor opens before it says ok: every mistake that a folder or file of weights can hold, in one line."""
 
 import json
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -10,17 +11,18 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from factory import doctor
+from factory.doctor.checks import checks
 from factory.job import JobSpec
 from tests.support.families import save, unet
 from tests.support.smpl_files import write_pickle
+from tests.support.spin_layout import spin_shapes
 from tests.support.tiny_models import POINTER
 
 
 def says(spec: JobSpec, field: str) -> str:
     """What the doctor says of a model; empty where it says ok."""
-    check = next(check for check in doctor.checks(spec) if check.name == field)
-    return "" if check.ok else check.says
+    finding = next(finding for finding in checks(spec) if finding.name == field)
+    return "" if finding.ok else finding.says
 
 
 def copy(folder: Path, tmp_path: Path) -> Path:
@@ -28,7 +30,7 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 
 
 def test_tiny_models_of_the_right_kinds_are_ok(tiny_job) -> None:
-    assert [check for check in doctor.checks(tiny_job()) if check.name.startswith("stages") and check.ok is False] == []
+    assert [finding for finding in checks(tiny_job()) if finding.name.startswith("stages") and finding.fault] == []
 
 
 @pytest.mark.parametrize(
@@ -124,13 +126,47 @@ def test_a_folder_in_the_place_of_a_file_and_a_pointer_of_a_checkpoint(values: d
     assert "is a Git LFS pointer" in says(spec, "stages.estimate.hmr.model")
 
 
+def checkpoints(tmp_path: Path, tiny_vposer: Path) -> dict[str, tuple[str, dict, Path]]:
+    """Kind -> (field, its values, the checkpoint). The checkpoints are whole as far as the doctor looks."""
+    spin, bev, v2 = tmp_path / "model_checkpoint.pt", tmp_path / "BEV.pth", tmp_path / "V02_05" / "snapshots" / "a.ckpt"
+    torch.save({"model": {name: torch.zeros(shape) for name, shape in spin_shapes().items()}}, spin)
+    torch.save({"module.backbone.conv1.weight": torch.zeros(2)}, bev)
+    v2.parent.mkdir(parents=True)
+    layers = ("vp_model.encoder_net.2.weight", "vp_model.decoder_net.0.weight")
+    torch.save({"state_dict": dict.fromkeys(layers, torch.zeros(2))}, v2)
+    v1 = next(shutil.copytree(tiny_vposer, tmp_path / "v1").glob("snapshots/*.pt"))
+    return {
+        "spin": ("hmr", {"kind": "spin", "model": str(spin)}, spin),
+        "bev": ("hmr", {"kind": "bev", "model": str(bev)}, bev),
+        "vposer-v1": ("prior", {"kind": "vposer-v1", "model": str(tmp_path / "v1")}, v1),
+        "vposer-v2": ("prior", {"kind": "vposer-v2", "model": str(tmp_path / "V02_05")}, v2),
+    }
+
+
+@pytest.mark.parametrize("kind", ["spin", "bev", "vposer-v1", "vposer-v2"])
+def test_a_checkpoint_that_does_not_open_is_not_ok(values: dict, tmp_path: Path, tiny_vposer: Path, kind: str) -> None:
+    field, entry, file = checkpoints(tmp_path, tiny_vposer)[kind]
+    values["stages"]["estimate"][field] = entry
+    spec, name = JobSpec(**values), f"stages.estimate.{field}.model"
+    assert says(spec, name) == ""
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert f"{file} is damaged or no PyTorch file" in says(spec, name)
+    torch.save([1, 2], file)
+    assert f"{file} is no mapping of names to tensors; get " in says(spec, name)
+    if kind != "bev":  # whose layers are not known here
+        torch.save({"model": {"a": torch.zeros(1)}, "state_dict": {"a": torch.zeros(1)}, "a": torch.zeros(1)}, file)
+        assert f"{file} holds no " in says(spec, name) and "so it is of another kind; get " in says(spec, name)
+    file.write_bytes(pickle.dumps([1]))
+    assert f"{file} is a pickle that torch.save has not written" in says(spec, name)
+
+
 def test_prompts_that_are_too_long(tiny_job) -> None:
     values = tiny_job().model_dump()
     values["prompts"] |= {"template": "{action}", "action": ["on and on " * 30]}
-    checks = [
-        check for check in doctor.checks(JobSpec(**values)) if check.ok is None and "prompts longer" in check.says
-    ]
-    assert [check.name for check in checks] == ["stages.generate.model", "stages.refine.model"]
+    notes = [finding for finding in checks(JobSpec(**values)) if finding.level == "note"]
+    fields = [note.name for note in notes if "prompts longer" in note.says]
+    assert fields == ["stages.generate.model", "stages.refine.model"]
 
 
 def test_offline_a_hub_id_is_one_clear_line(values: dict, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from factory.cut_prompts import cut_prompts
+from factory.doctor.cut_prompts import cut_prompts
 from factory.engine.run import run
 from factory.job import JobSpec
 from factory.plan import plan
@@ -32,7 +32,7 @@ def test_prompts_that_fit_are_not_mentioned(tiny_job) -> None:
 
 
 def test_more_texts_than_can_be_looked_at_are_said_to_be_a_sample(tiny_job, monkeypatch) -> None:
-    monkeypatch.setattr("factory.cut_prompts.MOST", 20)
+    monkeypatch.setattr("factory.doctor.cut_prompts.MOST", 20)
     actions = [f"{LONG} {i}" for i in range(60)]
     spec = tiny_job().model_copy(update={"records": 30})
     found = told(spec, template="{action}", action=actions)

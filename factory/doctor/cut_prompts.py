@@ -1,4 +1,4 @@
-"""Which of a job's prompts are longer than its models read. For `factory plan` and the doctor."""
+"""Prompts of a job that are longer than its models read. For `factory plan` and the doctor."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from itertools import product
 from math import prod
 
 from factory.errors import UserError
-from factory.models.diffusion.layout import Layout, in_cache
+from factory.models.diffusion.layout import Layout
 from factory.models.diffusion.prompt_length import PromptReader
 from factory.plan import Plan, template_fields
+from factory.weights.hub import in_cache
 from factory.weights.locate import locate
 
-MOST = 5_000  # texts that are looked at
+MOST = 5_000  # prompts that are looked at
 
 
 def cut_prompts(plan: Plan) -> Iterator[tuple[str, str]]:
-    """(field of the job, what it says) for each model that reads less than some prompt holds. Only models that lie on
-    this disk tell; what is wrong with them is left to those who load them."""
+    """(field of the model, a sentence with counts and an example) for each model that cuts some prompt. Only models on
+    this disk are asked. A model that cannot be read is passed over: its loader reports it."""
     job = plan.job
     generate, refine = job.stages.generate, job.stages.refine
     models = [("stages.refine.model", refine.model, refine.revision)]
@@ -44,7 +45,7 @@ def _reader(model: str, revision: str | None) -> PromptReader | None:
 
 
 def _texts(plan: Plan) -> tuple[list[str], bool]:
-    """(distinct prompts, whether they are all that the job can make)."""
+    """(distinct prompts, whether they are all that the job can make). At most MOST are looked at."""
     prompts = plan.job.prompts
     templates = [prompts.template] if isinstance(prompts.template, str) else list(prompts.template)
     fields = {template: template_fields(template) for template in templates}
