@@ -170,6 +170,7 @@ def test_images_are_those_of_the_shards(out):
     assert torch.equal(found.image, expected.image) and torch.equal(found.joints2d, expected.joints2d)
 
 
+@pytest.mark.heavy(2)
 def test_the_example_trains(out):
     """As the module's own words have it."""
     lines = [line[4:] for line in (loader.__doc__ or "").splitlines() if line.startswith("    ")]

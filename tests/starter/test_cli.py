@@ -23,11 +23,11 @@ def test_the_commands_are_there():
 
 def test_a_model_is_trained_from_the_command_line(command: Run, tmp_path):
     options = ["--steps", 2, "--batch", 2, "--threads", 1, "--out", tmp_path / "runs", "--export", tmp_path / "pack"]
-    done = command("starter", "train", "vposer", "--start", *options)
+    done = command("starter", "train", "vae", "--start", "--scenes", 2, "--cache", tmp_path / "scenes", *options)
     assert done.returncode == 0, done.stderr
-    assert "vposer  step 2  100%" in done.stdout and "\x1b" not in done.stdout
-    assert list((tmp_path / "pack" / "vposer" / "snapshots").glob("*.pt"))
-    assert Image.open(tmp_path / "runs" / "vposer" / "samples.png").format == "PNG"
+    assert "vae  step 2  100%" in done.stdout and "\x1b" not in done.stdout
+    assert list((tmp_path / "runs" / "vae" / "model").glob("*.safetensors"))
+    assert Image.open(tmp_path / "runs" / "vae" / "samples.png").format == "PNG"
 
 
 def test_the_figures_are_printed_and_stored(factory: Run, tmp_path):
