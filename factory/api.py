@@ -8,7 +8,7 @@ from pathlib import Path
 
 from factory.config import load
 from factory.doctor.models import require_models
-from factory.engine.run import Event, Summary
+from factory.engine.run import Event, RunSummary
 from factory.engine.run import run as run_job
 from factory.job import JobSpec
 from factory.plan import plan
@@ -20,7 +20,7 @@ def run(
     job: str | os.PathLike[str] | JobSpec,
     overrides: Sequence[str] = (),
     on_event: Callable[[Event], None] = lambda event: None,
-) -> Summary:
+) -> RunSummary:
     """Make the data set of a job, or what is missing of it, with its card. Returns what it holds then.
 
     job: a job file, or a job that is loaded. overrides: fields of a job file to change, such as

@@ -13,7 +13,7 @@ import typer
 
 from factory.errors import UserError
 from factory.present.terminal import StandardOutput, open_console, say, shown
-from factory.starter.cli import app as starter
+from factory.starter.cli import starter
 
 if TYPE_CHECKING:
     from factory.plan import Plan
@@ -42,7 +42,7 @@ def plan(job: Job, set_: Set = None) -> None:
     from factory.config import load
     from factory.doctor.cut_prompts import cut_prompts
     from factory.plan import plan as make_plan
-    from factory.present.tables import show_plan, show_seats
+    from factory.present.tables import show_placement, show_plan
 
     console, planned = open_console(), make_plan(load(job, set_ or ()))
     show_plan(console, planned.job, planned)
@@ -57,7 +57,7 @@ def plan(job: Job, set_: Set = None) -> None:
         from factory.engine.session import session
 
         with session(planned.job, default_stages(planned.job)) as nodes:
-            show_seats(console, nodes)
+            show_placement(console, nodes)
 
 
 def _look_at_output(planned: Plan) -> None:

@@ -1,4 +1,4 @@
-"""What makes a finished data set a folder to upload as it is: README.md, a dataset card; preview.jpg; wids.json.
+"""The files that make a finished data set ready to be uploaded: README.md (the dataset card), preview.jpg, wids.json.
 
 Their bytes follow from the shards and the job alone, so a data set made twice has the same card.
 """
@@ -73,7 +73,7 @@ def _stamp(listed: bytes) -> str | None:
 
 
 def _shards(data: DataSet, sealed: dict[int, Head], stamp: str) -> bytes:
-    """The shard index that `wids` reads."""
+    """The bytes of wids.json, the list of shards that the package `wids` reads."""
     shards = [shard for shard in sorted(sealed) if sealed[shard].bytes]
 
     def entry(shard: int) -> dict[str, Any]:
@@ -92,7 +92,8 @@ def _md5(files: Files, name: str, size: int, chunk: int = 1 << 24) -> str:
 
 
 def _preview(data: DataSet, rows: list[dict]) -> bytes | None:
-    """Final images beside the bodies over them, or alone where the body model is not at hand."""
+    """The bytes of preview.jpg: final images, each beside the same image with its labelled bodies drawn over it;
+    without the body model, final images alone. None when there is no sample."""
     from PIL import Image
 
     from factory.geometry.body import BodyModel
@@ -145,7 +146,7 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
 
 
 def _front(job: JobSpec, stats: Stats, licences: set[str]) -> str:
-    """What the hub reads: as YAML."""
+    """The YAML header of the card, which the Hugging Face hub reads."""
     import yaml
 
     one = licences == {STARTER_LICENCE}
@@ -162,11 +163,12 @@ def _front(job: JobSpec, stats: Stats, licences: set[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """On one line of a table, as it reads: nothing in a prompt or a name becomes markup, a link, an image or HTML."""
+    """The text on one line of a Markdown table, shown as it is: Markdown and HTML in prompts and names are escaped."""
     escaped = re.sub(r"([\\|*_~\[\]!#])", r"\\\1", " ".join(text.split()).replace("`", "'"))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _code(text: str) -> str:
-    """Between two backticks, where nothing but a backtick is markup; in a table, a bar is too."""
+    """The text for the inside of `code` in a Markdown table: backticks and bars, which are markup there, are
+    replaced."""
     return " ".join(text.split()).replace("`", "'").replace("|", "\\|")
