@@ -13,7 +13,7 @@ import typer
 
 from factory.errors import UserError
 from factory.present.terminal import StandardOutput, open_console, say, shown
-from factory.starter.cli import app as starter
+from factory.starter.cli import starter
 
 if TYPE_CHECKING:
     from factory.plan import Plan
