@@ -143,7 +143,15 @@ def test_only_the_engine_knows_ray():
 
 def test_a_name_is_imported_from_the_module_that_defines_it():
     """An import by way of a third module hides what depends on what."""
-    borrowed = {module: {name for _, _, name in own_imports(module) if name} for module in trees()}
+    borrowed = {
+        module: {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in trees()
+            for alias in node.names
+        }
+        for module, tree in trees().items()
+    }
     detours = [
         f"{module}:{line} imports {name} from {other}"
         for module in trees()

@@ -166,8 +166,8 @@ def _page(
     }
     without = [row for row in rows if not row["size"]]
     listed = list(_listed(job, chosen, without[:LISTED]))
-    told = ("label", "short", "about", "unit", "digits", "initial")
-    metrics = {metric.name: {key: getattr(metric, key) for key in told} for metric in of_images()}
+    shown = ("label", "short", "about", "unit", "digits", "initial")
+    metrics = {metric.name: {name: getattr(metric, name) for name in shown} for metric in of_images()}
     data = {"columns": COLUMNS, "metrics": metrics, "rows": listed,
             "faces": None if faces is None else as_base64(faces.astype("<u2"))}  # fmt: skip
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
