@@ -31,7 +31,7 @@ stages
 store
 engine
 present
-schema loader cut_prompts export training
+schema loader export training
 doctor
 evaluate starter
 cli
@@ -41,10 +41,9 @@ FLOOR = {name: height for height, line in enumerate(FLOORS.strip().splitlines())
 LINES = 400  # of a file, at most
 WITHOUT_RAY = ("stages", "models", "geometry", "weights")  # they must run in any process; only engine knows Ray
 # Names that two classes still share: to be renamed, and removed here.
-SHARED_NAMES = {"Sample", "Source", "Table"}
+SHARED_NAMES = {"Sample", "Source"}
 # (importing module, name) of names that are still imported by way of a third module: to be mended, and removed here.
 DETOURS = {
-    ("factory.models.detectors.mask2former", "CONFIG"),
     ("factory.starter.evaluate_renders", "resolve"),
     ("factory.starter.follow", "resolve"),
     ("factory.starter.train.hmr", "resolve"),
@@ -52,10 +51,6 @@ DETOURS = {
     ("factory.starter.train.run", "WEIGHTS"),
     ("factory.starter.world.scene", "resolve"),
     ("factory.store.status", "Holder"),
-    ("factory.weights.smpl_file", "Placeholder"),
-    ("factory.weights.smpl_file", "Thing"),
-    ("factory.weights.torch_file", "Name"),
-    ("factory.weights.torch_file", "Thing"),
 }
 
 

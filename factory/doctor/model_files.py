@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from factory.errors import UserError
-from factory.job import GenerateSpec, JobSpec, RefineSpec
+from factory.job import JobSpec
+from factory.job_stages import GenerateSpec, RefineSpec
 from factory.models.diffusion import adapters, controlnet_config
 from factory.models.diffusion.layout import Layout
 from factory.weights.catalogue import ADAPTER, CONTROLNET, DIFFUSION, MASK2FORMER, SMPL, ModelKind, Need

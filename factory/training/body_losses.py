@@ -19,7 +19,7 @@ def body_losses(
     """SPIN's weighted terms, to be summed: rotations, shape, 3D joints relative to the pelvis, 2D joints, camera.
 
     estimate: rotations, betas, camera; truth: `rotations`, `betas`, `joints2d`; joints and true_joints: those of the
-    two bodies, for example by `geometry.kinematics`.
+    two bodies, for example by `BodyModel.skeleton`.
     """
     rotations, betas, camera = estimate
     near = (truth["joints2d"].abs() < 1.2).all(-1)  # a joint far outside the crop is no evidence for the camera

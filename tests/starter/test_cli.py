@@ -46,8 +46,8 @@ def test_unknown_models_and_held_out_scenes_are_refused_in_one_line(tmp_path):
         train_models(StarterOptions(models=["hmr"], cache=tmp_path, out=tmp_path, export=tmp_path))
 
 
-def test_a_rate_of_nothing_is_refused_by_the_command(factory: Run):
-    refused(factory("starter", "train", "vposer", "--rate", 0), "--rate 0", "above 0")
+def test_a_rate_of_nothing_is_refused_by_the_command(command: Run):
+    refused(command("starter", "train", "vposer", "--rate", 0), "--rate 0", "above 0")
 
 
 def test_later_models_take_the_ones_trained_before_them(tmp_path):

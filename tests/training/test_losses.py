@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from factory.geometry.body import BodyModel
 from factory.geometry.camera import project_on_crop
-from factory.geometry.kinematics import ForwardKinematics
 from factory.geometry.rotations import axis_angle_to_matrix
 from factory.training.augment import cut_turned, degrade, erase
 from factory.training.body_losses import body_losses, map_loss
@@ -23,7 +23,7 @@ def body() -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
     turns = 0.3 * torch.randn(3, 24, 3, generator=generator)
     turns[:, 0] = torch.tensor([np.pi, 0, 0])
     rotations, betas = axis_angle_to_matrix(turns), torch.randn(3, 10, generator=generator)
-    joints = ForwardKinematics("starter:body").joints(rotations, betas)
+    joints = BodyModel("starter:body").skeleton(rotations, betas)
     camera = torch.tensor([[0.9, 0.1, 0.2]]).repeat(3, 1)
     return {"rotations": rotations, "betas": betas, "joints2d": project_on_crop(joints, camera)}, joints, camera
 

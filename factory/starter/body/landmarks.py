@@ -134,7 +134,7 @@ def part_labels(
     region = belongs.argmax(1)
     at = dict(zip(labels, heads, strict=True))
     eye, skull = at["eye.L"], region == PARTS.index("face")
-    x, y, z = vertices.T
+    _, y, z = vertices.T
     scale = eye[1] - at["head"][1]  # m, the height of the eyes over the head joint: a measure of the head's size
     temple = np.interp(y - eye[1], [-2 * scale, 0, 1.6 * scale], [-2.6 * scale, -1.9 * scale, -0.1 * scale]) + eye[2]
     region[skull & (z < temple)] = PARTS.index("scalp")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from factory.geometry.kinematics import ForwardKinematics
+from factory.geometry.body import BodyModel
 from factory.geometry.rotations import axis_angle_to_matrix
 from factory.starter.world.actions import ACTIONS, sample_pose
 from factory.starter.world.pose import to_smpl
@@ -26,7 +26,7 @@ class NearestAction:
 
     def __init__(self, seed: int = 0) -> None:
         self.names = list(ACTIONS)
-        self.kinematics = ForwardKinematics("starter:body")
+        self.body = BodyModel("starter:body")
         rng = np.random.default_rng(seed)
         self.trees = []
         for action in ACTIONS.values():
@@ -41,7 +41,7 @@ class NearestAction:
         rotations = axis_angle_to_matrix(torch.from_numpy(np.asarray(poses, np.float32).reshape(-1, 24, 3)))
         above = rotations[:, 0].transpose(1, 2) @ torch.tensor(up)
         rotations[:, 0] = torch.eye(3)
-        joints = self.kinematics.joints(rotations, torch.zeros(len(poses), 10))
+        joints = self.body.skeleton(rotations, torch.zeros(len(poses), 10))
         joints = (joints - joints[:, :1]) / 24**0.5  # makes a distance the root mean square over the joints
         return torch.cat([joints.flatten(1), REACH * above], 1).numpy()
 

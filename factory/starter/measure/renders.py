@@ -11,8 +11,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from factory.geometry.agreement import iou, mean_distance, procrustes
+from factory.geometry.body import BodyModel, spin49
 from factory.geometry.joints import BENCHMARK_PART
-from factory.geometry.kinematics import ForwardKinematics
 from factory.models.detectors.base import Instance
 from factory.models.hmr.base import BodyEstimate, BodyEstimator
 from factory.starter.measure.figures import Figure, mean, percent
@@ -61,7 +61,7 @@ def estimator_figures(cache: Cache, detections: Detections) -> tuple[list[Figure
 
     On the boxes of the detections, and also on true boxes, which shows what the segmenter costs.
     """
-    people = visible_people(cache, ForwardKinematics("starter:body"))
+    people = visible_people(cache, BodyModel("starter:body"))
     index = np.flatnonzero(people.image < len(detections))
     boxes = _matched(cache, people.image[index], people.slot[index], detections)
     found = np.array([box is not None for box in boxes])
@@ -149,7 +149,6 @@ def _matched(cache: Cache, image: np.ndarray, slot: np.ndarray, detections: Dete
 
 def _errors(cache: Cache, image: np.ndarray, slot: np.ndarray, boxes: list[np.ndarray]) -> dict[str, np.ndarray]:
     """Errors (N,) mm of the bodies estimated on one box (4,) px a person: `mpjpe`, `pa_mpjpe`, `vertices`."""
-    from factory.geometry.body import BodyModel, spin49
     from factory.models.hmr.spin import load_spin
 
     body, network = BodyModel("starter:body"), load_spin("starter:hmr", crop_scale=CROP_SCALE)

@@ -21,7 +21,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from factory.models.device import quiet_diffusers
 from factory.prompts import read
-from factory.starter.train.diffusion import TOKENS, LatentBatches, encode_latents
+from factory.starter.train.diffusion import LatentBatches, encode_latents
+from factory.starter.train.pipelines import TOKENS
 from factory.starter.train.samples import adapter_samples
 from factory.starter.world.actions import ACTIONS
 from factory.starter.world.cache import Cache

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from factory.errors import UserError
+from factory.geometry.body import BodyModel
 from factory.geometry.crops import MEAN, STD
 from factory.geometry.joints import FLIP24
-from factory.geometry.kinematics import ForwardKinematics
 from factory.geometry.rotations import matrix_to_sixd
 from factory.models.hmr.part_hmr import PartHMR
 from factory.models.hmr.spin import load_hmr_network
@@ -87,16 +87,14 @@ class CropBatches:
         return {"image": image, "rotations": rotations, "betas": self.betas[on_device], "joints2d": joints2d}
 
 
-def hmr_losses(
-    network: PartHMR, kinematics: ForwardKinematics, batch: dict[str, Tensor], bfloat: bool
-) -> dict[str, Tensor]:
+def hmr_losses(network: PartHMR, body: BodyModel, batch: dict[str, Tensor], bfloat: bool) -> dict[str, Tensor]:
     """The weighted terms, to be summed. batch: as `CropBatches.draw` returns it."""
     with torch.autocast(batch["image"].device.type, torch.bfloat16, enabled=bfloat):
         seen = network.look(batch["image"])
         rotations, betas, camera = network.body(seen.features)
     rotations, betas, camera = rotations.float(), betas.float(), camera.float()
-    joints = kinematics.joints(rotations, betas)
-    true_joints = kinematics.joints(batch["rotations"], batch["betas"])
+    joints = body.skeleton(rotations, betas)
+    true_joints = body.skeleton(batch["rotations"], batch["betas"])
     inside = (batch["joints2d"].abs() < 1).all(-1)
     return {
         "maps": 0.3 * map_loss(seen.maps, batch["joints2d"], inside),
@@ -123,8 +121,8 @@ def train_hmr(options: TrainingOptions, cache: Cache, start: Path | None = None)
     seed_everything(options.seed, options.threads)
     batch_size, rate = options.batch or BATCH, options.rate or RATE
     bfloat = bfloat16_is_fast() and not options.full_precision
-    kinematics = ForwardKinematics("starter:body", training_device())
-    people = visible_people(cache, ForwardKinematics("starter:body"))
+    body = BodyModel("starter:body", training_device())
+    people = visible_people(cache, BodyModel("starter:body"))
     print(f"hmr: {len(people)} people in {len(cache)} images", flush=True)
     network = PartHMR(**CONFIG)
     network.load_state_dict(network.state_dict() | mean_body(people))
@@ -137,7 +135,7 @@ def train_hmr(options: TrainingOptions, cache: Cache, start: Path | None = None)
     average, parameters = EMA(network), list(network.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, fused=torch.cuda.is_available())
     crops = CropBatches(cache.images, people, CONFIG["crop"])
-    descent = Descent(lambda batch: hmr_losses(network, kinematics, batch, bfloat), optimizer, parameters, 10.0)
+    descent = Descent(lambda batch: hmr_losses(network, body, batch, bfloat), optimizer, parameters, 10.0)
     learner = Learner(network, descent, rate, average=average)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from factory.geometry.body import BodyModel
 from factory.geometry.crops import square_crop
-from factory.geometry.kinematics import ForwardKinematics
 from factory.geometry.rotations import axis_angle_to_matrix
 from factory.starter.world.cache import Cache
 
@@ -36,13 +36,13 @@ class VisiblePeople:
         return len(self.image)
 
 
-def visible_people(cache: Cache, kinematics: ForwardKinematics) -> VisiblePeople:
-    """The people of the cache, scene by scene. kinematics: of the body that the scenes were rendered with."""
+def visible_people(cache: Cache, body: BodyModel) -> VisiblePeople:
+    """The people of the cache, scene by scene. body: with which the scenes were rendered."""
     count = np.asarray(cache.count)
     image, slot = np.nonzero(np.arange(cache.pose.shape[1]) < count[:, None])
     rotations = axis_angle_to_matrix(torch.from_numpy(cache.pose[image, slot].reshape(-1, 24, 3))).numpy()
     betas = cache.betas[image, slot]
-    joints = kinematics.joints(torch.from_numpy(rotations), torch.from_numpy(betas)).numpy()
+    joints = body.skeleton(torch.from_numpy(rotations), torch.from_numpy(betas)).numpy()
     homogeneous = np.einsum("nij,nkj->nki", cache.K[image], joints + cache.transl[image, slot][:, None])
     pixels = homogeneous[..., :2] / np.maximum(homogeneous[..., 2:], 0.05)
     crop, share = np.zeros((len(image), 3), np.float32), np.zeros(len(image), np.float32)

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from factory.errors import UserError
-from factory.geometry.kinematics import ForwardKinematics
+from factory.geometry.body import BodyModel
 from factory.models.diffusion.depth_to_image import DepthToImage
 from factory.models.diffusion.text_to_image import TextToImage
 from factory.models.hmr.part_hmr import PartHMR
@@ -149,10 +149,10 @@ def load_export(name: str, folder: Path, trained: dict[str, torch.Tensor]) -> No
 
 def test_augmented_labels_stay_on_the_augmented_person(cache):
     """Turned, mirrored and zoomed together: the labels' 3D joints still project to their 2D joints."""
-    kinematics = ForwardKinematics("starter:body")
-    crops = hmr.CropBatches(cache.images, visible_people(cache, kinematics), 96)
+    body = BodyModel("starter:body")
+    crops = hmr.CropBatches(cache.images, visible_people(cache, body), 96)
     batch = crops.draw(step_rng(0, 0), 32)
-    joints = kinematics.joints(batch["rotations"], batch["betas"])[..., :2]
+    joints = body.skeleton(batch["rotations"], batch["betas"])[..., :2]
     x, y = joints - joints.mean(1, keepdim=True), batch["joints2d"] - batch["joints2d"].mean(1, keepdim=True)
     scale = (x * y).sum((1, 2), keepdim=True) / x.square().sum((1, 2), keepdim=True)
     error = (scale * x - y).norm(dim=-1).mean(1) / y.norm(dim=-1).mean(1)
