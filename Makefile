@@ -23,7 +23,8 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no
 test: .venv/.extras
 	@$(PYTEST)
 
-# For daily work: without the tests that start processes, Ray or a training (the marker `heavy`, see tests/conftest.py)
+# For daily work: the tests that take little. Those that start processes, Ray or a training are marked `heavy`, most of
+# them by tests/conftest.py, and left out.
 test-fast: .venv/.extras
 	@$(PYTEST) -m "not slow and not heavy"
 
