@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.support.command import fresh
+
+pytestmark = pytest.mark.heavy(1)
 
 # What SPIN's BaseDataset and FitsDict do with an .npz, in other words.
 LOADER = """

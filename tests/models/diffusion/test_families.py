@@ -17,6 +17,8 @@ from factory.models.diffusion.text_to_image import TextToImage
 from tests.support.families import FAMILIES, lora, save, unet
 from tests.support.images import apart
 
+pytestmark = pytest.mark.heavy(0.4)
+
 PROMPTS, SEEDS = ["a man diving", "a woman running"], [11, 12]
 
 
