@@ -92,8 +92,6 @@ def run(
         def tell(
             kind: Kind, message: str, units: int = 0, states: Counter[str] = NONE, reasons: Counter[str] = NONE
         ) -> None:
-            kind: Kind, message: str, units: int = 0, states: Counter[str] = NONE, reasons: Counter[str] = NONE
-        ) -> None:
             count = planned.records, planned.units, units, states.total()
             with lock:
                 on_event(Event(kind, message, *count, dict(states), dict(reasons)))
