@@ -36,6 +36,12 @@ SOURCES = {
     "vposer-v2": ("https://smpl-x.is.tue.mpg.de after registration: V02_05", "non-commercial"),
     "spin": ("SPIN's fetch_data.sh: model_checkpoint.pt", "bound to SMPL's, non-commercial"),
     "bev": ("the releases of https://github.com/Arthur151/ROMP: BEV.pth", "see its repository, bound to SMPL's"),
+    "inception": (
+        "the releases of https://github.com/toshas/torch-fidelity: weights-inception-2015-12-05-6726825d.pth",
+        "Apache-2.0",
+    ),
+    "dinov2": ("the hub: facebook/dinov2-large", "Apache-2.0"),
+    "clip": ("the hub: openai/clip-vit-large-patch14-336", "MIT"),
 }
 # What a folder must hold, by part.
 FILES = {"vposer-v1": ("snapshots/*.pt", "*.ini"), "vposer-v2": ("snapshots/*.ckpt",)}
