@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch: of tests that run side by side, more threads only wait
+# Before what reads them is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side: more threads only wait for each other
+os.environ |= {"HF_HUB_OFFLINE": "1", "NO_COLOR": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
+import hypothesis
 import pytest
 import yaml
 
 from factory.engine.run import run
 from factory.job import JobSpec
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+hypothesis.settings.load_profile("untimed")
 pytest.register_assert_rewrite("tests.support")
 pytest_plugins = ["tests.support.tiny_models"]
 
-from tests.support.command import Run, run_factory  # noqa: E402 - after the rewriting of its asserts
+from tests.support.command import Run, call_factory, run_factory  # noqa: E402 - after the rewriting of its asserts
 from tests.support.seeded_stages import STAGES  # noqa: E402
 
 
@@ -58,7 +64,14 @@ def job_file(tmp_path: Path, values: dict) -> Path:
 def job(values: dict) -> JobSpec:
     """For stores and engines, on stages without a model: 22 records of 4 a unit and 8 a shard; the last unit and shard
     are short."""
-    return JobSpec.model_validate({**values, "records": 22, "image_size": 64, "unit_size": 4, "samples_per_shard": 8})
+    nothing = {"model": "none"}  # a run need not digest models that it does not use
+    stages = copy.deepcopy(values["stages"])
+    stages["estimate"] |= {"hmr": nothing, "prior": nothing, "detector": nothing}
+    for stage in ("generate", "refine"):
+        stages[stage] |= nothing
+    body = {"model": "none", "name": "none"}
+    sizes = {"records": 22, "image_size": 64, "unit_size": 4, "samples_per_shard": 8}
+    return JobSpec.model_validate({**values, **sizes, "body": body, "stages": stages})
 
 
 @pytest.fixture
@@ -70,5 +83,12 @@ def out(job: JobSpec) -> Path:
 
 @pytest.fixture
 def factory() -> Run:
-    """factory("plan", job) -> the result of the real command in a process of its own, text captured."""
+    """factory("plan", job) -> what the command answers, text captured. It runs in this process: see `command`."""
+    return call_factory
+
+
+@pytest.fixture
+def command() -> Run:
+    """command("plan", job) -> what the real command answers in a process of its own, text captured. It takes seconds
+    more than `factory`: for what has to do with processes."""
     return run_factory

@@ -52,5 +52,5 @@ def test_pictures_exist(path: str | None) -> None:
     assert path is None or (ROOT / path).is_file()
 
 
-def test_plan_of_the_demo_runs(factory: Run) -> None:
-    assert factory("plan", ROOT / "jobs" / "demo.yaml").returncode == 0
+def test_plan_of_the_demo_runs(command: Run) -> None:
+    assert command("plan", ROOT / "jobs" / "demo.yaml").returncode == 0

@@ -140,8 +140,8 @@ a process of Ray dies | one line (without a raylet Ray may end the run before th
 nothing gets finished for a while | a line says what is waited for, since when | engine/test_cluster.py::test_a_run_that_gets_nothing_done_says_what_it_waits_for
 an error text that is not UTF-8 | escaped in the index | engine/test_inline.py::test_an_error_in_any_letters_reaches_the_index_safely
 a plug-in answers with NaN, complex numbers or dates | that record fails, the field is named | stages/test_estimate.py::test_a_plug_ins_wrong_answer_fails_that_record_and_says_why
-an estimate of wrong shape, type or count | told by its field | models/test_answers.py::test_a_wrong_estimate_is_told_by_its_field
-a wrong mask, score or box | told by its field | models/test_answers.py::test_a_wrong_detection_is_told_by_its_field
+an estimate of wrong shape, type or count | told by its field | models/hmr/test_base.py::test_a_wrong_estimate_is_told_by_its_field
+a wrong mask, score or box | told by its field | models/detectors/test_base.py::test_a_wrong_detection_is_told_by_its_field
 a network gives NaN | fails, never "no person" | stages/test_estimate.py::test_a_network_that_gives_nan_fails_and_does_not_find_nobody
 
 # weights

@@ -1,4 +1,5 @@
-""".npz archives longer than memory: written column by column in chunks, read header first, never by unpickling."""
+"""Reading and writing .npz archives that do not fit into memory: columns are written in chunks, headers are read alone,
+and objects are never unpickled."""
 
 from __future__ import annotations
 
@@ -14,27 +15,29 @@ from factory.export import pickles
 from factory.untrusted import arrays, inert
 
 CHUNK = 1 << 20
-SPARE, RATIO = 1 << 28, 8  # bytes that an archive may unpack to: so many, and so many for each of its own
+SPARE, RATIO = 1 << 28, 8  # an archive may unpack to SPARE bytes plus RATIO times its own size
 
 
 def column(shape: tuple[int, ...], dtype: np.dtype, chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The .npy of an array whose bytes come one after the other."""
+    """Yield the bytes of an .npy file, given the array's bytes in chunks."""
     yield _header(shape, dtype)
     yield from chunks
 
 
 def array(value: np.ndarray) -> Iterator[bytes]:
+    """Yield the bytes of the array's .npy file."""
     return column(value.shape, value.dtype, [np.ascontiguousarray(value).tobytes()])
 
 
 def plain(value: object) -> Iterator[bytes]:
-    """The .npy of plain data, which numpy gives back as a 0-d object array."""
+    """Yield the bytes of an .npy file of plain data, which numpy loads as a 0-d array of objects."""
     yield _header((), np.dtype(object))
     yield from pickles.dump_object(value)
 
 
 def zipped(members: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
-    """The bytes of an archive of .npy members, stored, dated 1980: the same members give the same bytes."""
+    """Yield the bytes of an archive of .npy members. They are not compressed and dated 1980, so that the same members
+    always give the same bytes."""
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
         for name, chunks in members.items():
@@ -49,15 +52,17 @@ def zipped(members: Mapping[str, Iterable[bytes]]) -> Iterator[bytes]:
 
 
 class Npz(Mapping[str, Any]):
-    """An .npz of untrusted origin: its arrays, and plain data where objects are allowed and were pickled.
+    """An .npz of untrusted origin: its arrays and, where `objects` are allowed, the plain data that it holds as
+    pickles.
 
-    `modules`: what the pickles named. Raises ValueError or zipfile.BadZipFile where it is damaged or not plain.
+    `modules`: names of the modules that the pickles refer to. Raises ValueError or zipfile.BadZipFile when the archive
+    is damaged or holds anything but arrays and plain data.
     """
 
     def __init__(self, path: Path | IO[bytes], objects: bool = False) -> None:
         self.file = open(path, "rb") if isinstance(path, Path) else path
         self.archive, self.objects = arrays.directory(self.file), objects
-        self.left = SPARE + RATIO * self.file.seek(0, io.SEEK_END)  # bytes that may still be unpacked at once
+        self.left = SPARE + RATIO * self.file.seek(0, io.SEEK_END)  # bytes that may still be unpacked
         self.modules: set[str] = set()
 
     def __enter__(self) -> Npz:
@@ -98,7 +103,7 @@ class Npz(Mapping[str, Any]):
             return _read_header(file)[0]
 
     def blocks(self, name: str, rows: int = 1000) -> Iterator[np.ndarray]:
-        """The array, so many rows at a time."""
+        """Yield the array, `rows` rows at a time."""
         with self.archive.open(f"{name}.npy") as file:
             shape, dtype = _read_header(file)
             size = int(np.prod(shape[1:])) * dtype.itemsize
@@ -123,7 +128,7 @@ def _read_header(file: Any) -> tuple[tuple[int, ...], np.dtype]:
 
 
 class _Sink(io.RawIOBase):
-    """Keeps what was written since it was last asked."""
+    """A file in memory; `take` returns and forgets what was written to it."""
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []

@@ -13,7 +13,7 @@ import numpy as np
 from factory.errors import UserError
 from factory.export import archive
 from factory.export.contract import Field, problems
-from factory.export.people import People, people_of
+from factory.export.people import PeopleRows, people_of
 from factory.export.source import Sample, Source
 from factory.store.fs import LocalFiles
 from factory.store.sample import npz
@@ -92,7 +92,7 @@ class Table(Format):
     objects: ClassVar[bool] = False  # whether the loader allows pickled objects
 
     @abstractmethod
-    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+    def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
         """Column -> (M, ...); images (M,) text: each row's image below images()."""
 
     def table(self, split: str) -> str:

@@ -1,11 +1,12 @@
-"""BEDLAM-CLIFF: an .npz of rows for its SMPL-X and its SMPL loader, and an image folder."""
+"""The format of BEDLAM-CLIFF: an .npz of rows, one per person, for its SMPL-X loader and its SMPL loader, and a folder
+of images."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,18 +14,25 @@ from factory.errors import UserError
 from factory.export import agree, contract
 from factory.export.base import Table
 from factory.export.contract import Field
-from factory.export.people import J24, OPENPOSE, PX, People
+from factory.export.people import PX, PeopleRows
+from factory.geometry.camera import project
+from factory.geometry.joints import J24_PART, OPENPOSE_PART, SMPL24, SMPL_OF_SPIN49, TWINS
+
+if TYPE_CHECKING:
+    from factory.geometry.body import BodyModel
 
 HANDS = slice(22, 24)  # of SMPL's joints
-SMPL = (*range(22), -1, -1)  # of gtkps, those that SMPL and SMPL-X share
+SMPL_OF_GTKPS = (*range(22), None, None)  # None: SMPL-X has another joint there
+OFF = 0.01  # m: more than rounding moves a joint, less than another body does
 KEPT = 0.8  # of the rows, the first: what BEDLAM trains on
 
 
 class Bedlam(Table):
-    """gtkps are SMPL's own 24 joints, in its order, which a sample does not hold: they are posed anew from the job's
-    body model. The last two are SMPL's hands, where SMPL-X has its jaw and left eye: they have no confidence.
+    """gtkps are SMPL's own 24 joints in SMPL's order. Samples do not hold them, so they are computed from the pose with
+    the job's body model. The last two are the hands in SMPL, but the jaw and the left eye in SMPL-X: their confidence
+    is 0.
 
-    `gender` is left out: the loader takes its absence for neutral, and any text but 'm' for female.
+    `gender` is left out: the loader takes a missing gender for neutral, and any text but 'm' for female.
     """
 
     name, trainer, turned = "bedlam", "BEDLAM-CLIFF", ("closeup",)
@@ -63,25 +71,25 @@ class Bedlam(Table):
     def check(self) -> None:
         super().check()
         try:
-            self.skeleton  # noqa: B018
+            self.body  # noqa: B018
         except UserError as error:
             raise UserError(f"--format bedlam needs the body that the data set was made with: {error}") from None
 
     @cached_property
-    def skeleton(self):
-        from factory.export.skeleton import Skeleton
+    def body(self) -> BodyModel:
+        from factory.geometry.body import BodyModel
 
-        return Skeleton(self.source.job.body.model)
+        return BodyModel(self.source.job.body.model)
 
-    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
-        gtkps = self.skeleton.joints2d(people)
+    def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
+        gtkps = smpl_joints2d(people, self.body, self.source.job.body.model)
         gtkps[:, HANDS, 2] = 0
         return {
             **shared(people, images),
             "betas": people.betas,
             "gtkps": gtkps,
-            "openpose": people.joints2d[:, OPENPOSE],  # of these two the SMPL loader makes its 2D loss
-            "part": people.joints2d[:, J24],
+            "openpose": people.joints2d[:, OPENPOSE_PART],  # of these two the SMPL loader makes its 2D loss
+            "part": people.joints2d[:, J24_PART],
         }
 
     def guide(self, splits: Mapping[str, tuple[int, int]]) -> str:
@@ -117,19 +125,40 @@ any share will do. A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:
         gtkps = arrays["gtkps"][:, :24]
         yield from agree.rows("shape", arrays["shape"][:, :10], "betas", arrays["betas"][:, :10], 1e-3)
         yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), "gtkps", gtkps)
-        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, SMPL)
+        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, SMPL_OF_GTKPS)
         yield from agree.distance(*translation(arrays), arrays["cam_int"], "gtkps", gtkps, range(24))
         if "openpose" in arrays:
-            pairs = [(joint, j) for j, joint in enumerate(agree.SMPL_OF[:25]) if joint >= 0]
+            pairs = [(joint, j) for j, joint in enumerate(SMPL_OF_SPIN49[:25]) if joint is not None]
             yield from agree.twins("gtkps", gtkps, "openpose", arrays["openpose"], pairs)
             if "part" in arrays:
-                yield from agree.twins("openpose", arrays["openpose"], "part", arrays["part"], agree.PAIRS)
+                yield from agree.twins("openpose", arrays["openpose"], "part", arrays["part"], TWINS)
 
 
-def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
-    """The columns that CameraHMR reads in the same way."""
-    # The loader adds trans_cam to cam_ext in place, once more in every epoch. So the translation is all in
-    # cam_ext, and what is added is nothing.
+def smpl_joints2d(people: PeopleRows, body: BodyModel, model: str) -> np.ndarray:
+    """(M, 24, 3) float32 px and confidence, 1 inside the image: SMPL's own joints, posed anew. model: for messages.
+
+    UserError where the body is not the one that the samples were made with.
+    """
+    import torch
+
+    from factory.geometry.rotations import axis_angle_to_matrix
+
+    with torch.inference_mode():
+        rotations = axis_angle_to_matrix(torch.from_numpy(people.pose).view(-1, len(SMPL24), 3))
+        joints = body.skeleton(rotations, torch.from_numpy(people.betas)).numpy() + people.transl[:, None]
+    own = {j: joint for j, joint in enumerate(SMPL_OF_SPIN49) if joint is not None}
+    stored = people.joints3d[:, list(own), :3]
+    if len(joints) and np.abs(joints[:, list(own.values())] - stored).max() > OFF:
+        raise UserError(f"body.model: {model} is not the body that the samples' joints belong to")
+    pixels = project(joints, people.K)
+    inside = ((pixels >= 0) & (pixels < people.size[:, None])).all(-1, keepdims=True)
+    return np.concatenate([pixels, inside], -1).astype(np.float32)
+
+
+def shared(people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
+    """Column -> values, of the columns that BEDLAM and CameraHMR read in the same way."""
+    # The loaders add trans_cam to cam_ext in place, again in every epoch. So the whole translation is in cam_ext, and
+    # trans_cam is zero.
     ext = np.tile(np.eye(4, dtype=np.float32), (len(images), 1, 1))
     ext[:, :3, 3] = people.transl
     return {
@@ -146,14 +175,14 @@ def shared(people: People, images: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def translation(arrays: Mapping[str, Any]) -> tuple[str, np.ndarray]:
-    """(its field, (M, 3) m) of the body in front of the camera."""
+    """(name of the fields that hold it, (M, 3) m): the body's translation in the camera's frame."""
     there = [arrays["trans_cam"]] if "trans_cam" in arrays else []
     there += [arrays["cam_ext"][:, :3, 3]] if "cam_ext" in arrays else []
     return "trans_cam + cam_ext", np.sum(there, axis=0) if there else np.zeros((0, 3))
 
 
 def registered(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
-    """Lines of Python that tell BEDLAM's or CameraHMR's config of each split."""
+    """Lines of Python that add each split to BEDLAM's or CameraHMR's config."""
     names = (f"{form.dataset}-{split}" for split in splits)
     return "\n".join(
         f"""    DATASET_FOLDERS["{name}"] = ROOT
@@ -163,12 +192,12 @@ def registered(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
 
 
 def first_of(form: Table, splits: Mapping[str, tuple[int, int]]) -> str:
-    """The split to train on."""
+    """Name under which the trainer knows the split to train on: train, or the first one."""
     return f"{form.dataset}-{'train' if 'train' in splits else next(iter(splits))}"
 
 
 def misleading(path: Path, form: type[Table]) -> Iterator[str]:
-    """What is wrong with a table's name, under which its trainer will know the data set."""
+    """What is wrong with a table's file name: the trainer knows the data set by it."""
     if "_" in path.stem:
         yield "name: holds '_', at which the trainer splits its list of data sets; use '-'"
     for word in form.turned:

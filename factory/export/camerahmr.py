@@ -1,4 +1,4 @@
-"""CameraHMR: BEDLAM's rows, but gtkps in OpenPose-25 + 19 order."""
+"""The format of CameraHMR: rows as for BEDLAM, but gtkps hold OpenPose-25 and then the first 19 of J24."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from factory.export import agree, contract
 from factory.export.base import Table
 from factory.export.bedlam import first_of, misleading, registered, shared, translation
 from factory.export.contract import Field
-from factory.export.people import People
-
-# Where SMPL's joints lie in OpenPose-25; -1: nowhere.
-OPENPOSE_AT = [agree.SMPL_OF[:25].index(joint) if joint in agree.SMPL_OF[:25] else -1 for joint in range(24)]
+from factory.export.people import PeopleRows
+from factory.geometry.joints import OPENPOSE_OF_SMPL, SMPL_OF_SPIN49, TWINS
 
 
 class CameraHmr(Table):
@@ -42,7 +40,7 @@ class CameraHmr(Table):
         Field("cam_ext", (4, 4), "m", must=False),
     )
 
-    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+    def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
         return {
             **shared(people, images),
             "gtkps": people.joints2d[:, :44],  # OpenPose-25, then the first 19 of J24
@@ -71,7 +69,7 @@ A body is SMPL(pose_cam, shape, transl=trans_cam) + cam_ext[:3, 3], its camera c
     def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
         gtkps = arrays["gtkps"][:, :44]
         yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), "gtkps", gtkps)
-        pairs = [(a, b) for a, b in agree.PAIRS if b < 19]
+        pairs = [(a, b) for a, b in TWINS if b < 19]
         yield from agree.twins("gtkps[:25]", gtkps, "gtkps[25:]", gtkps[:, 25:], pairs)
-        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, agree.SMPL_OF[:44])
-        yield from agree.distance(*translation(arrays), arrays["cam_int"], "gtkps", gtkps, OPENPOSE_AT)
+        yield from agree.pose2d("pose_cam", arrays["pose_cam"], "gtkps", gtkps, SMPL_OF_SPIN49[:44])
+        yield from agree.distance(*translation(arrays), arrays["cam_int"], "gtkps", gtkps, OPENPOSE_OF_SMPL)

@@ -1,4 +1,4 @@
-"""What a trainer's loader demands of each field, said once; and whether arrays keep to it."""
+"""What a trainer's loader demands of a field (`Field`), and the check of arrays against it (`problems`)."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from dataclasses import dataclass
 import numpy as np
 
 from factory.export.people import LEAST, PX
+from factory.geometry.joints import J24, OPENPOSE25, SMPL24, picks
 
-Check = Callable[[np.ndarray], str | None]  # what is wrong with the values, if anything
+ValueCheck = Callable[[np.ndarray], str | None]  # what is wrong with the values, if anything
+HMR2_PELVIS = len(OPENPOSE25) + J24.index("pelvis_mpii")
 KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool", "U": "text"}
 
 
 @dataclass(frozen=True)
 class Field:
-    """shape: of one person's entry; None stands for any length, (a, b) for a length from a to b. kinds: numpy's dtype
-    letters. must: the loader fails, or mislabels in silence, without it."""
+    """One field of a trainer's format. shape: of one person's entry; None stands for any length, (a, b) for a length
+    from a to b. unit: what the values are, for messages. kinds: the letters of the allowed numpy dtypes. must: without
+    the field the loader fails, or silently uses wrong labels."""
 
     name: str
     shape: tuple[int | None | tuple[int, int], ...]
     unit: str
     kinds: str = "fiu"
     must: bool = True
-    checks: tuple[Check, ...] = ()
+    checks: tuple[ValueCheck, ...] = ()
 
 
 def problems(fields: Iterable[Field], arrays: Mapping[str, np.ndarray], rows: bool = True) -> Iterator[str]:
-    """'field: what is wrong', for each field. With `rows` the first axis counts the people, and must be equal
-    everywhere."""
+    """Yield texts 'field: what is wrong'. With `rows`, the first axis of every array counts the people and must have
+    the same length everywhere."""
     lengths: dict[str, int] = {}
     for field in fields:
         if field.name not in arrays:
@@ -73,11 +76,11 @@ def _shape(field: Field, rows: bool) -> str:
     return f"({', '.join(whole)}{',' * (len(whole) == 1)})"
 
 
-# The checks. Each looks for one mistake that people make; the bounds are wide, so that odd data still pass.
+# The checks of values. Each finds one common mistake. The bounds are wide, so that unusual but correct data pass.
 
 
 def box_over_200(scale: np.ndarray) -> str | None:
-    """Of px / 200."""
+    """Whether sides of boxes are given in px / 200."""
     if (scale * PX < LEAST).any():
         return f"{int((scale * PX < LEAST).sum()):,} boxes are smaller than {LEAST:g} px (a scale of {scale.min():g})"
     if np.median(scale) > 15:
@@ -86,17 +89,20 @@ def box_over_200(scale: np.ndarray) -> str | None:
 
 
 def box_of_pixels(box: np.ndarray) -> str | None:
-    """x, y, width, height."""
+    """Whether boxes x, y, width, height are given in px."""
     if (box[..., 2:4] < LEAST).any():
         return f"{int((box[..., 2:4] < LEAST).any(-1).sum()):,} boxes have a side of less than {LEAST:g} px"
     return "boxes of a few pixels: these must be px, not px / 200" if np.median(box[..., 2:4].max(-1)) < 8 else None
 
 
 def pelvis(joints: np.ndarray) -> str | None:
-    """HMR2's 44. Where no joint has confidence there is no 3D loss."""
+    """joints (M, 44, 4) in HMR2's order: the pelvis must have a confidence where any joint has one. A person without
+    any confidence has no 3D loss, so nothing is demanded there."""
     valid = joints[..., 3] > 0
-    if (valid.any(-1) & ~valid[..., 39]).any():
-        return "joint 39 (25 + 14, the pelvis) has no confidence, others have: the loss subtracts it from them"
+    if (valid.any(-1) & ~valid[..., HMR2_PELVIS]).any():
+        return (
+            f"joint {HMR2_PELVIS} (25 + 14, the pelvis) has no confidence, others have: the loss subtracts it from them"
+        )
     return None
 
 
@@ -133,7 +139,7 @@ def gender(values: np.ndarray) -> str | None:
 
 
 def metres(joints: np.ndarray) -> str | None:
-    """The extent of a body."""
+    """Whether 3D joints are given in metres, judged by the extent of the bodies."""
     extent = np.median(np.ptp(joints[..., :3], axis=-2).max(-1))
     return f"bodies are {extent:,.0f} long: these must be metres, not millimetres" if extent > 10 else None
 
@@ -146,21 +152,24 @@ def intrinsics(K: np.ndarray) -> str | None:
 
 def openpose_order(joints: np.ndarray) -> str | None:
     """The mid hip (8) lies between the hips (9, 12), and the neck (1) does not."""
-    return _middle(joints, 8, (9, 12), 1, "OpenPose's")
+    pelvis, right, left, neck = picks(("pelvis", "right_hip", "left_hip", "neck"), OPENPOSE25)
+    return _middle(joints, pelvis, (right, left), neck, "OpenPose's")
 
 
 def smpl_order(joints: np.ndarray) -> str | None:
     """The pelvis (0) lies between the hips (1, 2), and the neck (12) does not."""
-    return _middle(joints, 0, (1, 2), 12, "SMPL's")
+    pelvis, left, right, neck = picks(("pelvis", "left_hip", "right_hip", "neck"), SMPL24)
+    return _middle(joints, pelvis, (left, right), neck, "SMPL's")
 
 
-APART = 0.22  # of the torso; SMPL's own pelvis is 0.15 off the middle of its hips
+APART = 0.22  # of the torso's length; SMPL's own pelvis lies 0.15 off the middle of its hips
 
 
 def _middle(joints: np.ndarray, middle: int, sides: tuple[int, int], far: int, whose: str) -> str | None:
+    """Whether the joint `middle` lies between the joints `sides`; the distance to the joint `far` gives the scale."""
     rows = joints.reshape(-1, *joints.shape[-2:]).astype(np.float64)
     rows = rows[(rows[:, [middle, *sides, far], -1] > 0).all(1)]
-    if not len(rows) or (rows.shape[-1] == 3 and len(rows) < 8):  # a few bodies may be seen from above
+    if not len(rows) or (rows.shape[-1] == 3 and len(rows) < 8):  # in 2D, a few bodies may be seen from above
         return None
     between = (rows[:, sides[0], :-1] + rows[:, sides[1], :-1]) / 2
     off = np.linalg.norm(rows[:, middle, :-1] - between, axis=-1)
@@ -170,6 +179,6 @@ def _middle(joints: np.ndarray, middle: int, sides: tuple[int, int], far: int, w
     return None
 
 
-# What most fields of a kind are checked for.
+# The checks that most fields of joints share.
 JOINTS2D = (pixels, confidence)
 JOINTS3D = (metres, confidence)

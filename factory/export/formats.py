@@ -1,4 +1,4 @@
-"""The formats by name; each is imported when it is asked for."""
+"""The export formats by name. A format's module is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FORMATS = {"spin": "Spin", "hmr2": "Hmr2", "bedlam": "Bedlam", "camerahmr": "Cam
 
 
 def find(name: str) -> type[Format]:
-    """UserError where there is none of the name."""
+    """The class of the format of that name. UserError when there is none."""
     if name not in FORMATS:
         near = get_close_matches(name.lower(), FORMATS, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FORMATS)}"

@@ -1,4 +1,5 @@
-"""4D-Humans (HMR2) and TokenHMR: WebDataset tars whose samples are an image and a pickled list of people."""
+"""The format of 4D-Humans (HMR2) and TokenHMR: WebDataset tars whose samples are an image and a pickled list of
+people."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ from factory.export.base import PIECE, SPLIT, Format
 from factory.export.contract import Field
 from factory.export.humandata import numpy1
 from factory.export.masks import seen
-from factory.export.people import BOX, PX, people_of
+from factory.export.people import PX, people_of
 from factory.export.source import Sample
-from factory.geometry.joints import FLIP49
+from factory.geometry.crops import LOOSE
+from factory.geometry.joints import FLIP49, SMPL_OF_SPIN49, TWINS
 from factory.store import tar
 from factory.store.sample import npz
 from factory.untrusted import inert
@@ -54,7 +56,7 @@ class Hmr2(Format):
         count, chunks = 0, []
         for sample in samples:
             entries, masks = people(sample), seen(sample)
-            if entries:  # an image without a person has no row
+            if entries:  # an image without people is left out
                 files = {"jpg": sample.jpg, "data.pyd": b"".join(pickles.dump(entries))}
                 if masks is not None:
                     files["detection.npz"] = npz({"masks": masks}, deflate=True)
@@ -121,9 +123,10 @@ class Hmr2(Format):
 
 
 def people(sample: Sample) -> list[dict[str, Any]]:
-    """The list that `<key>.data.pyd` holds. `scale` is (w, h) / 200, unlike in HMR2's evaluation files."""
+    """The list that `<key>.data.pyd` holds: a dict for each person. `scale` is (width, height) / 200 px; in HMR2's
+    evaluation files it is another."""
     rows = people_of([sample])
-    sides = np.float32(BOX) * rows.sides  # as in HMR2's own tars: its ViT sees 3/4 of the square's width alone
+    sides = np.float32(LOOSE) * rows.sides  # as in HMR2's own tars: its ViT sees 3/4 of the square's width alone
     camera = rows.camera(sides.max(1))
     flag = np.array(1, np.float32)
     return [
@@ -146,7 +149,8 @@ def people(sample: Sample) -> list[dict[str, Any]]:
 
 
 def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | None = None) -> Iterator[str]:
-    """files: extension -> bytes. Its people are added to `sound` where nothing is wrong with them."""
+    """Yield texts 'field: what is wrong' of one sample; files: extension -> bytes. People with whom nothing is wrong
+    are added to `sound`."""
     image = next((files[name] for name in ("jpg", "jpeg", "png") if name in files), None)
     size = None
     if image is None:
@@ -161,7 +165,7 @@ def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | No
         return
     try:
         entries, modules = inert.loads(files["data.pyd"])
-    except Exception as error:  # a broken pickle raises anything
+    except Exception as error:  # a broken pickle may raise any error
         yield f"data.pyd: unreadable ({error})"
         return
     yield from numpy1(modules)
@@ -188,22 +192,23 @@ def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | No
 
 
 def _agree(entries: list[dict[str, Any]]) -> Iterator[str]:
-    """Whether the labels of a tar's people agree."""
+    """Compare the labels of a tar's people with each other, as `export.agree` does."""
     rows = {field.name: np.stack([entry[field.name] for entry in entries]) for field in FIELDS}
     joints = rows["keypoints_2d"]
     side = rows["scale"].max(1)
     yield from agree.boxes("center", *agree.square(rows["center"], side), "keypoints_2d", joints)
-    pairs = [(a, b) for a, b in agree.PAIRS if b < JOINTS - 25]
+    pairs = [(a, b) for a, b in TWINS if b < JOINTS - 25]
     yield from agree.twins("keypoints_2d[:25]", joints, "keypoints_2d[25:]", joints[:, 25:], pairs)
     yield from agree.joints3d2d("keypoints_3d", rows["keypoints_3d"], "keypoints_2d", joints, FLIP49[:JOINTS])
     posed = np.flatnonzero(rows["has_body_pose"])
     yield from agree.pose2d(
-        "body_pose", rows["body_pose"][posed], "keypoints_2d", joints[posed], agree.SMPL_OF[:JOINTS]
+        "body_pose", rows["body_pose"][posed], "keypoints_2d", joints[posed], SMPL_OF_SPIN49[:JOINTS]
     )
 
 
 def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, extension -> bytes) as webdataset groups them: members in a row, the key up to the name's first dot."""
+    """Yield (key, extension -> bytes) as webdataset groups members: consecutive ones with the same key, which is the
+    name up to its first dot."""
     key, files, left = "", dict[str, bytes](), SAMPLE
     for info, content in walk(path, SAMPLE):
         if not info.isfile():

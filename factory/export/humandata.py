@@ -1,4 +1,4 @@
-"""MMHuman3D: a HumanData .npz, and images where its HumanImageDataset looks for them."""
+"""The format of MMHuman3D: a HumanData .npz, and images in the folder where its HumanImageDataset looks for them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,12 @@ import numpy as np
 from factory.export import agree, archive, contract
 from factory.export.base import Table, images_there
 from factory.export.contract import Field
-from factory.export.people import BOX, People
+from factory.export.people import PeopleRows
 from factory.export.pickles import Stream
-from factory.geometry.joints import FLIP49
+from factory.geometry.crops import LOOSE
+from factory.geometry.joints import FLIP49, HUMANDATA_OF_OPENPOSE, HUMANDATA_OF_SPIN49, HUMANDATA_SIZE, SMPL_OF_SPIN49
 
-JOINTS = 190
-# HumanData's number of each joint of SPIN-49: OpenPose-25 has a row of its own there, the 24 are spread about.
-OPENPOSE = tuple(range(153, 178))
-J24 = (8, 5, 144, 145, 4, 7, 21, 19, 17, 16, 18, 20, 146, 147, 148, 149, 150, 151, 152, 55, 57, 56, 59, 58)
-AT = [*OPENPOSE, *J24]  # of the 49
-SMPL = {8: 0, 12: 1, 9: 2, 1: 12}  # of OpenPose's, those that are SMPL's own: pelvis, left and right hip, neck
+SPIN49_ROWS = list(HUMANDATA_OF_SPIN49)
 PARAMETERS = (
     Field("body_pose", (23, 3), "axis-angles in radians", checks=(contract.axis_angle,)),
     Field("global_orient", (3,), "axis-angles in radians", checks=(contract.axis_angle,)),
@@ -30,8 +26,9 @@ PARAMETERS = (
 
 
 class HumanData(Table):
-    """Columns named a.b become entries of a dict a: HumanData keeps smpl, meta and misc so, pickled. Two names of the
-    documentation are not those that its loader reads: keypoints2d and keypoints3d, without _smpl.
+    """A column named a.b becomes the entry b of a dict a: HumanData keeps smpl, meta and misc as pickled dicts. The
+    loader reads keypoints2d and keypoints3d, where HumanData's documentation names keypoints2d_smpl and
+    keypoints3d_smpl.
     """
 
     name, trainer = "humandata", "MMHuman3D"
@@ -44,8 +41,14 @@ class HumanData(Table):
             "x, y, width, height in px and confidence; without it the scale is 0",
             checks=(contract.box_of_pixels,),
         ),
-        Field("keypoints2d", (JOINTS, 3), "2D joints in px and confidence", checks=contract.JOINTS2D),
-        Field("keypoints3d", (JOINTS, 4), "3D joints in m and confidence", must=False, checks=(contract.confidence,)),
+        Field("keypoints2d", (HUMANDATA_SIZE, 3), "2D joints in px and confidence", checks=contract.JOINTS2D),
+        Field(
+            "keypoints3d",
+            (HUMANDATA_SIZE, 4),
+            "3D joints in m and confidence",
+            must=False,
+            checks=(contract.confidence,),
+        ),
         Field("has_smpl", (), "0 or 1", "fiub", must=False, checks=(contract.flag,)),
     )
 
@@ -55,8 +58,8 @@ class HumanData(Table):
     def table(self, split: str) -> str:
         return f"preprocessed_datasets/{self.dataset}-{split}.npz"
 
-    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
-        sides = BOX * people.sides
+    def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
+        sides = LOOSE * people.sides
         box = np.concatenate([people.center - sides / 2, sides, people.detection_score[:, None]], 1)
         return {
             "image_path": images,
@@ -77,8 +80,8 @@ class HumanData(Table):
     def members(
         self, rows: Mapping[str, tuple[tuple[int, ...], np.dtype, Iterable[bytes]]]
     ) -> dict[str, Iterable[bytes]]:
-        mask = np.zeros(JOINTS, np.uint8)
-        mask[[*OPENPOSE, *J24, *SMPL.values()]] = 1
+        mask = np.zeros(HUMANDATA_SIZE, np.uint8)
+        mask[[*HUMANDATA_OF_SPIN49, *HUMANDATA_OF_OPENPOSE.values()]] = 1
         count = rows["image_path"][0][0]
         members: dict[str, Iterable[bytes]] = {
             "keypoints2d_mask": archive.array(mask),
@@ -103,7 +106,7 @@ class HumanData(Table):
     dict(type="HumanImageDataset", data_prefix="{self.target.name}", dataset_name="{self.dataset}",
          ann_file="{self.dataset}-{first}.npz", convention="smpl_49", ...)
 
-Boxes are {BOX} times the body's. `misc` holds `K`, the camera of the whole image, and `camera`, the weak-perspective
+Boxes are {LOOSE} times the body's. `misc` holds `K`, the camera of the whole image, and `camera`, the weak-perspective
 (s, tx, ty) on the square box; `smpl.transl` is in metres before K.
 """
 
@@ -127,14 +130,14 @@ Boxes are {BOX} times the body's. `misc` holds `K`, the camera of the whole imag
             yield "__keypoints_compressed__: missing; it must say whether masked joints are left out"
         for name in ("keypoints2d", "keypoints3d"):
             mask = arrays.get(f"{name}_mask")
-            if name in arrays and (mask is None or np.shape(mask) != (JOINTS,)):
-                yield f"{name}_mask: {'missing' if mask is None else np.shape(mask)}; it must be ({JOINTS},)"
+            if name in arrays and (mask is None or np.shape(mask) != (HUMANDATA_SIZE,)):
+                yield f"{name}_mask: {'missing' if mask is None else np.shape(mask)}; it must be ({HUMANDATA_SIZE},)"
         smpl = arrays.get("smpl")
         if not isinstance(smpl, dict):
             yield "smpl: missing; it must be a dict of body_pose, global_orient and betas"
         else:
             yield from (f"smpl.{problem}" for problem in contract.problems(PARAMETERS, smpl))
-        if "keypoints3d" in arrays and np.shape(arrays.get("keypoints3d_mask", ())) == (JOINTS,):
+        if "keypoints3d" in arrays and np.shape(arrays.get("keypoints3d_mask", ())) == (HUMANDATA_SIZE,):
             known = arrays["keypoints3d"][:, arrays["keypoints3d_mask"] > 0]
             if known.ndim == 3 and known.size and (problem := contract.metres(known)):
                 yield f"keypoints3d: {problem}"
@@ -144,28 +147,30 @@ Boxes are {BOX} times the body's. `misc` holds `K`, the camera of the whole imag
 
     @classmethod
     def agree(cls, arrays: Mapping[str, Any]) -> Iterator[str]:
-        box, joints, smpl = arrays["bbox_xywh"], arrays["keypoints2d"][:, AT], arrays.get("smpl")
+        box, joints, smpl = arrays["bbox_xywh"], arrays["keypoints2d"][:, SPIN49_ROWS], arrays.get("smpl")
         yield from agree.corners("bbox_xywh", box, "keypoints2d", joints)
         yield from agree.boxes("bbox_xywh", box[:, :2] + box[:, 2:4] / 2, box[:, 2:4].max(1), "keypoints2d", joints)
         if "keypoints3d" in arrays:
-            yield from agree.joints3d2d("keypoints3d", arrays["keypoints3d"][:, AT], "keypoints2d", joints, FLIP49)
+            yield from agree.joints3d2d(
+                "keypoints3d", arrays["keypoints3d"][:, SPIN49_ROWS], "keypoints2d", joints, FLIP49
+            )
         if not isinstance(smpl, dict) or any(contract.problems(PARAMETERS, smpl)) or len(smpl["betas"]) != len(box):
             return
         pose = np.concatenate([smpl["global_orient"][:, None], smpl["body_pose"]], 1).reshape(len(box), -1)
         posed = np.flatnonzero(arrays.get("has_smpl", np.ones(len(box))))
-        yield from agree.pose2d("smpl", pose[posed], "keypoints2d", joints[posed], agree.SMPL_OF)
+        yield from agree.pose2d("smpl", pose[posed], "keypoints2d", joints[posed], SMPL_OF_SPIN49)
 
 
 def spread(joints: np.ndarray) -> np.ndarray:
     """(M, 49, c) in SPIN-49 order -> (M, 190, c) in HumanData's, zero where SPIN-49 has none."""
-    out = np.zeros((len(joints), JOINTS, joints.shape[2]), joints.dtype)
-    out[:, [*OPENPOSE, *J24]] = joints
-    out[:, list(SMPL.values())] = joints[:, list(SMPL)]
+    out = np.zeros((len(joints), HUMANDATA_SIZE, joints.shape[2]), joints.dtype)
+    out[:, SPIN49_ROWS] = joints
+    out[:, list(HUMANDATA_OF_OPENPOSE.values())] = joints[:, list(HUMANDATA_OF_OPENPOSE)]
     return out
 
 
 def numpy1(modules: set[str]) -> Iterator[str]:
-    """Trainers pin numpy 1."""
+    """Yield what is wrong when pickles name modules that only numpy 2 has: trainers pin numpy 1."""
     new = sorted(module for module in modules if module.startswith("numpy._core"))
     if new:
         yield f"pickle: names {new[0]}, which numpy 1 has not, and the trainer pins numpy 1; write it under numpy 1"

@@ -1,6 +1,6 @@
-"""Where each person is seen in the final image, from the depth that guided it: the label's own mask, not a detector's.
+"""A mask of each person in the final image, made from the depth map that guided it: the label's mask, not a detector's.
 
-The stored person mask is no help: it shows the initial image, and all its people as one.
+The stored person mask cannot be used: it is of the initial image and covers all people together.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import numpy as np
 
 from factory.export.source import Sample
 
-# Of OpenPose-25: limbs, feet, spine, and the sides of the trunk.
+# Pairs of joints of OpenPose-25: limbs, feet, spine, and the sides of the trunk.
 BONES = np.array([(0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (10, 11), (11, 22),
                   (8, 12), (12, 13), (13, 14), (14, 19), (2, 9), (5, 12)])  # fmt: skip
-STEPS = np.linspace(0, 1, 6)[:, None, None]
+STEPS = np.linspace(0, 1, 6)[:, None, None]  # points along each bone, from its first joint (0) to its second (1)
 
 
 def seen(sample: Sample) -> np.ndarray | None:
-    """(P, H, W) bool; None where the data set holds no depth. Each point of the depth map belongs to the body that has
-    the nearest bone."""
+    """(P, H, W) bool, a mask for each person; None when the data set holds no depth maps. Each pixel of the depth map
+    is given to the person whose bone is nearest to it in space."""
     if sample.depth is None:
         return None
     depth, joints = sample.depth, sample.people["joints3d"][..., :3]

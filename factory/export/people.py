@@ -1,6 +1,7 @@
-"""The people of many images as rows, and what trainers want of each: box, scale, weak-perspective camera.
+"""The people of many images as rows of arrays, with what trainers' formats derive from them: box, scale and
+weak-perspective camera.
 
-Axes are OpenCV's, lengths metres, pixels those of the stored image. M is the number of people.
+Axes follow OpenCV, lengths are in metres, pixels are those of the stored image. M is the number of people.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from factory.export.source import ARRAYS, Sample
+from factory.geometry.camera import transl_to_weak
+from factory.geometry.crops import LOOSE, TORSOS_PER_SIDE, torso_length
+from factory.geometry.joints import J24_TORSOS
 
 PX = 200.0  # trainers give the side of a box in units of 200 px
-BOX = 1.2  # a loose box is so much larger than the body in it
-OPENPOSE, J24 = slice(0, 25), slice(25, 49)  # of SPIN-49
-SHOULDERS_HIPS = (25 + np.array([8, 9]), 25 + np.array([2, 3]))  # right, left; of J24
 LEAST = 1.0  # px: loaders stop in a debugger at a smaller box
 
 
 @dataclass(frozen=True)
-class People:
-    """keys: of each row's image; number: which of the image's people (M,); size (M, 2): the image's width, height px;
-    the others as in smpl.npz, float32: pose (M, 72), betas (M, 10), transl (M, 3), K (M, 3, 3), joints2d (M, 49, 3),
-    joints3d (M, 49, 4), bbox (M, 4), detection_score (M,).
+class PeopleRows:
+    """One row per person. keys: key of the row's image; number (M,): the person's index within that image; size (M, 2):
+    the image's width and height, px. The others are float32 and as in smpl.npz: pose (M, 72), betas (M, 10), transl
+    (M, 3), K (M, 3, 3), joints2d (M, 49, 3), joints3d (M, 49, 4), bbox (M, 4), detection_score (M,).
     """
 
     keys: list[str]
@@ -51,27 +52,25 @@ class People:
     @property
     def loose(self) -> np.ndarray:
         """(M,) px: the side of the square box that BEDLAM and CameraHMR crop."""
-        return BOX * self.sides.max(1)
+        return LOOSE * self.sides.max(1)
 
     @property
     def spin_side(self) -> np.ndarray:
         """(M,) px: the side of SPIN's crop: 3 torsos, and never less than the loose box."""
-        shoulders, hips = (self.joints2d[:, at, :2] for at in SHOULDERS_HIPS)
-        torso = np.linalg.norm(shoulders - hips, axis=-1).mean(1)
-        return np.maximum(3 * torso, self.loose).astype(np.float32)
+        torso = torso_length(self.joints2d[..., :2], J24_TORSOS)
+        return np.maximum(TORSOS_PER_SIDE * torso, self.loose).astype(np.float32)
 
     def camera(self, side: np.ndarray) -> np.ndarray:
         """side (M,) px of a square crop round `center` -> (M, 3) float32: the weak-perspective (s, tx, ty) that sees
-        the body there; the inverse of `factory.geometry.camera.weak_to_transl`, in float64 and without PyTorch.
+        the body there. Computed in float64.
         """
-        transl, K, side = self.transl.astype(np.float64), self.K.astype(np.float64), side.astype(np.float64)
-        s = 2 * K[:, 0, 0] / (side * transl[:, 2])
-        shift = 2 * (self.center - K[:, :2, 2]) / (side * s)[:, None]
-        return np.concatenate([s[:, None], transl[:, :2] - shift], 1).astype(np.float32)
+        crop = np.concatenate([self.center, side[:, None]], 1)
+        transl, crop, K = (values.astype(np.float64) for values in (self.transl, crop, self.K))
+        return transl_to_weak(transl, crop, K).astype(np.float32)
 
 
-def people_of(samples: Sequence[Sample]) -> People:
-    """All people of the samples, but for those whose box is smaller than LEAST."""
+def people_of(samples: Sequence[Sample]) -> PeopleRows:
+    """All people of the samples except those whose box is smaller than LEAST."""
     keep = [(np.diff(sample.people["bbox"].reshape(-1, 2, 2), axis=1)[:, 0] >= LEAST).all(1) for sample in samples]
 
     def rows(name: str) -> np.ndarray:
@@ -79,7 +78,7 @@ def people_of(samples: Sequence[Sample]) -> People:
 
     counts = [int(kept.sum()) for kept in keep]
     sizes = np.array([(sample.width, sample.height) for sample in samples])
-    return People(
+    return PeopleRows(
         keys=[sample.key for sample, count in zip(samples, counts, strict=True) for _ in range(count)],
         number=np.concatenate([np.flatnonzero(kept) for kept in keep]),
         size=np.repeat(sizes, counts, axis=0),

@@ -1,8 +1,9 @@
-"""Pickles that outlive numpy's versions, for the exports whose trainers read pickles. `untrusted.inert` reads them.
+"""Writes pickles that every version of numpy can load, for the exports whose trainers read pickles. `untrusted.inert`
+reads them back.
 
-numpy 2 pickles its arrays under names that numpy 1 does not have, and trainers pin numpy 1. So arrays are written as
-calls of `numpy.ndarray` and `numpy.array`, which every version has; opcode by opcode, so that a long array can be
-streamed.
+numpy 2 pickles arrays with references to modules that numpy 1 does not have, and trainers pin numpy 1. So arrays are
+written as calls of `numpy.ndarray` and `numpy.array`, which every version has. The pickle is written opcode by opcode,
+so that an array that does not fit into memory can be streamed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 
 class Stream(NamedTuple):
-    """An array that is written as its bytes come."""
+    """An array whose bytes are given in chunks."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -26,15 +27,15 @@ class Stream(NamedTuple):
 
 
 def dump(value: object) -> Iterator[bytes]:
-    """The pickle of plain data: None, bool, int, float, str, list, tuple, dict, numpy arrays (0-d too) and `Stream`s
-    of numbers. TypeError for anything else."""
+    """Yield the pickle of plain data in pieces: None, bool, int, float, str, list, tuple, dict, numpy arrays of numbers
+    (0-d too) and `Stream`s. TypeError for anything else."""
     yield pickle.PROTO + b"\4"
     yield from _save(value)
     yield pickle.STOP
 
 
 def dump_object(value: object) -> Iterator[bytes]:
-    """As `dump`, but as the 0-d object array that numpy keeps in an .npy of `value`."""
+    """As `dump`, but `value` is wrapped in a 0-d array of objects, as numpy stores it in an .npy."""
     yield pickle.PROTO + b"\4" + pickle.GLOBAL + b"numpy\narray\n" + pickle.MARK
     yield from _save(value)
     yield pickle.TUPLE + pickle.REDUCE + pickle.STOP
@@ -62,7 +63,7 @@ def _save(value: Any) -> Iterator[bytes]:
         for item in value:
             yield from _save(item)
         yield pickle.APPENDS
-    elif isinstance(value, Stream):  # before tuple, which it is
+    elif isinstance(value, Stream):  # before tuple: a Stream is one
         yield from _save_array(value)
     elif isinstance(value, tuple):
         yield pickle.MARK
@@ -76,7 +77,7 @@ def _save(value: Any) -> Iterator[bytes]:
 
 
 def _save_array(array: Stream) -> Iterator[bytes]:
-    """numpy.ndarray(shape, dtype, bytearray(data)): the bytearray makes it writable."""
+    """Write the call numpy.ndarray(shape, dtype, bytearray(data)). With a bytearray the array is writable."""
     if array.dtype.hasobject:
         raise TypeError("an array of objects is no plain data")
     yield _opening(array.shape, array.dtype)
@@ -86,7 +87,7 @@ def _save_array(array: Stream) -> Iterator[bytes]:
 
 @lru_cache
 def _opening(shape: tuple[int, ...], dtype: np.dtype) -> bytes:
-    """All that comes before an array's bytes."""
+    """The opcodes before an array's bytes."""
     size = struct.pack("<Q", math.prod(shape) * dtype.itemsize)
     what = b"".join([*_save(tuple(map(int, shape))), *_save(dtype.str)])
     call = pickle.GLOBAL + b"numpy\nndarray\n" + pickle.MARK + what

@@ -1,4 +1,4 @@
-"""The progress of an export: a live line on a terminal, a plain line now and then in a log."""
+"""The progress of an export: one live line on a terminal, plain lines at intervals in a log."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from factory.present.words import duration
 
 
 class ExportProgress(Live):
-    """Give it to `export(on_piece=...)` and use it as a context."""
+    """A context manager that is passed to `export` as `on_piece`."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(
@@ -23,7 +23,7 @@ class ExportProgress(Live):
             TextColumn("[dim]{task.fields[pace]}[/]"),
         )  # fmt: skip
         self.clock = clock
-        self.first: tuple[float, int] | None = None  # when this run began, and what earlier ones had done
+        self.first: tuple[float, int] | None = None  # (start of this run, images that earlier runs had written)
         self.printed = float("-inf")
         self.task = self.bar.add_task("", total=None, pace="reading the index")
 

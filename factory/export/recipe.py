@@ -1,4 +1,5 @@
-"""What 4D-Humans and TokenHMR need to train on an hmr2 export: two YAML files and a guide; and their check."""
+"""What 4D-Humans and TokenHMR need to train on an hmr2 export: two YAML files and a guide. Also the check of the
+files."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from factory.export.people import BOX
+from factory.geometry.crops import LOOSE
 from factory.untrusted import Unreadable, text, yaml_text
 
 Tars = Mapping[str, tuple[int, int]]  # split -> (tars, people)
@@ -19,13 +20,14 @@ LARGEST = 1 << 20  # bytes of yaml that are read
 
 
 def link(dataset: str) -> str:
-    """The export's name in the trainer's folder, where no package of its own is called so."""
+    """Name of the link to the export in the trainer's folder. The ending keeps it from shadowing one of the trainer's
+    packages."""
     return f"{dataset}-hmr2"
 
 
 def entries(dataset: str, tars: Tars) -> bytes:
-    """Of the trainers' `datasets_tar.yaml`. As theirs: with an epoch_size tars come again and again, without one a
-    validation set is seen once."""
+    """The entries that the trainers' `datasets_tar.yaml` gets, as YAML. As in theirs, a set with an epoch_size is
+    repeated without end, and a validation set without one is read once."""
     train, val = _roles(tars)
     content = {}
     for split, (count, people) in tars.items():
@@ -36,7 +38,7 @@ def entries(dataset: str, tars: Tars) -> bytes:
 
 
 def override(dataset: str, tars: Tars) -> bytes:
-    """A config of hydra that takes the place of the trainers' `mix_all.yaml`."""
+    """The hydra config, as YAML, that replaces the trainers' `mix_all.yaml`."""
     train, val = _roles(tars)
     content = {
         "defaults": [{"/data_filtering": "low1"}],
@@ -51,6 +53,7 @@ def override(dataset: str, tars: Tars) -> bytes:
 
 
 def guide(dataset: str, tars: Tars) -> str:
+    """How to train on the export, as text for its README."""
     val = _roles(tars)[1]
     says = "VAL is the val split of this export" if val else "VAL is still COCO-VAL, for this export has no val split"
     return f"""4D-Humans, in its own folder:
@@ -77,7 +80,7 @@ those are the hard poses that this data set is for. It is off there. SUPPRESS_BE
 in 4D-Humans): a body with a coefficient beyond it trains without its shape, and, with POSES_BETAS_SIMULTANEOUS, without
 its pose.
 
-Boxes are {BOX} times the body's, as in their own tars. `extra_info` of each person holds `K`, the camera of the whole
+Boxes are {LOOSE} times the body's, as in their own tars. `extra_info` of each person holds `K`, the camera of the whole
 image, `transl` in metres, and `camera`, the weak-perspective (s, tx, ty) on the square box of `center` and the longer
 side of `scale`. Where the data set holds the depth, `detection.npz` has a mask of each person: where the label's body
 is seen, not where a detector saw somebody.
@@ -85,10 +88,10 @@ is seen, not where a detector saw somebody.
 
 
 def problems(folder: Path) -> Iterator[str]:
-    """Whether the tars that the folder's yaml names are there."""
+    """Yield what is wrong when tars that the folder's YAML names are missing."""
     path = folder / ENTRIES
     if not path.is_file():
-        return  # somebody else's folder, perhaps
+        return  # exports of other programs have no such file
     try:
         listed = yaml_text.load(text.decoded(text.read(path, LARGEST)))
         urls = {name: str(entry["URLS"]) for name, entry in listed.items()}
@@ -103,6 +106,7 @@ def problems(folder: Path) -> Iterator[str]:
 
 
 def _expanded(url: str) -> Iterator[str]:
+    """The names that a pattern such as {000000..000012}.tar stands for."""
     match = RANGE.search(url)
     if not match:
         yield url
@@ -112,13 +116,13 @@ def _expanded(url: str) -> Iterator[str]:
 
 
 def _tails(name: str) -> Iterator[str]:
-    """The name below each of its folders: which of them is this one, only the trainer's folder tells."""
+    """The name relative to each of its parent folders. Which of them is the export's folder depends on the trainer."""
     parts = PurePosixPath(name).parts
     return ("/".join(parts[i:]) for i in range(1, len(parts)))
 
 
 def _roles(tars: Tars) -> tuple[str, str | None]:
-    """(the split to train on, the split to validate on)."""
+    """(split to train on, split to validate on or None)."""
     return ("train" if "train" in tars else next(iter(tars))), ("val" if "val" in tars else None)
 
 

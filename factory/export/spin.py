@@ -1,4 +1,5 @@
-"""SPIN, DAPA and their heirs: an .npz of rows, an image folder, and the static fits that SPIN opens beside it."""
+"""The format of SPIN, DAPA and trainers derived from them: an .npz of rows, one per person, a folder of images, and the
+file of static fits that SPIN opens."""
 
 from __future__ import annotations
 
@@ -12,16 +13,15 @@ import numpy as np
 from factory.export import agree, archive, contract
 from factory.export.base import SPLIT, Table
 from factory.export.contract import Field
-from factory.export.people import J24, OPENPOSE, PX, People
-from factory.geometry.joints import FLIP49
+from factory.export.people import PX, PeopleRows
+from factory.geometry.joints import FLIP_J24, J24_PART, OPENPOSE_PART, SMPL_OF_SPIN49, TWINS
 from factory.untrusted.arrays import header, start
 
-FLIP24 = [joint - 25 for joint in FLIP49[25:]]  # of J24
 OTHER = 0.1  # rad, or of a shape coefficient: a fit that is so far off is another's
 
 
 class Spin(Table):
-    """`gender` is left out: the loader takes its absence for neutral, and any text but 'm' for female."""
+    """`gender` is left out: the loader takes a missing gender for neutral, and any text but 'm' for female."""
 
     name, trainer = "spin", "SPIN or DAPA"
     fields = (
@@ -43,7 +43,7 @@ class Spin(Table):
         Field("gender", (), "'m' or 'f'", "U", must=False, checks=(contract.gender,)),
     )
 
-    def columns(self, people: People, images: np.ndarray) -> dict[str, np.ndarray]:
+    def columns(self, people: PeopleRows, images: np.ndarray) -> dict[str, np.ndarray]:
         return {
             "imgname": images,
             "scale": people.spin_side / PX,
@@ -51,9 +51,9 @@ class Spin(Table):
             "pose": people.pose,
             "shape": people.betas,
             "has_smpl": np.ones(len(images), np.float32),
-            "S": people.joints3d[:, J24],
-            "part": people.joints2d[:, J24],
-            "openpose": people.joints2d[:, OPENPOSE],
+            "S": people.joints3d[:, J24_PART],
+            "part": people.joints2d[:, J24_PART],
+            "openpose": people.joints2d[:, OPENPOSE_PART],
             # beyond what SPIN reads: the cameras
             "camera": people.camera(people.spin_side),
             "cam_int": people.K,
@@ -146,10 +146,10 @@ Besides SPIN's own fields each row holds `camera`, the weak-perspective (s, tx, 
         joints = np.concatenate([openpose, part], 1)
         names = " and ".join(name for name in ("openpose", "part") if name in arrays)
         yield from agree.boxes("center", *agree.square(arrays["center"], arrays["scale"]), names, joints)
-        yield from agree.twins("openpose", openpose, "part", part, agree.PAIRS)
+        yield from agree.twins("openpose", openpose, "part", part, TWINS)
         if "S" in arrays:
-            yield from agree.joints3d2d("S", arrays["S"], "part", part, FLIP24)
+            yield from agree.joints3d2d("S", arrays["S"], "part", part, FLIP_J24)
         if "pose" in arrays:
             posed = np.flatnonzero(arrays.get("has_smpl", np.ones(count)))
-            for name, joints, of in (("openpose", openpose, agree.SMPL_OF[:25]), ("part", part, agree.SMPL_OF[25:])):
+            for name, joints, of in (("openpose", openpose, SMPL_OF_SPIN49[:25]), ("part", part, SMPL_OF_SPIN49[25:])):
                 yield from agree.pose2d("pose", arrays["pose"][posed], name, joints[posed], of)

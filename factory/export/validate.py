@@ -1,4 +1,4 @@
-"""Whether a folder, ours or anybody's, keeps to what a trainer's loader demands."""
+"""`factory validate`: check whether a folder, exported here or not, meets the demands of a trainer's loader."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from factory.untrusted import text
 
 
 def validate(folder: str, name: str) -> Iterator[str]:
-    """'file: field: what is wrong', for each thing that is wrong. Nothing of the folder is run. UserError where there
-    is no such folder or format, or nothing in it that the format knows."""
+    """Yield texts 'file: field: what is wrong'. No code from the folder is run. UserError when there is no such folder
+    or format, or when the folder holds no file of the format."""
     kind, root = formats.find(name), Path(folder)
     if not root.is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -22,6 +22,7 @@ def validate(folder: str, name: str) -> Iterator[str]:
 
 
 def _unfinished(root: Path) -> Iterator[str]:
+    """Yield what is wrong when the folder holds the mark of an export that was not finished."""
     try:
         mark = text.loads(text.read(root / MARK, MOST), MOST)
     except (OSError, ValueError):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-J14 = slice(25, 39)  # of SPIN-49: ankles, knees, hips, wrists, elbows, shoulders, neck, head top
-# COCO's 17 keypoints as picks from SPIN-49 (its OpenPose part), and how far annotators differ on each (COCO's sigmas).
-COCO17 = (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11)
-SIGMAS = np.array([26, 25, 25, 35, 35, 79, 79, 72, 72, 62, 62, 107, 107, 87, 87, 89, 89]) / 1000
+from factory.geometry.joints import BENCHMARK_PART, COCO17_SIGMAS, SPIN49_OF_COCO17
+
 BOX_TO_AREA = 0.53  # a person's area over that of its box: what CrowdPose and others take where no mask is at hand
 
 
@@ -22,11 +20,11 @@ def oks(points: np.ndarray, target: np.ndarray, bbox: np.ndarray) -> np.ndarray:
     points (N, 49, >=2) px; target (N, 49, 3) px and confidence, 0 = left out, both SPIN-49; bbox (N, 4) px of the
     targets -> (N,) in 0 ... 1; NaN for a target without keypoints.
     """
-    picks = list(COCO17)
+    picks = list(SPIN49_OF_COCO17)
     squared = ((points[:, picks, :2] - target[:, picks, :2]) ** 2).sum(-1)
     area = BOX_TO_AREA * np.prod(bbox[:, 2:] - bbox[:, :2], axis=1).clip(1)
     here = target[:, picks, 2] > 0
-    similar = np.exp(-squared / (2 * area[:, None] * (2 * SIGMAS) ** 2)) * here
+    similar = np.exp(-squared / (2 * area[:, None] * (2 * np.array(COCO17_SIGMAS)) ** 2)) * here
     count = here.sum(1)
     return np.where(count, similar.sum(1) / np.maximum(count, 1), np.nan)
 
@@ -49,5 +47,5 @@ def mean_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def pa_mpjpe(points: np.ndarray, target: np.ndarray) -> np.ndarray:
     """SPIN-49 joints (N, 49, >=3) m twice -> (N,) mm over the 14 joints that benchmarks use, after Procrustes."""
-    points, target = (joints[:, J14, :3].astype(np.float64) for joints in (points, target))
+    points, target = (joints[:, BENCHMARK_PART, :3].astype(np.float64) for joints in (points, target))
     return mean_distance(procrustes(points, target), target)

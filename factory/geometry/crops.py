@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from PIL import Image
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
+from PIL import Image
+
+from factory.geometry.joints import J24_TORSOS, OPENPOSE_TORSOS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LOOSE = 1.2  # a crop is so much larger than the box around the person in it
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's, as SPIN
-TORSOS = ((33, 27), (34, 28), (2, 9), (5, 12))  # shoulder and hip, right and left, of both halves of SPIN-49
-TORSO = 3.0  # a crop's side over the length of the torso, as SPIN's training data
+TORSOS_PER_SIDE = 3.0  # a crop's side over the length of the torso, as in SPIN's training data and the paper's (B)
 
 
 def square_crop(box: np.ndarray, scale: float) -> np.ndarray:
@@ -18,21 +24,34 @@ def square_crop(box: np.ndarray, scale: float) -> np.ndarray:
     return np.array([(x0 + x1) / 2, (y0 + y1) / 2, scale * max(x1 - x0, y1 - y0, 1.0)], np.float32)
 
 
-def keypoint_crop(keypoints: np.ndarray, scale: float) -> np.ndarray:
-    """keypoints (49, 3) px and confidence, 0 = unknown, SPIN-49 -> (3,) float32, as `square_crop` of the box around
-    those that are known; larger where TORSO times the mean distance from shoulder to hip asks for it.
+def torso_length(points: np.ndarray, torsos: Sequence[tuple[int, int]]) -> np.ndarray:
+    """points (..., J, 2) px; torsos: at least one pair (shoulder, hip) -> (...): their mean distance, px."""
+    shoulders, hips = np.transpose(torsos)
+    return np.linalg.norm(points[..., shoulders, :] - points[..., hips, :], axis=-1).mean(-1)
 
-    ValueError when none is known.
+
+def person_crop(
+    points: np.ndarray, known: np.ndarray, torsos: Sequence[tuple[int, int]], scale: float
+) -> tuple[float, float, float]:
+    """points (J, 2) px; known (J,) bool; torsos: pairs (shoulder, hip) -> centre x, centre y, side px.
+
+    The crop is `square_crop` of the box around the known points; it is as large as TORSOS_PER_SIDE torsos where that is
+    more. A torso counts where both its points are known. ValueError when no point is known.
     """
-    known = keypoints[keypoints[:, 2] > 0, :2]
-    if not len(known):
+    if not known.any():
         raise ValueError("no keypoint is known")
-    crop = square_crop(np.concatenate([known.min(0), known.max(0)]), scale)
-    pairs = [(keypoints[shoulder], keypoints[hip]) for shoulder, hip in TORSOS]
-    torso = [np.linalg.norm(s[:2] - h[:2]) for s, h in pairs if s[2] > 0 and h[2] > 0]
-    if torso:
-        crop[2] = max(crop[2], TORSO * float(np.mean(torso)))
-    return crop
+    (x0, y0), (x1, y1) = points[known].min(0).tolist(), points[known].max(0).tolist()
+    side = scale * max(x1 - x0, y1 - y0, 1.0)
+    whole = [pair for pair in torsos if known[list(pair)].all()]
+    if whole:
+        side = max(side, TORSOS_PER_SIDE * float(torso_length(points, whole)))
+    return (x0 + x1) / 2, (y0 + y1) / 2, side
+
+
+def keypoint_crop(keypoints: np.ndarray, scale: float) -> np.ndarray:
+    """keypoints (49, 3) px and confidence, 0 = unknown, SPIN-49 -> (3,) float32, as `person_crop`."""
+    torsos = (*J24_TORSOS, *OPENPOSE_TORSOS)
+    return np.array(person_crop(keypoints[:, :2], keypoints[:, 2] > 0, torsos, scale), np.float32)
 
 
 def whole_pixels(crop: np.ndarray) -> tuple[tuple[int, int, int, int], np.ndarray]:
@@ -68,5 +87,7 @@ def cut_box(image: np.ndarray, box: tuple[float, float, float, float], size: int
 
 def normalise(crops: np.ndarray) -> Tensor:
     """(N, r, r, 3) uint8 RGB -> (N, 3, r, r) float32, ImageNet-normalised."""
+    import torch
+
     x = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
     return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)

@@ -10,6 +10,7 @@ import numpy as np
 from factory.errors import UserError
 from factory.home import at_home
 from factory.job import PosesSpec
+from factory.models.hmr.base import BodyEstimate
 from factory.sources.names import Rows, image_names, matches
 from factory.untrusted import Unreadable, arrays, text
 
@@ -20,10 +21,11 @@ BOX = 200.0  # px of a box's side per unit of EFT's scale
 
 
 @dataclass(frozen=True)
-class Given:
-    """N rows, float32. pose (N, 72) axis-angle, root first; betas (N, 10); camera (N, 3) = s, tx, ty on the square crop
-    (N, 3) = centre x, centre y, side px of the whole image, or None where the file does not place it. images: the image
-    of each row, or none."""
+class GivenPoses:
+    """N poses, a row each, float32. pose (N, 72): axis-angles in radians, root first, camera frame; betas (N, 10);
+    camera (N, 3): the weak-perspective (s, tx, ty) on the square crop; crop (N, 3): its centre x, centre y and side, px
+    of the whole image, or None where the file has no crops. images: the image of each row; empty where the file names
+    none."""
 
     pose: np.ndarray
     betas: np.ndarray
@@ -35,10 +37,16 @@ class Given:
         return len(self.pose)
 
     def rows(self) -> Rows:
+        """The rows of each image."""
         return Rows(self.images)
 
+    def bodies(self, rows: list[int], crop: np.ndarray) -> BodyEstimate:
+        """The rows as if they had been estimated in an image. crop: (3,) or (n, 3) px of that image."""
+        pose, crops = self.pose[rows], np.broadcast_to(crop, (len(rows), 3)).copy()
+        return BodyEstimate(pose[:, :3], pose[:, 3:], self.betas[rows], self.camera[rows], crops)
 
-def load(spec: PosesSpec) -> Given:
+
+def load(spec: PosesSpec) -> GivenPoses:
     """UserError where the file is missing or not laid out so: which key, and what was expected."""
     path = at_home(spec.path)
     if not path.is_file():
@@ -60,7 +68,7 @@ def require(spec: PosesSpec, images: list[str]) -> str:
     return matches("poses.path", spec.path, given.rows(), images)
 
 
-def _npz(path: Path) -> Given:
+def _npz(path: Path) -> GivenPoses:
     try:
         stored = arrays.npz(path, {**dict.fromkeys(SHAPES, arrays.NUMBERS), "imgname": arrays.TEXTS}, MOST)
     except Unreadable as error:
@@ -79,10 +87,10 @@ def _npz(path: Path) -> Given:
     if images and len(images) != count:
         raise UserError(f"poses.path: {path}: imgname has {len(images)} rows, pose has {count}")
     numbers = {name: np.asarray(stored[name], np.float32) if name in stored else None for name in SHAPES}
-    return Given(**numbers, images=images)  # type: ignore[arg-type]  # only crop may be None
+    return GivenPoses(**numbers, images=images)  # type: ignore[arg-type]  # only crop may be None
 
 
-def _eft(path: Path) -> Given:
+def _eft(path: Path) -> GivenPoses:
     """EFT's fits. Its camera as its own code projects: `weak = s X + t`, then half the box's side times that, from the
     box's centre (eft/utils/imutils.py: convert_smpl_to_bbox and convert_bbox_to_oriIm)."""
     from scipy.spatial.transform import (
@@ -117,4 +125,4 @@ def _eft(path: Path) -> Given:
         raise UserError(f"poses.path: {path}: parm_cam of fit {flat[0]} has no scale above 0 (its first number)")
     camera[:, 1:] /= camera[:, :1]
     crop = np.concatenate([columns["bbox_center"], BOX * columns["bbox_scale"][:, None]], 1)
-    return Given(pose.astype(np.float32), columns["parm_shape"], camera, crop, images)
+    return GivenPoses(pose.astype(np.float32), columns["parm_shape"], camera, crop, images)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
+from factory.geometry.crops import LOOSE, person_crop
+from factory.geometry.joints import H36M_TORSOS
 from factory.job import ImagesSpec
-from factory.sources.crop import person_window
 from factory.sources.item import Item, Listing, root, size_of
 
 SIDE = 256  # px
-TORSO = [(14, 1), (11, 4)]  # shoulder, hip: right, left
 ACTION = "alpine skiing"
 MOST = 34 * 1_000_000  # numbers of one array; the data set has 20,000 images
 LARGEST = 1e9
@@ -38,10 +38,11 @@ def listing(spec: ImagesSpec) -> Listing:
         raise UserError(f"images.path: {path} is missing; give the folder of Ski-PosePTZ, from its authors") from None
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"images.path: {path} is not Ski-PosePTZ's: seq, cam, frame, 2D (N, 34) ({error})") from None
-    seen, items = np.ones(17, bool), []
+    all_joints, items = np.ones(17, bool), []
     for (seq, cam, frame), pose in zip(numbers, joints, strict=True):
         name = f"{spec.split}/seq_{seq:03d}/cam_{cam:02d}/image_{frame:06d}.png"
-        items.append(Item(name, ACTION, person_window(pose, seen, TORSO), size_of(f"{root(spec)}/{name}")))
+        window = person_crop(pose, all_joints, H36M_TORSOS, LOOSE)
+        items.append(Item(name, ACTION, window, size_of(f"{root(spec)}/{name}")))
     return Listing(items)
 
 

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from factory.errors import UserError
+from factory.geometry.crops import LOOSE, person_crop
+from factory.geometry.joints import OPENPOSE_TORSOS
 from factory.job import ImagesSpec
-from factory.sources.crop import person_window
 from factory.sources.item import Item, Listing, Tally, root, size_of
 from factory.untrusted import text
 
 DIVING = "Table_VideoInfo_diving.json"
 JUMPS = "Table_VideoInfo_polevalut_highjump_badminton.json"  # as the data set spells it
 GYM = "Table_VideoInfo_gym.json"
-TORSO = [(2, 9), (5, 12)]  # shoulder, hip: right, left
 LEAST_JOINTS = 4
 ABSENT = 2
 MOST, VALUES = 400_000_000, 20_000_000  # bytes and values of one file: those of 200,000 frames
@@ -93,7 +93,7 @@ def _window(joints: list) -> tuple[float, float, float] | None:
         return None
     rows = np.asarray(joints, np.float64).reshape(25, 3)
     seen = rows[:, 2] != ABSENT
-    return person_window(rows[:, :2], seen, TORSO) if seen.sum() >= LEAST_JOINTS else None
+    return person_crop(rows[:, :2], seen, OPENPOSE_TORSOS, LOOSE) if seen.sum() >= LEAST_JOINTS else None
 
 
 def _plain(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Stage 2: who is in the image, which body fits each of them, how hard their poses are, and what occludes them.
+"""Stage 2: the people in the image, the body of each of them, how hard their poses are, and what occludes them.
 
 A job may give the poses instead, and may vary them. In later cycles the image is the one that the cycle before has
 refined: its people are estimated anew, while given ones stay.
@@ -6,7 +6,8 @@ refined: its people are estimated anew, while given ones stay.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,9 +18,8 @@ from factory.stages.base import Stage
 
 if TYPE_CHECKING:
     from factory.models.detectors.base import Instance
-    from factory.sources.poses import Given
-
-Body = dict[str, np.ndarray]  # one person, as answers.HMR gives it
+    from factory.models.hmr.base import BodyEstimate
+    from factory.sources.poses import GivenPoses
 
 
 class Estimate(Stage):
@@ -55,37 +55,39 @@ class Estimate(Stage):
         self.body = BodyModel(body, self.device)
 
     def process(self, records: list[Record]) -> None:
-        from factory.models import answers
+        from factory.models.detectors.base import detect_instances
+        from factory.models.hmr.base import estimate_bodies
 
         spec = self.job.stages.estimate
         records = [record for record in records if next_cycle(record)]
         images = [record.array("initial") for record in records]
-        instances = answers.instances(self.detector, images) if images else []
-        people = [[i for i in found if i.label == "person"] for found in instances]
-        objects = [[i for i in found if i.label == "object"] for found in instances]
-        for record, seen, things in zip(records, people, objects, strict=True):
+        instances = detect_instances(self.detector, images) if images else []
+        people = [[one for one in some if one.label == "person"] for some in instances]
+        objects = [[one for one in some if one.label == "object"] for some in instances]
+        for record, persons, things in zip(records, people, objects, strict=True):
             shape = record.array("initial").shape[:2]
-            record.person_mask, record.object_mask = _union(seen, shape), _union(things, shape)
+            record.person_mask, record.object_mask = _union(persons, shape), _union(things, shape)
         if self.poses:
             records = [record for record in records if not record.people]  # theirs stay the same in every cycle
-            bodies = [answers.bodies(self._given(record, self.poses), "poses.path") for record in records]
-            scores = [[1.0] * len(some) for some in bodies]
+            estimates = [self._given(record, self.poses) for record in records]
+            scores = [[1.0] * len(bodies) for bodies in estimates]
         else:
             assert self.hmr is not None  # the job sees to it
-            places = [self._places(record, seen) for record, seen in zip(records, people, strict=True)]
-            bodies = answers.estimates(self.hmr, images, None if self.hmr.finds else [place for place, _ in places])
-            bodies = [some[: spec.max_people] for some in bodies]
+            places = [self._places(record, persons) for record, persons in zip(records, people, strict=True)]
+            boxes = None if self.hmr.finds else [place for place, _ in places]
+            estimates = [bodies[: spec.max_people] for bodies in estimate_bodies(self.hmr, images, boxes)]
             if spec.hmr and spec.hmr.align:
-                bodies = [self._align(*each) for each in zip(bodies, people, records, strict=True)]
+                estimates = [self._align(*each) for each in zip(estimates, people, records, strict=True)]
             scores = [score for _, score in places]
             if self.hmr.finds:
-                scores = [[float(body.pop("score", 1.0)) for body in some] for some in bodies]
-        for record, estimates, seen_with in zip(records, bodies, scores, strict=True):
-            self._label(record, estimates, seen_with)
+                scores = [([1.0] * len(b) if b.score is None else b.score.tolist()) for b in estimates]
+        for record, bodies, detection_scores in zip(records, estimates, scores, strict=True):
+            self._label(record, bodies, detection_scores)
 
     def _places(self, record: Record, seen: list[Instance]) -> tuple[np.ndarray, list[float]]:
-        """Where the people are in what is shown, px, and how sure that is: boxes (n, 4) of those seen, or keypoints
-        (n, 49, 3) of those that the job knows in the real image. Later cycles show what was drawn."""
+        """Where the people are in the image that is shown, and how sure that is of each: boxes (n, 4) px of the people
+        detected, or keypoints (n, 49, 3) px of those that the job knows in the real image. The image of a later cycle
+        was drawn, so that there the detector is asked."""
         most = self.job.stages.estimate.max_people
         if self.known is None or record.cycle:
             return np.array([i.bbox for i in seen[:most]]).reshape(-1, 4), [float(i.score) for i in seen]
@@ -96,17 +98,19 @@ class Estimate(Stage):
         people = people[shown.any(1)][:most]
         return people, [1.0] * len(people)
 
-    def _align(self, bodies: list[Body], seen: list[Instance], record: Record) -> list[Body]:
-        from factory.geometry.align import align
+    def _align(self, bodies: BodyEstimate, seen: list[Instance], record: Record) -> BodyEstimate:
+        from factory.geometry.align import aligned_cameras
 
-        masks, others = np.array([instance.mask for instance in seen[: len(bodies)]]), seen[len(bodies) :]
-        objects = record.array("object_mask")
-        return align(bodies, masks, objects | _union(others, objects.shape), self.body, self.device)
+        shape = record.array("initial").shape[:2]
+        masks = np.array([instance.mask for instance in seen[: len(bodies)]])
+        hidden = record.array("object_mask") | _union(seen[len(bodies) :], shape)
+        return replace(bodies, camera=aligned_cameras(bodies, _camera_of(bodies, shape), masks, hidden, self.body))
 
-    def _label(self, record: Record, bodies: list[Body], scores: list[float]) -> None:
-        """Fill `people`, or reject the record. Whether a pose is easy is asked of the first image and its own pose."""
+    def _label(self, record: Record, bodies: BodyEstimate, scores: list[float]) -> None:
+        """Fill `people`, or reject the record. Whether it is easy depends on the poses in the first image, before they
+        are varied."""
         spec = self.job.stages.estimate
-        if not bodies:
+        if not len(bodies):
             nobody = Reason.NO_KEYPOINTS if self.known and not record.cycle else Reason.NO_PERSON
             return record.reject(Reason.NO_POSE if self.poses else nobody, self.name)
         hardness = self._score(record, bodies)
@@ -121,82 +125,63 @@ class Estimate(Stage):
         if easy and spec.easy == "drop":
             record.reject(Reason.EASY, self.name)
 
-    def _given(self, record: Record, poses: Given) -> list[Body]:
-        """The poses that the job gives for this record: of its image, or the row it comes from."""
+    def _given(self, record: Record, poses: GivenPoses) -> BodyEstimate:
+        """The poses that the job gives for this record: those of its image, or of the row that it comes from."""
         size = self.job.image_size
-        if self.job.images:
-            rows = self.pose_rows.of(record.source)[: self.job.stages.estimate.max_people]
-        else:
-            rows = [int(record.source)]
         whole = np.array([size / 2, size / 2, size], np.float32)
-        return [
-            {
-                "global_orient": poses.pose[row, :3],
-                "body_pose": poses.pose[row, 3:],
-                "betas": poses.betas[row],
-                "camera": poses.camera[row],
-                # Without the image that the crop was cut from, the crop is all that is shown.
-                "crop": whole if poses.crop is None or not self.job.images else _shown(poses.crop[row], record, size),
-            }
-            for row in rows
-        ]
+        if not self.job.images:  # the crop was cut from another image, if from any
+            return poses.bodies([int(record.source)], whole)
+        rows = self.pose_rows.of(record.source)[: self.job.stages.estimate.max_people]
+        return poses.bodies(rows, whole if poses.crop is None else _shown(poses.crop[rows], record, size))
 
-    def _score(self, record: Record, bodies: list[Body]) -> list[float]:
-        from factory.models.answers import numbers
+    def _score(self, record: Record, bodies: BodyEstimate) -> list[float]:
+        from factory.models.bad_answer import numbers
 
         seeds = [record.seed_for(f"score {i}") for i in range(len(bodies))]
-        poses = np.stack([body["body_pose"] for body in bodies])
-        scores = self.prior.score(poses, seeds, self.job.stages.estimate.prior.score)
+        scores = self.prior.score(bodies.body_pose, seeds, self.job.stages.estimate.prior.score)
         return numbers(scores, (len(bodies),), "the pose prior's score").tolist()
 
-    def _people(
-        self, record: Record, estimates: list[Body], scores: list[float], hardness: list[float]
-    ) -> list[Person]:
-        """The estimates as rows: in the camera of the whole image, with joints, box and score.
+    def _people(self, record: Record, bodies: BodyEstimate, scores: list[float], hardness: list[float]) -> list[Person]:
+        """The bodies in the camera of the whole image, with joints, box and scores.
 
         Joints outside the image have confidence 0 in 2D; all have 1 in 3D.
         """
-        import torch
-
-        from factory.geometry.body import spin49
-        from factory.geometry.camera import full_image_K, project, weak_to_transl
-        from factory.models.answers import BadAnswer
+        from factory.geometry.placing import place
+        from factory.models.bad_answer import BadAnswer
 
         height, width = record.array("initial").shape[:2]
-        K = estimates[0].get("K", full_image_K(width, height))  # all people of an image have one camera
-        bodies: list[dict[str, Any]] = [{k: v for k, v in one.items() if k != "K"} for one in estimates]
-        rows = {name: np.stack([body[name] for body in bodies]) for name in bodies[0]}
-        stack = {name: torch.from_numpy(row).to(self.device) for name, row in rows.items()}
-        camera = torch.from_numpy(K).to(self.device)
-        transl = weak_to_transl(stack["camera"], stack["crop"], camera)
-        with torch.inference_mode():
-            vertices, joints = self.body(stack["global_orient"], stack["body_pose"], stack["betas"], transl)
-            joints = spin49(joints)
-            outline, pixels = project(vertices, camera).cpu().numpy(), project(joints, camera).cpu().numpy()
+        K = _camera_of(bodies, (height, width))  # all people of an image have one camera
+        placed = place(bodies, K, self.body)
+        outline, pixels = placed.vertices2d.cpu().numpy(), placed.joints2d.cpu().numpy()
         if not (np.isfinite(outline).all() and np.isfinite(pixels).all()):  # finite numbers may be too large together
             raise BadAnswer("pose, betas and camera make a body that is not finite (NaN or infinity)")
         inside = ((pixels >= 0) & (pixels < (width, height))).all(-1, keepdims=True)
+        transl, joints = placed.transl.cpu().numpy(), placed.joints.cpu().numpy()
         joints2d = np.concatenate([pixels, inside], -1).astype(np.float32)
-        joints3d = np.concatenate([joints.cpu().numpy(), np.ones_like(inside)], -1).astype(np.float32)
+        joints3d = np.concatenate([joints, np.ones_like(inside)], -1).astype(np.float32)
         low, high = outline.min(1).clip(0, (width, height)), outline.max(1).clip(0, (width, height))
         return [
             Person(
-                **body,
-                transl=transl[i].cpu().numpy(),
+                global_orient=bodies.global_orient[i],
+                body_pose=bodies.body_pose[i],
+                betas=bodies.betas[i],
+                transl=transl[i],
                 K=K,
+                camera=bodies.camera[i],
+                crop=bodies.crop[i],
                 joints2d=joints2d[i],
                 joints3d=joints3d[i],
                 bbox=np.concatenate([low[i], high[i]]).astype(np.float32),
                 detection_score=scores[i],
                 metrics={"pose_score": hardness[i]},
             )
-            for i, body in enumerate(bodies)
+            for i in range(len(bodies))
         ]
 
 
 def next_cycle(record: Record) -> bool:
-    """Make the final image of the cycle before the initial one of the next. False: the first image was kept, it is
-    final."""
+    """Make the final image of the last cycle the initial image of the next, where there was a cycle. Returns False
+    where the first image was kept as it is, so that no further cycle changes it."""
     if record.kept:
         return False
     if record.final is not None:
@@ -204,12 +189,20 @@ def next_cycle(record: Record) -> bool:
     return True
 
 
+def _camera_of(bodies: BodyEstimate, shape: tuple[int, ...]) -> np.ndarray:
+    """(3, 3) px: the estimator's own camera of the whole image, or else SPIN's. shape: the image's height and width."""
+    from factory.geometry.camera import full_image_K
+
+    return full_image_K(shape[1], shape[0]) if bodies.K is None else bodies.K
+
+
 def _shown(places: np.ndarray, record: Record, size: int) -> np.ndarray:
-    """(..., 3) x, y and a length, px of the real image -> the same in its window as it is shown, `size` px wide."""
+    """places (..., 3): x, y and a length, px of the real image -> the same, float32, in px of the image shown, which is
+    the record's window of the real image scaled to `size` px."""
     x, y, side = record.array("window")
     corner = np.array([x - side / 2, y - side / 2, 0], np.float32)
     return ((places - corner) * size / side).astype(np.float32)
 
 
-def _union(instances: list, shape: tuple[int, int]) -> np.ndarray:
-    return np.logical_or.reduce([np.zeros(shape, bool), *(i.mask for i in instances)])
+def _union(instances: list[Instance], shape: tuple[int, ...]) -> np.ndarray:
+    return np.logical_or.reduce([np.zeros(shape, bool), *(one.mask for one in instances)])

@@ -1,19 +1,24 @@
-"""Stage 5: how well label and images agree, as detector and estimator see it when they look once more."""
+"""Stage 5: how well the label agrees with the initial and the final image, by detector and estimator run once more."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from factory.record import Person, Record
+from factory.record import Record
 from factory.stages.base import Stage
+
+if TYPE_CHECKING:
+    from factory.models.hmr.base import BodyEstimate
 
 
 class Score(Stage):
-    """Fills `silhouette_iou` and `oks`, of the final and the initial image, and `reestimate_pa_mpjpe`; of each person
-    what needs no mask. Rejects nothing.
+    """Fills `silhouette_iou` and `oks`, of the final and the initial image, and `reestimate_pa_mpjpe`. The figures that
+    need no mask are also filled for each person. No record is rejected.
 
-    The estimator gets the label's box in both images. So the two figures differ by the image alone, and the initial
-    one shows how much of a label the estimator can find again at all.
+    The estimator gets the label's box in both images. So the two figures differ by the image alone, and the one of the
+    initial image shows how much of a label the estimator can find again at all.
     """
 
     name = "score"
@@ -32,7 +37,7 @@ class Score(Stage):
         self.body = BodyModel(body, self.device)
 
     def process(self, records: list[Record]) -> None:
-        redrawn = [record for record in records if record.refined]  # the others' final image is the initial one
+        redrawn = [record for record in records if record.refined]  # of the others the final image is the initial one
         initial = self._compare([record.array("initial") for record in records], records)
         final = iter(self._compare([record.array("final") for record in redrawn], redrawn))
         masks = iter(self._people_in([record.array("final") for record in redrawn]))
@@ -54,72 +59,62 @@ class Score(Stage):
             )
 
     def _people_in(self, images: list[np.ndarray]) -> list[np.ndarray]:
-        """(H, W) bool of each image: all people that the detector sees."""
-        from factory.models import answers
+        """(H, W) bool for each image: the pixels of all people that are detected."""
+        from factory.models.detectors.base import detect_instances
 
-        nobody = [np.zeros(image.shape[:2], bool) for image in images]
-        found = answers.instances(self.detector, images) if images else []
-        masks = [[instance.mask for instance in some if instance.label == "person"] for some in found]
-        return [np.logical_or.reduce([none, *some]) for none, some in zip(nobody, masks, strict=True)]
+        instances = detect_instances(self.detector, images) if images else []
+        return [
+            np.logical_or.reduce([np.zeros(image.shape[:2], bool), *(i.mask for i in some if i.label == "person")])
+            for image, some in zip(images, instances, strict=True)
+        ]
 
     def _compare(self, images: list[np.ndarray], records: list[Record]) -> list[np.ndarray]:
-        """(2, P) for each record: OKS and PA-MPJPE, mm, of its people's labels against estimates from its image. NaN
-        where the job has no estimator, or it finds nobody."""
+        """(2, P) for each record: OKS and PA-MPJPE, mm, of the labels of its people against estimates from its image.
+        NaN where the job has no estimator, or where the estimator finds nobody."""
         from factory.geometry.agreement import oks, pa_mpjpe
+        from factory.geometry.placing import place
+        from factory.models.hmr.base import BodyEstimate
 
         boxes = [np.stack([person.bbox for person in record.people]) for record in records]
+        counts = [len(some) for some in boxes]
         estimates = self._estimate(images, boxes)
-        found = np.repeat([len(some) > 0 for some in estimates], [len(some) for some in boxes])
-        everybody = [person for record in records for person in record.people]
-        people = [person for person, here in zip(everybody, found, strict=True) if here]
-        figures = np.full((2, len(everybody)), np.nan)
-        if people:
-            joints, pixels = self._joints([one for some in estimates for one in some], people)
+        figures = np.full((2, sum(counts)), np.nan)
+        seen = [(bodies, record) for bodies, record in zip(estimates, records, strict=True) if bodies is not None]
+        if seen:
+            people = [person for _, record in seen for person in record.people]
+            # An estimator without a camera of its own is looked through the label's.
+            K = [person.K if bodies.K is None else bodies.K for bodies, record in seen for person in record.people]
+            placed = place(BodyEstimate.joined([bodies for bodies, _ in seen]), np.stack(K), self.body)
+            joints, pixels = placed.joints.cpu().numpy(), placed.joints2d.cpu().numpy()
             labels2d, labels3d, bbox = (
-                np.stack([getattr(p, n) for p in people]) for n in ("joints2d", "joints3d", "bbox")
+                np.stack([getattr(person, name) for person in people]) for name in ("joints2d", "joints3d", "bbox")
             )
-            figures[:, found] = oks(pixels, labels2d, bbox), pa_mpjpe(joints, labels3d)
-        return np.split(figures, np.cumsum([len(some) for some in boxes])[:-1], axis=1)
+            known = np.repeat([bodies is not None for bodies in estimates], counts)
+            figures[:, known] = oks(pixels, labels2d, bbox), pa_mpjpe(joints, labels3d)
+        return np.split(figures, np.cumsum(counts)[:-1], axis=1)
 
-    def _estimate(self, images: list[np.ndarray], boxes: list[np.ndarray]) -> list[list[dict[str, np.ndarray]]]:
-        """One estimate per box, or none for an image in which an estimator of whole images finds nobody."""
-        from factory.models import answers
+    def _estimate(self, images: list[np.ndarray], boxes: list[np.ndarray]) -> list[BodyEstimate | None]:
+        """A body for each box, or None for an image in which an estimator of whole images finds nobody."""
+        from factory.models.hmr.base import estimate_bodies
 
         if self.hmr is None or not images:
-            return [[] for _ in images]
+            return [None] * len(images)
         try:
-            return answers.estimates(self.hmr, images, boxes)
+            return [*estimate_bodies(self.hmr, images, boxes)]
         except ValueError:
             if len(images) == 1:
-                return [[]]
+                return [None]
             return [self._estimate([image], [some])[0] for image, some in zip(images, boxes, strict=True)]
-
-    def _joints(self, estimates: list[dict[str, np.ndarray]], people: list[Person]) -> tuple[np.ndarray, np.ndarray]:
-        """Estimates, in their own camera or else the label's -> joints (N, 49, 3) m and (N, 49, 2) px."""
-        import torch
-
-        from factory.geometry.body import spin49
-        from factory.geometry.camera import project, weak_to_transl
-
-        def stack(name: str) -> torch.Tensor:
-            return torch.from_numpy(np.stack([one[name] for one in estimates])).to(self.device)
-
-        cameras = [one.get("K", person.K) for one, person in zip(estimates, people, strict=True)]
-        K = torch.from_numpy(np.stack(cameras)).to(self.device)
-        transl = weak_to_transl(stack("camera"), stack("crop"), K)
-        with torch.inference_mode():
-            joints = spin49(self.body(stack("global_orient"), stack("body_pose"), stack("betas"), transl)[1])
-            return joints.cpu().numpy(), project(joints, K).cpu().numpy()
 
 
 def _overlap(record: Record, people: np.ndarray | None) -> float | None:
-    """IoU of the body that no object hides with a person mask."""
+    """IoU of the person mask `people` with the rendered bodies, where no object hides them; None without a mask."""
     from factory.geometry.agreement import iou
 
     return None if people is None else round(iou(record.array("depth") > 0, people), 4)
 
 
 def _mean(values: np.ndarray, digits: int) -> float | None:
-    """Over the people that have a figure; None where none has. Rounded: what differs beyond is noise."""
+    """The mean over the people that have a figure; None where none has. Rounded, because further digits are noise."""
     known = values[np.isfinite(values)]
     return round(float(known.mean()), digits) if len(known) else None

@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
-from factory.geometry.agreement import J14, iou, mean_distance, procrustes
+from factory.geometry.agreement import iou, mean_distance, procrustes
+from factory.geometry.joints import BENCHMARK_PART
 from factory.models.detectors.base import Instance
+from factory.models.hmr.base import BodyEstimate, BodyEstimator
 from factory.starter.cache import Cache
 from factory.starter.figures import Row, mean, percent
 from factory.starter.pack import resolve
@@ -119,11 +121,11 @@ def auc(high: np.ndarray, low: np.ndarray) -> float:
 
 def poses(cache: Cache, seen: Detections) -> tuple[np.ndarray, np.ndarray]:
     """The pose (N, 72) that the estimator gives the surest person of each scene, and the scene (N,)."""
-    from factory.models.hmr.spin import HMR
+    from factory.models.hmr.spin import load_spin
 
     scenes = np.array([i for i, found in enumerate(seen) if any(one.label == "person" for one in found)], int)
     boxes = [next(one.bbox for one in seen[i] if one.label == "person") for i in scenes]
-    return _estimate(HMR(resolve("starter:hmr")), cache, scenes, boxes)[0], scenes
+    return _estimate(load_spin("starter:hmr"), cache, scenes, boxes)[0], scenes
 
 
 def _matched(cache: Cache, image: np.ndarray, slot: np.ndarray, seen: Detections) -> list[np.ndarray | None]:
@@ -144,15 +146,15 @@ def _matched(cache: Cache, image: np.ndarray, slot: np.ndarray, seen: Detections
 
 def _errors(cache: Cache, image: np.ndarray, slot: np.ndarray, boxes: list[np.ndarray]) -> dict[str, np.ndarray]:
     from factory.geometry.body import BodyModel, spin49
-    from factory.models.hmr.spin import HMR
+    from factory.models.hmr.spin import load_spin
 
-    body, network = BodyModel(resolve("starter:body")), HMR(resolve("starter:hmr"), crop_scale=CROP_SCALE)
+    body, network = BodyModel("starter:body"), load_spin("starter:hmr", crop_scale=CROP_SCALE)
 
     def posed(pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         turns, shape = torch.tensor(pose), torch.tensor(betas)
         vertices, joints = body(turns[:, :3], turns[:, 3:], shape, torch.zeros(len(turns), 3))
         origin = joints[:, :1]
-        return (vertices - origin).numpy(), spin49(joints - origin)[:, J14].numpy()
+        return (vertices - origin).numpy(), spin49(joints - origin)[:, BENCHMARK_PART].numpy()
 
     rows: dict[str, list[np.ndarray]] = {key: [np.zeros(0)] for key in ("mpjpe", "pa_mpjpe", "vertices")}
     for start in range(0, len(image), 64):
@@ -165,8 +167,10 @@ def _errors(cache: Cache, image: np.ndarray, slot: np.ndarray, boxes: list[np.nd
     return {key: np.concatenate(value) for key, value in rows.items()}
 
 
-def _estimate(network, cache: Cache, image: np.ndarray, boxes: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _estimate(
+    network: BodyEstimator, cache: Cache, image: np.ndarray, boxes: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
     """One box per image -> pose (N, 72), betas (N, 10)."""
-    found = network.estimate([np.array(cache.images[i]) for i in image], [box[None] for box in boxes])
-    pose = np.stack([np.concatenate([one["global_orient"], one["body_pose"]]) for (one,) in found])
-    return pose, np.stack([one["betas"] for (one,) in found])
+    estimates = network.estimate([np.array(cache.images[i]) for i in image], [box[None] for box in boxes])
+    bodies = BodyEstimate.joined(estimates)
+    return np.concatenate([bodies.global_orient, bodies.body_pose], 1), bodies.betas

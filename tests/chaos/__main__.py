@@ -13,7 +13,7 @@ import traceback
 
 from tests.chaos.arena import Arena, Verdict
 from tests.chaos.faults import CLUSTER, FAULTS
-from tests.chaos.nodes import Nodes
+from tests.support.nodes import Nodes
 
 ROW = "{:<30}{:>8}{:>6}{:>9}{:>16}{:>13}{:>8}".format
 COLUMNS = ("fault", "repeats", "lost", "doubled", "byte-identical", "left behind", "s each")

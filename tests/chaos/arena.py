@@ -207,6 +207,14 @@ class Arena:
         return [*map(str, alive), *map(str, [*files, *scratch, *folders(self.job.output)]), *held]
 
 
+def prove(fault: Callable[[Arena], None], cluster: Any = None) -> None:
+    """See one repeat of the fault through. AssertionError where it broke a promise."""
+    arena = Arena(f"{fault.__name__} of the fast set", cluster)
+    fault(arena)
+    verdict = arena.judge()
+    assert (verdict.lost, verdict.doubled, verdict.identical, verdict.left) == (0, 0, True, []), arena.root
+
+
 def images(folder: Path) -> Iterator[str]:
     """The name of each image of an export, without its ending."""
     yield from (path.stem for path in folder.rglob("*.jpg"))

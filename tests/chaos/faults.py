@@ -66,23 +66,23 @@ def node_lost(arena: Arena) -> None:
 
 
 def sigterm_inline(arena: Arena) -> None:
-    _stopped(arena, "inline", lambda process: process.terminate())
+    _stopped(arena, "inline", "inline", lambda process: process.terminate())
 
 
 def sigterm_own_ray(arena: Arena) -> None:
-    _stopped(arena, "ray", lambda process: process.terminate())
+    _stopped(arena, "ray", "ray", lambda process: process.terminate())
 
 
 def ctrl_c_own_ray(arena: Arena) -> None:
-    """A terminal sends it to all that runs there, Ray's processes too."""
-    _stopped(arena, "ray", lambda process: os.killpg(process.pid, signal.SIGINT))
+    """A terminal sends it to all that runs there, Ray's processes too. The other engine goes on from there."""
+    _stopped(arena, "ray", "inline", lambda process: os.killpg(process.pid, signal.SIGINT))
 
 
-def _stopped(arena: Arena, engine: str, strike: Callable) -> None:
+def _stopped(arena: Arena, engine: str, then: str, strike: Callable) -> None:
     code, wrong = arena.disturb(arena.on(engine), strike)
     assert code in (0, STOPPED) and "Traceback" not in wrong, (code, wrong)  # 0: it was done by then
     assert not list(Path(arena.job.output).rglob("*.tmp"))
-    arena.finish(engine)
+    arena.finish(then)
 
 
 def record_raises(arena: Arena) -> None:

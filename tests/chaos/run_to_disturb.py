@@ -14,7 +14,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store import lock
 from tests.chaos.faulty_stages import LINES
-from tests.chaos.nodes import patient
+from tests.support.nodes import patient
 
 STOPPED, REFUSED = 1, 2
 

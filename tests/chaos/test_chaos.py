@@ -1,4 +1,8 @@
-"""One repeat of the faults that come quickly; `make chaos` does all of them, many times."""
+"""One repeat of each fault; `make chaos` does them many times.
+
+`make test` does those that no other test shows: a signal to a real run, here, and lost nodes and actors, in
+tests/engine/test_cluster.py, which has the cluster for them. The others are left to `python -m pytest -m slow`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.arena import Arena
-from tests.chaos.faults import CLUSTER, FAULTS, INLINE
-from tests.chaos.nodes import Nodes
+from tests.chaos.arena import prove
+from tests.chaos.faults import CLUSTER, FAULTS, INLINE, OWN_RAY, ctrl_c_own_ray, sigterm_inline
+from tests.support.nodes import Nodes
+
+QUICK = (sigterm_inline, ctrl_c_own_ray)
 
 
 @pytest.fixture(scope="module")
@@ -17,18 +23,15 @@ def nodes() -> Iterator[Nodes]:
         yield nodes
 
 
-def check(name: str, nodes: Nodes | None) -> None:
-    arena = Arena(f"{name} of the fast set", nodes)
-    FAULTS[name](arena)
-    verdict = arena.judge()
-    assert (verdict.lost, verdict.doubled, verdict.identical, verdict.left) == (0, 0, True, []), arena.root
-
-
-@pytest.mark.parametrize("name", [fault.__name__ for fault in INLINE] + ["ctrl_c_own_ray"])
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(fault.__name__, marks=() if fault in QUICK else pytest.mark.slow) for fault in [*INLINE, *OWN_RAY]],
+)
 def test_in_processes_of_their_own(name: str) -> None:
-    check(name, None)
+    prove(FAULTS[name])
 
 
-@pytest.mark.parametrize("name", [fault.__name__ for fault in CLUSTER if fault.__name__ != "driver_killed_on_cluster"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [fault.__name__ for fault in CLUSTER])
 def test_on_two_nodes(name: str, nodes: Nodes) -> None:
-    check(name, nodes)
+    prove(FAULTS[name], nodes)

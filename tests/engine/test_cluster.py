@@ -18,7 +18,10 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.status import read_index
 from factory.store.verify import verify
+from tests.chaos.arena import prove
+from tests.chaos.faults import actors_killed_again_and_again, node_lost
 from tests.support.files import tree
+from tests.support.nodes import Nodes
 from tests.support.run_to_kill import kill_run_after
 from tests.support.seeded_stages import (
     STAGES,
@@ -37,15 +40,10 @@ from tests.support.seeded_stages import (
 
 
 @pytest.fixture(scope="module")
-def ray_session() -> Iterator[None]:
-    """One Ray for the tests of this file: starting one takes seconds."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # by default its workers step back behind whatever else the machine does
-    import ray
-
-    ray.init(address="local", num_cpus=8, num_gpus=0, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+def nodes() -> Iterator[Nodes]:
+    """One Ray, of two nodes, for the tests of this file: starting one takes seconds."""
+    with Nodes() as nodes:
+        yield nodes
 
 
 @pytest.fixture
@@ -59,7 +57,7 @@ def with_workers(job: JobSpec, stage: str, **changes: object) -> JobSpec:
     return JobSpec.model_validate({**job.model_dump(), "stages": stages})
 
 
-def test_ray_and_inline_give_the_same_bytes(job, on_ray, ray_session, monkeypatch):
+def test_ray_and_inline_give_the_same_bytes(job, on_ray, nodes, monkeypatch):
     """With two workers to a stage, units come in any order; two waves, of which the second is short."""
     monkeypatch.setattr(cluster, "WAVE", 4)
     run(job, STAGES)
@@ -70,7 +68,7 @@ def test_ray_and_inline_give_the_same_bytes(job, on_ray, ray_session, monkeypatc
     assert tree(on_ray.output) == tree(job.output)
 
 
-def test_actor_killed_in_mid_run(job, on_ray, ray_session):
+def test_actor_killed_in_mid_run(job, on_ray, nodes):
     """Its unit is done again by a new process; nothing is lost, nothing comes twice."""
     on_ray, job = (j.model_copy(update={"records": 61}) for j in (on_ray, job))
     run(job, STAGES)
@@ -93,7 +91,7 @@ def test_actor_killed_in_mid_run(job, on_ray, ray_session):
     ("stage", "error"),
     [(Poison, "its worker died"), (Hang, "took longer than 2 s"), (Stops, "took longer than 2 s")],
 )
-def test_a_record_that_kills_or_holds_its_worker_fails_alone(job, on_ray, ray_session, stage, error):
+def test_a_record_that_kills_or_holds_its_worker_fails_alone(job, on_ray, nodes, stage, error):
     run(job, STAGES)
     kinds = []
     on_ray = on_ray.model_copy(update={"max_unit_seconds": 2.0})
@@ -110,19 +108,19 @@ def test_a_record_that_kills_or_holds_its_worker_fails_alone(job, on_ray, ray_se
     assert verify(on_ray.output).ok
 
 
-def test_a_library_that_ends_its_process_fails_one_record(job, on_ray, ray_session):
+def test_a_library_that_ends_its_process_fails_one_record(job, on_ray, nodes):
     """As it does inline. On Ray the run waited for ever."""
     run(job, [Draw, People, Exits, Finish])
     run(on_ray, [Draw, People, Exits, Finish])
     assert tree(on_ray.output) == tree(job.output)
 
 
-def test_a_library_that_ends_its_process_while_it_loads(on_ray, ray_session):
+def test_a_library_that_ends_its_process_while_it_loads(on_ray, nodes):
     with pytest.raises(UserError, match=r"stages.render cannot start: .*it called sys.exit\(1\)"):
         run(on_ray, [Draw, People, ExitsEarly, Finish])
 
 
-def test_a_run_that_gets_nothing_done_says_what_it_waits_for(on_ray, ray_session, monkeypatch):
+def test_a_run_that_gets_nothing_done_says_what_it_waits_for(on_ray, nodes, monkeypatch):
     monkeypatch.setattr(lookout, "FIRST", 0.1)
     monkeypatch.setattr(lookout, "LOOK", 0.1)
     waits = []
@@ -136,35 +134,45 @@ class NoWeights(Depth):
         raise UserError("stages.render.model: not there")
 
 
-def test_a_stage_that_cannot_be_set_up_stops_the_run(on_ray, ray_session):
+def test_a_stage_that_cannot_be_set_up_stops_the_run(on_ray, nodes):
     with pytest.raises(UserError, match="not there"):
         run(on_ray, [Draw, People, NoWeights, Finish])
     assert not list(Path(on_ray.output).glob("parts"))
 
 
-@pytest.mark.parametrize(("changes", "words"), [({"gpus": 0.5}, "0.5 GPUs"), ({"cpus": 1000}, "CPUs")])
-def test_more_than_there_is_is_refused_before_anything_is_touched(on_ray, ray_session, changes, words):
+@pytest.mark.parametrize(("changes", "words"), [
+        ({"gpus": 0.5}, "0.5 GPUs"), ({"gpus": 1, "workers": 4096}, r"4096 GPUs.*lower stages\.\*\.gpus or workers"),
+        ({"cpus": 1000}, "CPUs"),
+    ],
+)  # fmt: skip
+def test_more_than_there_is_is_refused_before_anything_is_touched(on_ray, nodes, changes, words):
     with pytest.raises(UserError, match=words):
         run(with_workers(on_ray, "refine", **changes), STAGES)
     assert not Path(on_ray.output).exists()
 
 
-def test_a_cluster_that_does_not_answer(on_ray):
-    import ray
-
-    ray.shutdown()  # last in this file but one: the session is over
-    with pytest.raises(UserError, match="ray_address: no cluster answers"):
-        run(on_ray.model_copy(update={"ray_address": "127.0.0.1:9"}), STAGES)
-    assert not Path(on_ray.output).exists()
+@pytest.mark.parametrize("fault", [actors_killed_again_and_again, node_lost], ids=lambda fault: fault.__name__)
+def test_whoever_dies_nothing_is_lost_or_doubled(nodes, fault):
+    """See tests/chaos, which does more."""
+    prove(fault, nodes)
 
 
-def test_driver_killed_under_ray(job, on_ray):
-    """A Ray of its own in each process, gone with it."""
+def test_driver_killed_under_ray(job, on_ray, nodes):
+    """A Ray of its own, gone with it; the next run goes on."""
     run(job, STAGES)
     assert kill_run_after(on_ray, random.Random(3).randint(2, 4))[0] == "resumed 6 units to do\n"
     summary = run(on_ray, STAGES)
     assert 1 <= summary.units_found < 6
     assert tree(on_ray.output) == tree(job.output) and verify(on_ray.output).ok
+
+
+def test_a_cluster_that_does_not_answer(on_ray):
+    import ray
+
+    ray.shutdown()  # from here on no test of this file has a Ray from before
+    with pytest.raises(UserError, match="ray_address: no cluster answers"):
+        run(on_ray.model_copy(update={"ray_address": "127.0.0.1:9"}), STAGES)
+    assert not Path(on_ray.output).exists()
 
 
 def test_a_stopped_run_ends_its_stream_before_its_ray(on_ray, monkeypatch):

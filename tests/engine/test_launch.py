@@ -76,54 +76,54 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_shows_the_log_and_hands_on_the_exit_code(factory: Run, cluster, token, job_file: Path) -> None:
+def test_shows_the_log_and_hands_on_the_exit_code(command: Run, cluster, token, job_file: Path) -> None:
     done = config.load(job_file)
     run(done, STAGES)
-    result = factory("launch", job_file, "--address", cluster[0])
+    result = command("launch", job_file, "--address", cluster[0])
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"Nothing to do: {done.output} is complete." in result.stdout
     assert "Submitted small-" in result.stdout
 
     large = ["--set", "stages.refine.workers=5", "--set", "stages.refine.gpus=0.8", "--set", "seed=9"]
     elsewhere = Path(done.output).with_name("elsewhere")
-    result = factory("launch", job_file, "--address", cluster[0], *large, "--set", f"output={elsewhere}")
+    result = command("launch", job_file, "--address", cluster[0], *large, "--set", f"output={elsewhere}")
     assert result.returncode == 2, result.stdout + result.stderr
     assert "stages.refine: worker 5 of 5" in result.stdout and "fits nowhere" in result.stdout
     assert not elsewhere.exists()
 
 
-def test_plan_says_who_sits_where(factory: Run, cluster, token, job_file: Path) -> None:
+def test_plan_says_who_sits_where(command: Run, cluster, token, job_file: Path) -> None:
     pools = ["--set", "stages.refine.workers=2", "--set", "stages.refine.gpus=1", "--set", "stages.generate.gpus=0.5"]
-    result = factory("plan", job_file, "--set", "engine=ray", "--set", f"ray_address={cluster[1]}", *pools)
+    result = command("plan", job_file, "--set", "engine=ray", "--set", f"ray_address={cluster[1]}", *pools)
     assert result.returncode == 0, result.stderr
     seats = result.stdout.split("seats")[1].splitlines()
     assert sum("refine" in line for line in seats) >= 1 and "0.5" in result.stdout.split("seats")[1]
 
 
-def test_a_wrong_token_is_refused_in_one_line(factory: Run, cluster, job_file: Path, monkeypatch, tmp_path) -> None:
+def test_a_wrong_token_is_refused_in_one_line(command: Run, cluster, job_file: Path, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))  # no token of the user's own
-    refused(factory("launch", job_file, "--address", cluster[0]), "--address", "RAY_AUTH_TOKEN")
+    refused(command("launch", job_file, "--address", cluster[0]), "--address", "RAY_AUTH_TOKEN")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "fedcba9876543210" * 4)
-    refused(factory("launch", job_file, "--address", cluster[0]), "--address", "RAY_AUTH_TOKEN")
+    refused(command("launch", job_file, "--address", cluster[0]), "--address", "RAY_AUTH_TOKEN")
 
 
-def test_nobody_there(factory: Run, job_file: Path) -> None:
-    refused(factory("launch", job_file, "--address", f"http://127.0.0.1:{free_ports(1)[0]}"), "--address")
-    refused(factory("launch", job_file, "--address", "os://127.0.0.1"), "http://HEAD:8265")
+def test_nobody_there(command: Run, job_file: Path) -> None:
+    refused(command("launch", job_file, "--address", f"http://127.0.0.1:{free_ports(1)[0]}"), "--address")
+    refused(command("launch", job_file, "--address", "os://127.0.0.1"), "http://HEAD:8265")
 
 
-def test_an_output_that_would_go_with_the_job(factory: Run, job_file: Path) -> None:
-    refused(factory("launch", job_file, "--address", "http://x:1", "--set", "output=out"), "absolute path")
+def test_an_output_that_would_go_with_the_job(command: Run, job_file: Path) -> None:
+    refused(command("launch", job_file, "--address", "http://x:1", "--set", "output=out"), "absolute path")
 
 
 @needs_weights
 @pytest.mark.slow
-def test_makes_the_same_bytes_as_one_process(factory: Run, cluster, token, job_file: Path, tmp_path: Path) -> None:
+def test_makes_the_same_bytes_as_one_process(command: Run, cluster, token, job_file: Path, tmp_path: Path) -> None:
     from tests.support.files import tree
 
-    assert factory("run", job_file, "--set", f"output={tmp_path / 'inline'}").returncode == 0
+    assert command("run", job_file, "--set", f"output={tmp_path / 'inline'}").returncode == 0
     pools = ["--set", "stages.refine.gpus=0.5", "--set", "stages.generate.gpus=1"]
-    result = factory("launch", job_file, "--address", cluster[0], *pools)
+    result = command("launch", job_file, "--address", cluster[0], *pools)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "4 records in 1 shard" in result.stdout
     assert tree(tmp_path / "out") == tree(tmp_path / "inline")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -101,9 +102,12 @@ def on_ray(job: JobSpec) -> JobSpec:
     return job.model_copy(update={"engine": "ray"})
 
 
-def _struck(job: JobSpec, strike: Callable[[subprocess.Popen, list[psutil.Process]], None]) -> tuple[int, str, str]:
-    """(exit code, stdout, stderr) of a run; after its first unit, `strike` got it and its family. None of them outlives
-    it, and what it had made is there."""
+Family = list[psutil.Process]
+
+
+def _struck(job: JobSpec, strike: Callable[[subprocess.Popen, Family], None]) -> tuple[int, str, str, list[int]]:
+    """(exit code, stdout, stderr, pidfds of its family) of a run; after its first unit, `strike` got it and its family.
+    What it had made is there, and nobody holds its pipes or its lock any more."""
     command = [sys.executable, "-m", "tests.support.run_to_kill", job.model_dump_json(), "Slow"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as process:
@@ -114,23 +118,23 @@ def _struck(job: JobSpec, strike: Callable[[subprocess.Popen, list[psutil.Proces
         ends = [os.pidfd_open(each.pid) for each in family]  # a dead one stays a zombie until it is asked after
         strike(process, family)
         said, wrong = process.communicate(timeout=120)
-    for end in ends:
-        assert select.select([end], [], [], 60)[0]
-        os.close(end)
     assert 0 < status(job.output).units_done < 6 and status(job.output).live is None
-    return process.returncode, said, wrong
+    return process.returncode, said, wrong, ends
 
 
 @pytest.mark.parametrize("name", ["gcs_server", "raylet"])
 def test_one_line_when_a_process_of_ray_dies(on_ray, name):
     """There was a minute of silence, and then pages; or no word at all. The next run goes on."""
-    code, said, wrong = _struck(
+    code, said, wrong, ends = _struck(
         on_ray, lambda _, family: next(each for each in family if each.name() == name).send_signal(signal.SIGKILL)
     )
     assert code == 1, wrong
     (line,) = wrong.strip().splitlines()
     assert line.startswith(f"error: engine: Ray's process {name}") and "(signal 9); what was finished is kept" in line
     assert "(raylet)" not in said
+    for end in ends:
+        assert select.select([end], [], [], 60)[0]
+        os.close(end)
     assert run(on_ray.model_copy(update={"engine": "inline"}), STAGES).units_found > 0
 
 
@@ -138,11 +142,15 @@ def test_one_line_when_a_process_of_ray_dies(on_ray, name):
 def test_no_word_of_ray_when_it_was_the_run_that_was_ended(on_ray, how):
     """Ray's processes end because of it. That a normal end says nothing either: `test_says_nothing_of_its_own`."""
     if how == "kill -9":
-        code, _, wrong = _struck(on_ray, lambda process, _: process.kill())
+        code, _, wrong, ends = _struck(on_ray, lambda process, _: process.kill())
         assert (code, wrong) == (-signal.SIGKILL, "")
     else:  # a terminal sends it to all that run there
-        code, _, wrong = _struck(on_ray, lambda process, _: os.killpg(process.pid, signal.SIGINT))
+        code, _, wrong, ends = _struck(on_ray, lambda process, _: os.killpg(process.pid, signal.SIGINT))
         assert "Ray's process" not in wrong and wrong.strip().endswith("KeyboardInterrupt")
+    for end in ends:  # workers live on for minutes where nobody asks after the dead raylet
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(end, signal.SIGKILL)
+        os.close(end)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # threads of Ray Data end so

@@ -17,7 +17,6 @@ import pytest
 
 from factory.engine.run import run
 from factory.engine.scratch import LONGEST, MARK, PREFIX, scratch, sweep
-from factory.engine.scratch import _owner as owner
 from tests.support.command import ROOT
 from tests.support.files import tree
 from tests.support.seeded_stages import STAGES
@@ -92,17 +91,13 @@ def in_a_container(mark: dict) -> None:
     mark["namespace"] = "pid:[1]"
 
 
-def alive(mark: dict) -> None:
-    mark.update(owner(os.getpid()))
-
-
 def restarted(mark: dict) -> None:
     mark["boot"] = "before"
 
 
 @pytest.mark.parametrize(
     ("change", "goes"),
-    [(reused, True), (restarted, True), (elsewhere, False), (in_a_container, False), (alive, False)],
+    [(reused, True), (restarted, True), (elsewhere, False), (in_a_container, False)],
 )
 def test_only_where_the_owner_is_known_to_be_dead(temporary, change: Callable[[dict], None], goes: bool):
     folder = killed()

@@ -20,7 +20,6 @@ LOADER = """
 import json, os
 import numpy as np
 import webdataset as wds
-from tests.support.exports import people
 
 URLS = sys.argv[1:]
 FIELDS = {

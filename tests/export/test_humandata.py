@@ -3,8 +3,6 @@ from __future__ import annotations
 import pickletools
 import zipfile
 
-from factory.export import humandata
-from factory.geometry.body import SPIN49
 from tests.support.command import fresh
 
 # What HumanData.fromfile and HumanImageDataset do with an .npz, in other words.
@@ -59,10 +57,3 @@ def test_its_objects_name_nothing_that_numpy_1_lacks(exported) -> None:
             data = archive.read(f"{name}.npy")
             opcodes = list(pickletools.genops(data[10 + int.from_bytes(data[8:10], "little") :]))
             assert {a.split()[0] for opcode, a, _ in opcodes if "GLOBAL" in opcode.name} <= {"numpy", "builtins"}
-
-
-def test_each_joint_has_the_number_of_its_kind() -> None:
-    """HumanData's first 22 are SMPL's; then its nose, eyes, ... from 55; its extra joints from 144."""
-    places = {**{i: i for i in range(22)}, **{i: i + 31 for i in range(24, 35)}, **{i: i + 99 for i in range(45, 54)}}
-    assert list(humandata.J24) == [places[joint] for joint in SPIN49[25:]]
-    assert humandata.SMPL == {i: joint for i, joint in enumerate(SPIN49[:25]) if joint in (0, 1, 2, 12)}

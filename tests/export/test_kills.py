@@ -35,7 +35,6 @@ KILLED = """
 import multiprocessing, os, signal, sys
 from factory.export import hmr2
 from factory.export import run as runs
-from tests.support.files import export_tree
 
 runs.PIECE = hmr2.PIECE = 20
 runs.STEP = 5

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factory.export import agree
 from factory.export.validate import validate
-from factory.geometry.body import SPIN49
-from factory.geometry.joints import FLIP24, FLIP49
+from factory.geometry.joints import FLIP24, FLIP49, FLIP_J24
 from tests.support.exports import TABLES, each, put, spoilt, tar_problems
 
-J24 = [joint - 25 for joint in FLIP49[25:]]
+J24 = list(FLIP_J24)
 
 
 def rolled(axis: int) -> Callable[[np.ndarray], np.ndarray]:
@@ -154,10 +152,6 @@ def test_a_name_at_which_images_are_turned_is_found(exported, tmp_path: Path, na
     spoilt(exported, tmp_path, name, lambda rows: None)
     (tmp_path / TABLES[name]).rename(tmp_path / f"my-{word}s.npz")
     assert any(f"name: holds '{word}'" in problem for problem in validate(str(tmp_path), name))
-
-
-def test_joints_are_those_of_the_body_model() -> None:
-    assert agree.SMPL_OF == tuple(joint if joint < 24 else -1 for joint in SPIN49)
 
 
 @pytest.mark.parametrize("name", ["spin", "bedlam", "camerahmr"])

@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from PIL import Image
 
 from factory.errors import UserError
-from factory.export import hmr2, source, split
+from factory.export import hmr2, split
 from factory.export import run as runs
 from factory.export.run import export
 from factory.job import JobSpec
@@ -90,13 +90,23 @@ def test_all_people_of_an_image_are_on_one_side(exported, labels) -> None:
     assert 0.7 < len(set(sides["train"])) / len(labels) < 0.9
 
 
-def test_variants_of_one_original_are_on_one_side() -> None:
-    keys = [f"a-{i:08d}" for i in range(6)]
-    text = pa.table({"key": keys, "variant": [0, 1, 2, 0, 1, 2], "source": [""] * 6})
-    assert list(source._groups(text)) == [keys[0]] * 3 + [keys[3]] * 3
-    real = pa.table({"key": keys, "variant": [0, 1, 2, 0, 1, 2], "source": ["x.jpg"] * 6})
-    assert set(source._groups(real)) == {"x.jpg"}
-    assert list(source._groups(text.select(["key"]))) == keys
+@pytest.mark.parametrize("real", [False, True], ids=["of a text", "of a picture"])
+def test_variants_of_one_original_are_on_one_side(values: dict, tmp_path: Path, real: bool) -> None:
+    values |= {"records": 24, "image_size": 64}
+    values["stages"]["estimate"]["augment"] = {"variants": 3}
+    if real:
+        (tmp_path / "in").mkdir()
+        for i in range(8):
+            Image.new("RGB", (64, 64), (i, 0, 0)).save(tmp_path / "in" / f"{i}.png")
+        values["images"] = {"path": str(tmp_path / "in")}
+        del values["stages"]["generate"]["model"]
+    small.make(JobSpec.model_validate(values), rejected=(), two=())
+    export(values["output"], str(tmp_path / "to"), "hmr2", "train=0.5,val=0.5")
+    sides = {
+        part: {(int(key[-8:]) // 3) for key, _ in people(tmp_path / "to" / f"small-{part}")}
+        for part in ("train", "val")
+    }
+    assert sides["train"] | sides["val"] == set(range(8)) and not sides["train"] & sides["val"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from factory.geometry.agreement import COCO17, SIGMAS, iou, oks, pa_mpjpe
+from factory.geometry.agreement import iou, oks, pa_mpjpe
+from factory.geometry.joints import COCO17_SIGMAS, SPIN49_OF_COCO17
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ BOX = np.array([[0, 0, 100, 200.0]] * 3)
 def test_oks_is_cocos(target):
     """Written out once more for one keypoint that is off by d."""
     moved = target.copy()
-    moved[0, COCO17[7], :2] += (3, 4)  # left elbow
-    variance = (2 * SIGMAS[7]) ** 2
+    moved[0, SPIN49_OF_COCO17[7], :2] += (3, 4)  # left elbow
+    variance = (2 * COCO17_SIGMAS[7]) ** 2
     expected = (16 + np.exp(-(5**2) / (2 * 0.53 * 100 * 200 * variance))) / 17
     np.testing.assert_allclose(oks(moved, target, BOX), [expected, 1, 1], atol=1e-9)
 
@@ -28,7 +29,7 @@ def test_oks_knows_size_and_leaves_out_what_is_not_labelled(target):
     small, large = oks(moved, target, BOX)[0], oks(moved, target, BOX * 3)[0]
     assert 0 < small < large < 1
     target[0, :, 2] = 0
-    target[1, COCO17[3] :, 2] = 0
+    target[1, SPIN49_OF_COCO17[3] :, 2] = 0
     worth = oks(moved, target, BOX)
     assert np.isnan(worth[0]) and 0 < worth[1] < 1
 
@@ -37,7 +38,7 @@ def test_coco_order_has_left_before_right():
     """SPIN-49 comes right arm first; a swap would halve every score."""
     limbs = "nose neck r-sho r-elb r-wri l-sho l-elb l-wri pelvis r-hip r-kne r-ank l-hip l-kne l-ank"
     names = f"{limbs} r-eye l-eye r-ear l-ear".split()
-    sides = [names[i] for i in COCO17]
+    sides = [names[i] for i in SPIN49_OF_COCO17]
     assert sides[0] == "nose" and [s[0] for s in sides[1:]] == ["l", "r"] * 8
     assert [s[2:] for s in sides[1::2]] == ["eye", "ear", "sho", "elb", "wri", "hip", "kne", "ank"]
 

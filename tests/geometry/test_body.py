@@ -76,3 +76,25 @@ def test_gradients_reach_pose_and_shape(body):
 def test_a_missing_file_is_refused_in_one_line(tmp_path):
     with pytest.raises(UserError, match="not found.*smpl.is.tue.mpg.de"):
         BodyModel(tmp_path / "absent.npz")
+
+
+def test_the_skeleton_is_the_bodys_own_joints_without_its_vertices(body):
+    random = torch.Generator().manual_seed(0)
+    pose, betas = 0.5 * torch.randn(3, 72, generator=random), torch.randn(3, 10, generator=random)
+    rotations = axis_angle_to_matrix(pose.view(3, 24, 3)).requires_grad_()
+    joints = body.skeleton(rotations, betas.requires_grad_())
+    whole = body(pose[:, :3], pose[:, 3:], betas, torch.zeros(3, 3))[1]
+    torch.testing.assert_close(joints, whole[:, :24], atol=1e-5, rtol=0)
+    joints.square().sum().backward()
+    assert rotations.grad.any() and betas.grad.any()
+
+
+def test_a_skeleton_first_used_for_figures_can_still_be_trained_with(body):
+    """What PyTorch makes in inference mode cannot be trained through."""
+    rotations = torch.eye(3).repeat(1, 24, 1, 1)
+    with torch.inference_mode():
+        BodyModel("starter:body").skeleton(rotations, torch.zeros(1, 10))
+    fresh = BodyModel("starter:body")
+    with torch.inference_mode():
+        fresh.skeleton(rotations, torch.zeros(1, 10))
+    fresh.skeleton(rotations, torch.zeros(1, 10, requires_grad=True)).sum().backward()

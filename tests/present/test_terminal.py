@@ -16,7 +16,7 @@ from factory.present.terminal import shown
 from factory.store.ledger import open_ledger
 from factory.store.part import pack
 from tests.support import small
-from tests.support.command import Run
+from tests.support.command import ROOT, Run
 
 
 @pytest.fixture
@@ -42,27 +42,33 @@ def out(values: dict) -> str:
     return job.output
 
 
-def run(*arguments: str, redirect: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    command = f"{sys.executable} -m factory.cli {' '.join(arguments)} {redirect}"
+def run(
+    *arguments: str, program: str = "factory.cli", redirect: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    command = f"{sys.executable} -m {program} {' '.join(arguments)} {redirect}"
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "FORCE_", "NO_COLOR"))}
     return subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, env={**clean, **environment}
+        ["bash", "-c", f"set -o pipefail; {command}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**clean, **environment},
     )
 
 
 @pytest.mark.parametrize("verb", ["status", "stats"])
-def test_why_records_failed_is_told_with_counts_and_an_example(out, verb):
-    shown = run(verb, out).stdout
+def test_why_records_failed_is_told_with_counts_and_an_example(out, factory: Run, verb):
+    shown = factory(verb, out).stdout
     assert "5 x estimate: RuntimeError: row 3 of 0x00000003 is not finite (such as small-00000003)" in shown
     assert "1 x refine: ValueError: no depth" in shown
 
 
-def test_programs_are_told_why_records_failed(out):
-    faults = json.loads(run("status", out, "--json").stdout)["faults"]
+def test_programs_are_told_why_records_failed(out, factory: Run):
+    faults = json.loads(factory("status", out, "--json").stdout)["faults"]
     assert [(fault["stage"], fault["count"], fault["key"]) for fault in faults] == [
         ("estimate", 5, "small-00000003"), ("refine", 1, "small-00000002"),
     ]  # fmt: skip
-    assert json.loads(run("stats", out, "--json").stdout)[0]["faults"] == faults
+    assert json.loads(factory("stats", out, "--json").stdout)[0]["faults"] == faults
 
 
 @pytest.mark.parametrize("verb", ["status", "stats"])
@@ -115,7 +121,7 @@ def test_forced_colours_fill_no_log_with_bars(out):
 
 @pytest.mark.parametrize("redirect", ["> /dev/full", "| head -1"])
 def test_a_run_outlives_its_output(job_file: Path, values: dict, factory: Run, redirect):
-    result = run("run", str(job_file), redirect=redirect, HF_HUB_OFFLINE="1")
+    result = run("run", str(job_file), program="tests.support.seeded_command", redirect=redirect)
     assert "Traceback" not in result.stderr
     assert json.loads(factory("status", values["output"], "--json").stdout)["complete"]
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -98,11 +100,14 @@ class Plugin:
         self.hmr, self.wrong = hmr, wrong
 
     def estimate(self, images, boxes):
-        found = self.hmr.estimate(images, boxes)
-        for image, people in zip(images, found, strict=True):
+        answer = []
+        for image, people in zip(images, self.hmr.estimate(images, boxes), strict=True):
             if (image == record(1).initial).all():
-                people[0] = {**people[0], **self.wrong}
-        return found
+                wrong = {name: np.stack([value] * len(people)) for name, value in self.wrong.items()}
+                answer.append(replace(people, **wrong))
+            else:
+                answer.append(people)
+        return answer
 
 
 @pytest.mark.parametrize(
@@ -117,8 +122,8 @@ class Plugin:
 )
 def test_a_plug_ins_wrong_answer_fails_that_record_and_says_why(job, wrong, error):
     stage = Estimate(job())
-    stage.setup()
-    stage.hmr, stage._ready = Plugin(stage.hmr, wrong), True
+    stage(Unit(0, 0, []))  # sets it up
+    stage.hmr = Plugin(stage.hmr, wrong)
     sound, failed, other = stage(Unit(0, 0, [record(i) for i in range(3)])).records
     assert sound.active and other.active and sound.people and other.people
     assert (failed.state, failed.reason, failed.stage) == ("failed", "", "estimate")
@@ -130,8 +135,7 @@ def test_a_plug_ins_wrong_answer_fails_that_record_and_says_why(job, wrong, erro
 )
 def test_a_network_that_gives_nan_fails_and_does_not_find_nobody(job, part, words):
     stage = Estimate(job())
-    stage.setup()
-    stage._ready = True
+    stage(Unit(0, 0, []))  # sets it up
     for parameter in getattr(stage, part).network.parameters():
         torch.nn.init.constant_(parameter, torch.nan)
     (done,) = stage(Unit(0, 0, [record(0)])).records

@@ -11,6 +11,7 @@ from factory.engine.inline import compute
 from factory.engine.run import default_stages
 from factory.errors import UserError
 from factory.job import AugmentSpec, JobSpec
+from factory.models.hmr.base import BodyEstimate
 from factory.plan import plan
 from factory.record import Unit
 from factory.stages.augment import vary
@@ -138,14 +139,14 @@ def test_known_people_are_cropped_by_their_keypoints(job, pictures, known):
 
 def test_an_estimator_of_whole_images_takes_no_keypoints(job, pictures, known, monkeypatch):
     spec = job_with(job, real(pictures, images={"kind": "list", "path": str(pictures), "keypoints": known}))
-    monkeypatch.setattr("factory.models.hmr.spin.CropHMR.finds", True)
+    monkeypatch.setattr("factory.models.hmr.crop.CropHMR.finds", True)
     with pytest.raises(UserError, match="images.keypoints: this estimator looks at whole images"):
         Estimate(spec).setup()
 
 
 def test_an_estimator_of_whole_images_aligns_none(job, monkeypatch):
     spec = job(estimate={"hmr": {"align": True}})
-    monkeypatch.setattr("factory.models.hmr.spin.CropHMR.finds", True)
+    monkeypatch.setattr("factory.models.hmr.crop.CropHMR.finds", True)
     with pytest.raises(UserError, match="hmr.align: this estimator finds people itself"):
         Estimate(spec).setup()
 
@@ -176,22 +177,19 @@ class Known:
         return codes
 
 
-def body(**changes):
-    return {"global_orient": np.array([np.pi, 0, 0], np.float32), "body_pose": np.ones(69, np.float32), **changes}
-
-
-def bodies(count: int) -> list[dict]:
-    rest = {"betas": np.ones(10, np.float32), "camera": np.zeros(3), "crop": np.zeros(3)}
-    return [body(**rest) for _ in range(count)]
+def bodies(count: int) -> BodyEstimate:
+    upright = np.array([[np.pi, 0, 0]] * count)
+    nowhere = np.zeros((count, 3))
+    return BodyEstimate(upright, np.ones((count, 69)), np.ones((count, 10)), nowhere, nowhere)
 
 
 def test_codes_are_scaled_as_the_paper_says():
     done = vary(bodies(200), list(range(200)), AugmentSpec(s=0.2), Known())
-    factors = np.stack([one["body_pose"][:63] for one in done])
+    factors = done.body_pose[:, :63]
     assert factors.min() >= 0.8 and factors.max() <= 1.2 and abs(factors.mean() - 1) < 0.01
     assert abs(factors.std() - 0.2 / np.sqrt(3)) < 0.005  # uniform
-    assert all((one["body_pose"][63:] == 1).all() for one in done)  # hands
-    assert all((one["betas"] == 1).all() and one["global_orient"][0] == np.float32(np.pi) for one in done)
+    assert (done.body_pose[:, 63:] == 1).all()  # hands
+    assert (done.betas == 1).all() and (done.global_orient[:, 0] == np.float32(np.pi)).all()
 
 
 def test_or_as_the_authors_do():
@@ -199,13 +197,13 @@ def test_or_as_the_authors_do():
 
     spec = AugmentSpec(code="authors", s=0.3, orientation=10, shape=0.1)
     done = vary(bodies(200), list(range(200)), spec, Known())
-    factors = np.stack([one["body_pose"][:63] for one in done])
+    factors = done.body_pose[:, :63]
     assert abs(factors.mean() - 1.5) < 0.02 and abs(factors.std() - 0.3) < 0.02
-    turned = Rotation.from_rotvec([one["global_orient"] for one in done]) * Rotation.from_rotvec([np.pi, 0, 0]).inv()
+    turned = Rotation.from_rotvec(done.global_orient) * Rotation.from_rotvec([np.pi, 0, 0]).inv()
     assert np.allclose(turned.as_euler("xyz", degrees=True).std(0), 10, atol=2)
-    assert abs(np.stack([one["betas"] for one in done]).std() - 0.1) < 0.01
-    again = vary(bodies(1), [7], spec, Known())[0]
-    np.testing.assert_array_equal(again["body_pose"], done[7]["body_pose"])
+    assert abs(done.betas.std() - 0.1) < 0.01
+    again = vary(bodies(1), [7], spec, Known())
+    np.testing.assert_array_equal(again.body_pose[0], done.body_pose[7])
 
 
 def test_blur_takes_the_sharpness_and_draws_its_radius(job):

@@ -145,8 +145,8 @@ def test_nobody_found_costs_the_figure_and_not_the_sample(job):
     first, second = labelled(job(**LENIENT), 2)
     first.final = np.zeros_like(first.initial)
     stage = Score(job(**LENIENT))
-    stage.setup()
-    stage._ready, stage.hmr = True, Blind(stage.hmr)
+    stage(Unit(0, 0, []))  # sets it up
+    stage.hmr = Blind(stage.hmr)
     done = stage(Unit(0, 0, [first, second])).records
     dark, light = (record.metrics for record in done)
     assert done[0].active and not {"oks", "reestimate_pa_mpjpe"} & dark.keys() and dark["oks_initial"] == 1

@@ -9,8 +9,9 @@ trimesh = pytest.importorskip("trimesh")
 
 from smplx.vertex_ids import vertex_ids  # noqa: E402
 
+from factory.geometry.joints import EXTRA9, FLIP24, SMPL24, SMPL_PARENTS  # noqa: E402
 from factory.starter import body  # noqa: E402
-from factory.starter.body import landmarks, regressor, skeleton  # noqa: E402
+from factory.starter.body import landmarks, skeleton  # noqa: E402
 
 FLIP = np.array([-1.0, 1.0, 1.0])
 SIZES = {
@@ -97,10 +98,10 @@ def test_the_file_has_smpl_sizes_and_plain_types(arrays):
 
 def test_the_skeleton_is_smpls(arrays, model):
     assert arrays["kintree_table"][0, 0] == 2**32 - 1
-    assert model.parents.tolist() == list(skeleton.PARENTS)
+    assert model.parents.tolist() == list(SMPL_PARENTS)
     assert arrays["f"].min() == 0 and arrays["f"].max() == 6889
-    other = skeleton.mirrored_joints()
-    assert skeleton.JOINTS[other[20]] == "right_wrist" and (other[other] == np.arange(24)).all()
+    other = np.array(FLIP24)
+    assert SMPL24[other[20]] == "right_wrist" and (other[other] == np.arange(24)).all()
 
 
 def test_skin_weights_are_convex_and_at_most_four(arrays):
@@ -145,9 +146,9 @@ def test_the_rest_shape_is_symmetric(arrays):
     assert (mirror[mirror] == np.arange(6890)).all()
     assert np.abs(arrays["v_template"][mirror] * FLIP - arrays["v_template"]).max() < 1e-3
     assert np.abs(arrays["shapedirs"][mirror] * FLIP[:, None] - arrays["shapedirs"]).max() < 1e-4
-    assert np.abs(arrays["weights"][mirror][:, skeleton.mirrored_joints()] - arrays["weights"]).max() < 1e-5
+    assert np.abs(arrays["weights"][mirror][:, list(FLIP24)] - arrays["weights"]).max() < 1e-5
     joints = arrays["J_regressor"] @ arrays["v_template"]
-    assert np.abs(joints[skeleton.mirrored_joints()] * FLIP - joints).max() < 1e-3
+    assert np.abs(joints[list(FLIP24)] * FLIP - joints).max() < 1e-3
 
 
 def test_betas_make_adults(arrays, model):
@@ -176,7 +177,7 @@ def test_the_tpose_is_smpls(arrays):
 
 def test_joints_lie_inside_the_body(arrays):
     joints = np.vstack([arrays["J_regressor"], arrays["joint_regressor_extra"]]) @ arrays["v_template"]
-    names = skeleton.JOINTS + regressor.EXTRA
+    names = SMPL24 + EXTRA9
     outside = [name for name, point in zip(names, joints, strict=True) if winding(arrays, point) < 0.5]
     # The crown is on the skin (a mean of vertices lies just below), the jaw in the cavity of the mouth.
     assert set(outside) <= {"head_top", "jaw_h36m"}
@@ -222,7 +223,7 @@ def test_smplx_picks_its_landmarks_from_the_right_places(arrays, model):
 
 def test_extra_joints_follow_their_definitions(arrays):
     joints = arrays["J_regressor"] @ arrays["v_template"]
-    extra = dict(zip(regressor.EXTRA, arrays["joint_regressor_extra"] @ arrays["v_template"], strict=True))
+    extra = dict(zip(EXTRA9, arrays["joint_regressor_extra"] @ arrays["v_template"], strict=True))
     assert extra["right_hip_lsp"][0] < joints[2, 0] < 0 < joints[1, 0] < extra["left_hip_lsp"][0]
     order = ("pelvis_mpii", "spine_h36m", "thorax_mpii", "neck_lsp", "jaw_h36m", "head_h36m", "head_top")
     assert (np.diff([extra[name][1] for name in order]) > 0).all()
@@ -235,7 +236,7 @@ def test_extra_joints_follow_their_definitions(arrays):
 @pytest.mark.parametrize("seed", range(3))
 def test_mirrored_poses_give_mirrored_bodies(arrays, model, seed):
     pose = random_pose(seed)
-    flipped = pose[skeleton.mirrored_joints()] * [1, -1, -1]
+    flipped = pose[list(FLIP24)] * [1, -1, -1]
     straight, mirrored = run(model, pose)[0], run(model, flipped)[0]
     assert np.abs(mirrored[arrays["mirror"]] * FLIP - straight).max() < 5e-5  # m; 2.4e-7 measured: float32's rounding
 

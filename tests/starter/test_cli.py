@@ -1,4 +1,4 @@
-"""`factory starter`: the commands that a newcomer types, as separate processes on a tiny budget."""
+"""`factory starter`: the commands that a newcomer types, on a tiny budget."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def test_the_commands_are_there():
     assert {"train", "evaluate", "sheet"} == set(typer.main.get_command(app).commands["starter"].commands)
 
 
-def test_a_model_is_trained_from_the_command_line(factory: Run, tmp_path):
+def test_a_model_is_trained_from_the_command_line(command: Run, tmp_path):
     options = ["--steps", 2, "--batch", 2, "--threads", 1, "--out", tmp_path / "runs", "--export", tmp_path / "pack"]
-    done = factory("starter", "train", "vposer", "--start", *options)
+    done = command("starter", "train", "vposer", "--start", *options)
     assert done.returncode == 0, done.stderr
     assert "vposer  step 2  100%" in done.stdout and "\x1b" not in done.stdout
     assert list((tmp_path / "pack" / "vposer" / "snapshots").glob("*.pt"))

@@ -94,9 +94,9 @@ def test_a_killed_training_resumes_to_the_same_weights(script, cache, autoencode
 def load_export(script, folder: Path, trained: dict[str, torch.Tensor]) -> None:
     """The folder loads in the product's own adapter and holds the trained weights, at half precision."""
     if script is hmr:
-        from factory.models.hmr.spin import load_network
+        from factory.models.hmr.spin import load_hmr_network
 
-        loaded = load_network(str(folder))
+        loaded = load_hmr_network(str(folder))
     elif script is detector:
         from factory.models.detectors.mask2former import Mask2Former
 

@@ -15,7 +15,7 @@ from factory.job import JobSpec
 from factory.store import lock
 from factory.store.verify import verify
 from tests.support import s3
-from tests.support.forks import exit_code
+from tests.support.forks import exit_code, import_as
 from tests.support.seeded_stages import STAGES
 
 
@@ -23,6 +23,7 @@ def main(job: JobSpec, url: str) -> None:
     lock.BEAT = 1e6  # no PUT but those of the work, whose number must not depend on time
     proxy = s3.Proxy(url)
     os.environ.update(s3.environment(proxy.url))
+    import_as(lambda: (run(to(job, "first"), STAGES), check(to(job, "first").output)))
     whole, puts = made(job, proxy, url, "whole")
     for number in range(puts):
         out = f"killed{number}"

@@ -79,9 +79,9 @@ def test_damage_of_a_sealed_shard_is_told_beside_a_live_run_too(job, name):
     assert list(report.broken) == [1] and any(name in problem for problem in report.problems)
 
 
-def test_the_command_tells_a_live_run_and_no_false_alarm(job, factory):
+def test_the_command_tells_a_live_run_and_no_false_alarm(job, command):
     with open_ledger(job, plan(job)) as ledger:
         commit(ledger, [(0, 0), (0, 1), (1, 0)])
         ledger.seal(0)
-        done = factory("verify", job.output)
+        done = command("verify", job.output)
     assert done.returncode == 3 and "is at work here" in done.stdout and "Sound: 1 shard" in done.stdout, done.stdout

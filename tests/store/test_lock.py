@@ -5,8 +5,9 @@ import os
 import socket
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
-from threading import Event
 
 import pytest
 
@@ -19,7 +20,6 @@ HOLD = """
 import sys
 from factory.store.fs import open_files
 from factory.store.lock import hold
-from tests.support.holders import elsewhere
 with hold(open_files(sys.argv[1])):
     print("held", flush=True)
     input()
@@ -105,9 +105,11 @@ def test_the_heart_beats_while_the_clock_is_set_back(files, monkeypatch):
 def test_who_lost_the_place_writes_no_more(files, monkeypatch):
     """Two machines that do not see each other's locks: the mark of the later one stands."""
     monkeypatch.setattr(lock, "BEAT", 0.001)
+    before = set(threading.enumerate())
     with lock.hold(files) as lease:
+        (heart,) = set(threading.enumerate()) - before
         elsewhere(files, age=0)
-        lease._thread.join(60)
+        heart.join(60)
         with pytest.raises(UserError, match="taken over by process 7 on elsewhere"):
             lease.check()
     assert mark.parse((files.root / lock.NAME).read_bytes()).pid == 7  # and not taken from it
@@ -118,7 +120,8 @@ def test_who_slept_asks_before_he_writes(files, monkeypatch):
         beats = lock.seen(files).beats
         lease.check()
         assert lock.seen(files).beats == beats
-        monkeypatch.setattr(lock, "_clock", lambda real=lock._clock: real() + lock.STALE)
+        now = time.clock_gettime
+        monkeypatch.setattr(time, "clock_gettime", lambda clock: now(clock) + lock.STALE)
         lease.check()
         assert lock.seen(files).beats == beats + 1
 
@@ -133,7 +136,8 @@ def test_asking_touches_nothing(tmp_path):
 
 
 def test_nothing_beats_after_the_end(files):
-    with lock.hold(files) as lease:
-        assert isinstance(lease._stop, Event)
-    assert not lease._thread.is_alive()
+    before = set(threading.enumerate())
+    with lock.hold(files):
+        assert len(set(threading.enumerate()) - before) == 1
+    assert not set(threading.enumerate()) - before
     assert (files.root / lock.NAME).read_bytes() == b""

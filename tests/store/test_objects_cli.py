@@ -14,6 +14,7 @@ from PIL import Image
 from factory.config import load
 from tests.support import s3, small
 from tests.support.command import ROOT, needs_weights
+from tests.support.seeded_stages import STAGES
 
 
 @pytest.fixture
@@ -37,9 +38,10 @@ def written(values: dict, tmp_path: Path, out: str, **changes: object) -> Path:
     return path
 
 
-@needs_weights
-def test_a_run_is_killed_goes_on_and_is_repaired(say, values, url, proxy, tmp_path):
+@needs_weights  # which the command looks for before it runs
+def test_a_run_is_killed_goes_on_and_is_repaired(say, values, url, proxy, tmp_path, monkeypatch):
     """plan, run, kill -9 within an upload, status, verify, run, damage, verify --repair, run."""
+    monkeypatch.setattr("factory.engine.run.default_stages", lambda job: STAGES)
     out = f"s3://{s3.BUCKET}/killed"
     folder = tmp_path / "images"
     folder.mkdir()
@@ -52,7 +54,7 @@ def test_a_run_is_killed_goes_on_and_is_repaired(say, values, url, proxy, tmp_pa
     assert "no data set is there" in say("status", out, code=2)
 
     proxy.freeze = "parts/000001/000001.tar"
-    command = [sys.executable, "-m", "factory.cli", "run", str(job)]
+    command = [sys.executable, "-m", "tests.support.seeded_command", "run", str(job)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         assert proxy.held.wait(300)
         process.kill()

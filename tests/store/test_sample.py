@@ -17,6 +17,13 @@ from tests.support.seeded_stages import STAGES
 
 
 @pytest.fixture
+def job(job) -> JobSpec:
+    values = job.model_dump()
+    values["stages"]["estimate"]["hmr"]["model"] = "spin"
+    return JobSpec.model_validate(values)
+
+
+@pytest.fixture
 def unit(job) -> Unit:
     unit = plan(job).unit(0, 0)
     for stage in STAGES:
@@ -30,7 +37,7 @@ def test_a_sample_holds_what_the_record_held(job, unit):
     assert list(files) == sample.extensions(job)
     told = sample.SampleJson.model_validate_json(files["json"])
     assert (told.key, told.seed, told.prompt, told.people) == (record.key, record.seed, record.prompt, 2)
-    assert (told.body, told.models.hmr) == (job.body.name, "starter:hmr")
+    assert (told.body, told.models.hmr) == (job.body.name, "spin")
     assert list(json.loads(files["json"])) == sorted(json.loads(files["json"]))
     with np.load(io.BytesIO(files["smpl.npz"]), allow_pickle=False) as arrays:
         assert {name: arrays[name].shape for name in arrays.files} == {n: (2, *s) for n, s in sample.PERSON.items()}
@@ -52,7 +59,7 @@ def test_a_sample_holds_what_the_record_held(job, unit):
 
 def test_the_json_names_all_that_drew_the_sample(job, unit):
     values = job.model_dump()
-    values["stages"]["generate"] |= {"revision": "v1", "adapter": "loras/a.safetensors"}
+    values["stages"]["generate"] |= {"model": "sd14", "revision": "v1", "adapter": "loras/a.safetensors"}
     values["stages"]["refine"] |= {"kind": "controlnet", "model": "sd15", "controlnet": "depth", "adapter": "loras/b"}
 
     def told(**changes) -> dict:
@@ -60,7 +67,7 @@ def test_the_json_names_all_that_drew_the_sample(job, unit):
         return json.loads(dict(sample.members(unit.records[0], spec))[f"{unit.records[0].key}.json"])["models"]
 
     models = told()
-    assert models["generate"] == "starter:text-to-image@v1" and models["generate_adapter"] == "loras/a.safetensors"
+    assert models["generate"] == "sd14@v1" and models["generate_adapter"] == "loras/a.safetensors"
     assert (models["refine"], models["controlnet"], models["refine_adapter"]) == ("sd15", "depth", "loras/b")
     real = told(images={"path": "x"}, poses={"path": "y"})  # neither drawn nor estimated
     assert real == {**models, "generate": "", "generate_adapter": "", "hmr": ""}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -74,12 +75,14 @@ def test_a_holder_that_lost_a_folder_while_it_wrote_leaves_what_is_there(tmp_pat
     monkeypatch.setattr(lock, "BEAT", 0.001)
     files = LocalFiles(tmp_path)
     files.put("index", [b"new"])
+    before = set(threading.enumerate())
     with lock.hold(files) as lease:
+        (heart,) = set(threading.enumerate()) - before
 
         def chunks():
             yield b"of "
             elsewhere(files, age=0)
-            lease._thread.join(60)
+            heart.join(60)
             yield b"before"
 
         with pytest.raises(UserError, match="taken over by process 7 on elsewhere"):

@@ -1,16 +1,18 @@
-"""The real command in a process of its own, and what its answers must be like."""
+"""The command, in this process or in one of its own, and what its answers must be like."""
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
+from factory import cli
 from factory.starter import pack
 
 ROOT = Path(__file__).parents[2]
@@ -23,8 +25,19 @@ needs_weights = pytest.mark.skipif(not TRAINED, reason="the starter pack's weigh
 def run_factory(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     """Run the real command in a process of its own: run_factory("plan", job) -> its result, text captured."""
     command = [sys.executable, "-m", "factory.cli", *map(str, arguments)]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, **options)  # type: ignore[call-overload]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, **options)  # type: ignore[call-overload]
+
+
+def call_factory(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """As run_factory, within this process: without the seconds that a new one takes to import PyTorch and its like."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["factory", *map(str, arguments)])
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
 
 
 def refused(result: subprocess.CompletedProcess[str], *expected: str) -> None:

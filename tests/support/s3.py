@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -49,6 +50,7 @@ def server() -> Iterator[str]:
         process.wait()
 
 
+@cache  # making one takes a good part of a second
 def client(url: str):
     import boto3
 

@@ -1,13 +1,15 @@
-"""What a detector finds: people and objects, each with its mask and box."""
+"""What a detector is and what it answers: `Detector`, and the `Instance`s of each image, people and objects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
-DUPLICATE = 0.5  # an instance whose mask lies so far in better ones of its label is another look at the same thing
+from factory.models.bad_answer import BadAnswer, numbers, one_per_image
+
+DUPLICATE = 0.5  # an instance of whose mask more than this share lies in better ones of its label repeats them
 
 
 @dataclass
@@ -25,14 +27,37 @@ class Detector(Protocol):
         """images: (H, W, 3) uint8 RGB, all of one size -> instances of each, best score first."""
 
 
+def detect_instances(detector: Detector, images: list[np.ndarray]) -> list[list[Instance]]:
+    """`detector.detect(images)`. Raises BadAnswer where it is not as `Detector` says."""
+    answer = detector.detect(images)
+    one_per_image(answer, images, list, "the detector")
+    for image, instances in zip(images, answer, strict=True):
+        for i, one in enumerate(instances):
+            _require_instance(one, image.shape[:2], f"the detector's instance {i}")
+    return answer
+
+
+def _require_instance(one: Any, size: tuple[int, int], name: str) -> None:
+    numbers(one.score, (), f"{name}: score")
+    numbers(one.bbox, (4,), f"{name}: bbox")
+    if one.label not in ("person", "object"):
+        raise BadAnswer(f"{name}: label is {one.label!r}, not person or object")
+    mask = np.asarray(one.mask)
+    if mask.dtype != bool or mask.shape != size:
+        raise BadAnswer(f"{name}: mask is {mask.shape} of {mask.dtype}, not {size} of bool")
+    if not mask.any():
+        raise BadAnswer(f"{name}: mask is empty")
+
+
 def instance(score: float, person: bool, mask: np.ndarray) -> Instance:
+    """An instance with the box of its mask. mask: (H, W) bool, not empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     bbox = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
     return Instance(score, "person" if person else "object", mask, bbox)
 
 
 def distinct(instances: list[Instance]) -> list[Instance]:
-    """Best first, without the duplicates: else one person would get two bodies."""
+    """The instances of one image, best first and without duplicates, by which one person would get two bodies."""
     kept: list[Instance] = []
     claimed: dict[str, np.ndarray] = {}
     for one in sorted(instances, key=lambda i: -i.score):

@@ -49,7 +49,7 @@ class MaskRCNN:
 
     @torch.inference_mode()
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
-        """See `instances.Detector`."""
+        """See `base.Detector`."""
         from detectron2.data.transforms import ResizeShortestEdge
 
         size = self.config.INPUT

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from factory.errors import UserError
-from factory.models.answers import BadAnswer
+from factory.models.bad_answer import BadAnswer
 from factory.models.detectors.base import Detector, Instance, distinct, instance
 from factory.models.device import quiet
 from factory.weights.locate import locate
@@ -52,7 +52,7 @@ class Mask2Former:
 
     @torch.inference_mode()
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
-        """See `instances.Detector`. score = class probability x mean mask probability inside the mask, as in the
+        """See `base.Detector`. score = class probability x mean mask probability inside the mask, as in the
         paper of Mask2Former.
 
         Not transformers' own post-processing: that goes through a fixed 384 px grid and lets one query win under two

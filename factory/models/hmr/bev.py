@@ -22,9 +22,11 @@ from torch import Tensor
 from factory.errors import UserError
 from factory.geometry.body import BodyModel
 from factory.geometry.camera import project, transl_to_weak
+from factory.geometry.joints import JOINTS54
 from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
 from factory.home import at_home
-from factory.models.answers import BadAnswer
+from factory.models.bad_answer import BadAnswer
+from factory.models.hmr.base import BodyEstimate
 from factory.weights.catalogue import SIMPLE_ROMP
 from factory.weights.pickles import load_checkpoint, require_finite
 
@@ -32,12 +34,12 @@ SIDE = 512  # px of the network's input
 FOCAL = SIDE / 2 / np.tan(np.radians(60 / 2))  # px: its camera sees 60 degrees
 CONFIDENCE = 0.08  # least of a person's centre: what bev's command uses, whose `crowd` setting is on unless turned off
 SAME = 0.1  # mean distance of two people's joints over their size, below which they are one
-PELVIS = (45, 46)  # hips of `BodyModel`: the point that its translation places
+HIPS = [JOINTS54.index(name) for name in ("right_hip_lsp", "left_hip_lsp")]  # BEV's translation places their middle
 GET = "fetch BEV.pth from the releases of https://github.com/Arthur151/ROMP"
 
 
 class BEV:
-    """A `answers.HMR` that finds people itself."""
+    """Finds and estimates all people of an image. A `base.BodyEstimator`."""
 
     finds = True
 
@@ -65,17 +67,18 @@ class BEV:
         self.network.eval().to(device)
 
     @torch.no_grad()
-    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
-        """See `answers.HMR`. With boxes: of each the person whose centre is nearest to the box's.
+    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[BodyEstimate]:
+        """See `base.BodyEstimator`. For each box the body is returned whose centre is nearest to the box's.
 
         ValueError where there are boxes and nobody is found.
         """
-        found = [self._people(image) for image in images]
+        estimates = [self._people(image) for image in images]
         if boxes is None:
-            return found
-        return [[_nearest(people, box) for box in some] for people, some in zip(found, boxes, strict=True)]
+            return estimates
+        return [everybody[_nearest(everybody, some)] for everybody, some in zip(estimates, boxes, strict=True)]
 
-    def _people(self, image: np.ndarray) -> list[dict[str, np.ndarray]]:
+    def _people(self, image: np.ndarray) -> BodyEstimate:
+        """Everybody in the image, best first, in BEV's own camera."""
         height, width = image.shape[:2]
         side = max(height, width)
         top, left = (side - height) // 2, (side - width) // 2
@@ -85,7 +88,7 @@ class BEV:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints when there is nobody
             out = self.network(torch.from_numpy(resized.copy())[None].float().to(self.device))
         if out is None:
-            return []
+            return BodyEstimate.nobody()
         if not torch.isfinite(out["params_pred"]).all():  # else those people would be dropped as behind the camera
             raise BadAnswer("bev's network gives what is not finite (NaN or infinity)")
         camera, sixd, betas = out["params_pred"].split([3, 22 * 6, 11], 1)
@@ -94,7 +97,7 @@ class BEV:
         betas = betas[:, :10].contiguous()
         still = torch.zeros_like(orient)
         joints = self.body(orient, body_pose, betas, still)[1]
-        pelvis = joints[:, PELVIS].mean(1)
+        pelvis = joints[:, HIPS].mean(1)
         transl = _translation(camera) - pelvis
         focal = FOCAL * side / SIDE
         K = torch.tensor(
@@ -105,19 +108,23 @@ class BEV:
         crop = torch.tensor([[width / 2, height / 2, side]], dtype=torch.float32, device=self.device)
         weak = transl_to_weak(transl, crop.expand(len(transl), 3), K)
         score = out["center_confs"].flatten().float()
-        rows = {
-            "global_orient": orient,
-            "body_pose": body_pose,
-            "betas": betas,
-            "camera": weak,
-            "crop": crop.expand(len(transl), 3),
-            "K": K.expand(len(transl), 3, 3),
-            "score": score,
-        }
         pixels = project(joints + transl[:, None], K)
         in_front = (joints[..., 2] + transl[:, None, 2]).amin(1) > 0
-        arrays = {name: value.float().cpu().numpy() for name, value in rows.items()}
-        return [{name: array[i] for name, array in arrays.items()} for i in _distinct(pixels, score, in_front, side)]
+        # Picked before they are checked: people behind the camera may have a weak camera that is not finite.
+        kept = _distinct(pixels, score, in_front)
+
+        def on_cpu(values: Tensor) -> np.ndarray:
+            return values[kept].float().cpu().numpy()
+
+        return BodyEstimate(
+            global_orient=on_cpu(orient),
+            body_pose=on_cpu(body_pose),
+            betas=on_cpu(betas),
+            camera=on_cpu(weak),
+            crop=on_cpu(crop.expand(len(transl), 3)),
+            K=K.cpu().numpy(),
+            score=on_cpu(score),
+        )
 
 
 def _network(confidence: float) -> Any:
@@ -152,8 +159,11 @@ def _translation(camera: Tensor) -> Tensor:
     return torch.cat([camera[:, [2, 1]] * depth * tangent, depth], 1)
 
 
-def _distinct(pixels: Tensor, score: Tensor, in_front: Tensor, side: int) -> list[int]:
-    """Indices of the people, best first, each once. pixels (N, J, 2): their joints."""
+def _distinct(pixels: Tensor, score: Tensor, in_front: Tensor) -> list[int]:
+    """The numbers of the people in front of the camera, best first, each person once.
+
+    pixels (N, J, 2): their joints; score (N,); in_front (N,) bool.
+    """
     kept: list[int] = []
     for i in score.argsort(descending=True).tolist():
         size = (pixels[i].amax(0) - pixels[i].amin(0)).max()
@@ -163,14 +173,10 @@ def _distinct(pixels: Tensor, score: Tensor, in_front: Tensor, side: int) -> lis
     return kept
 
 
-def _nearest(people: list[dict[str, np.ndarray]], box: np.ndarray) -> dict[str, np.ndarray]:
-    if not people:
+def _nearest(people: BodyEstimate, boxes: np.ndarray) -> list[int]:
+    """The number of the person nearest to each box (n, 4) px: by the point where its weak camera puts its origin."""
+    if len(boxes) and not len(people):
         raise ValueError("BEV finds nobody in the image")
-    goal = (box[:2] + box[2:]) / 2
-    return min(people, key=lambda one: float(np.linalg.norm(_centre(one) - goal)))
-
-
-def _centre(one: dict[str, np.ndarray]) -> np.ndarray:
-    """px: where the weak camera puts the body's origin."""
-    s, x, y = one["camera"]
-    return one["crop"][:2] + one["crop"][2] / 2 * s * np.array([x, y])
+    centres = people.crop[:, :2] + people.crop[:, 2:] / 2 * people.camera[:, :1] * people.camera[:, 1:]
+    goals = (boxes[:, :2] + boxes[:, 2:]) / 2
+    return [int(np.linalg.norm(centres - goal, axis=1).argmin()) for goal in goals]

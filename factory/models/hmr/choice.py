@@ -4,7 +4,7 @@ A package brings one by an entry point, `hmr2 = "my_package:load"` under [projec
 then says `hmr: {kind: hmr2, model: PATH}`. All of such a package, for a network that takes crops:
 
     import torch
-    from factory.models.hmr.spin import CropHMR
+    from factory.models.hmr.crop import CropHMR
     from my_package.network import Network
 
     def load(model: str, device: torch.device, crop_scale: float) -> CropHMR:
@@ -19,8 +19,8 @@ then says `hmr: {kind: hmr2, model: PATH}`. All of such a package, for a network
 
         return CropHMR(predict, 256, device, crop_scale)
 
-A network that looks at whole images returns an `answers.HMR` of its own instead. tests/models/hmr/test_choice.py runs
-such a package.
+A package whose network looks at whole images returns a `base.BodyEstimator` of its own instead, whose `estimate`
+returns a `base.BodyEstimate` for each image. tests/models/hmr/test_choice.py runs such packages.
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ from importlib.metadata import entry_points
 import torch
 
 from factory.errors import UserError
-from factory.models.answers import HMR
+from factory.geometry.crops import LOOSE
+from factory.models.hmr.base import BodyEstimator
 
 GROUP = "factory.hmr"
 
 
 def load_hmr(
-    kind: str, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2, body: str = "starter:body"
-) -> HMR:
+    kind: str, model: str, device: str | torch.device = "cpu", crop_scale: float = LOOSE, body: str = "starter:body"
+) -> BodyEstimator:
     """body: the job's body model, which bev needs. UserError for an unknown kind or bad weights."""
     device = torch.device(device)
     if kind == "spin":
-        from factory.models.hmr import spin
+        from factory.models.hmr.spin import load_spin
 
-        return spin.HMR(model, device, crop_scale)
+        return load_spin(model, device, crop_scale)
     if kind == "bev":
         from factory.models.hmr.bev import BEV
 

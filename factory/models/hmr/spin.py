@@ -1,23 +1,21 @@
-"""Human mesh recovery: one image crop -> pose, shape and weak-perspective camera of the person in it.
+"""SPIN (Kolotouros et al. 2019): a ResNet and HMR's iterative regressor give the body of the person in a crop.
 
-SPIN (Kolotouros et al. 2019: a ResNet and HMR's iterative regressor) under its own parameter names, so that its
-published checkpoint loads; the starter's network is `part_hmr`.
+The parameters have SPIN's own names, so that its published checkpoint loads; the starter's network is in `part_hmr`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from factory.errors import UserError
-from factory.geometry.crops import cut, cut_box, keypoint_crop, normalise, square_crop, whole_pixels
-from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
+from factory.geometry.crops import LOOSE
+from factory.geometry.rotations import sixd_to_matrix
 from factory.home import at_home
+from factory.models.hmr.crop import CropHMR
 from factory.models.hmr.part_hmr import JOINTS, SHAPES, PartHMR
 from factory.models.hmr.resnet import ResNet
 from factory.weights.files import read_json
@@ -26,7 +24,6 @@ from factory.weights.pickles import load_checkpoint, load_npz, require_finite
 
 MEAN_PARAMS = "smpl_mean_params.npz"
 GET = "SPIN's fetch_data.sh brings it"
-Predict = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 SPIN = {"layers": [3, 4, 6, 3], "width": 64, "hidden": 1024, "crop": 224}
 
 
@@ -68,7 +65,7 @@ class SpinHMR(ResNet):
         return sixd_to_matrix(pose.view(-1, JOINTS, 6)), shape, camera
 
 
-def load_network(model: str) -> SpinHMR | PartHMR:
+def load_hmr_network(model: str) -> SpinHMR | PartHMR:
     """A folder (config.json, model.safetensors; `parts` in the first tells the starter's kind from SPIN's) or a
     checkpoint file of SPIN (key 'model'); float32, eval mode.
 
@@ -133,63 +130,13 @@ def _checkpoint(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-class CropHMR:
-    """Estimates all people of all images in one batch, each from a crop of its own. A `answers.HMR`.
-
-    predict: (N, 3, size, size) ImageNet-normalised RGB on the device -> rotations (N, 24, 3, 3), betas (N, 10),
-    camera (N, 3) = s, tx, ty.
-    snap: cut at whole pixels, as SPIN's code does, and not where the crop lies to a fraction of one.
-    """
-
-    finds = False
-
-    def __init__(
-        self,
-        predict: Predict,
-        size: int,
-        device: torch.device,
-        crop_scale: float = 1.2,
-        snap: bool = False,
-    ) -> None:
-        self.predict, self.size, self.device, self.crop_scale = predict, size, device, crop_scale
-        self.snap = snap
-
-    @torch.no_grad()
-    def estimate(self, images: list[np.ndarray], boxes: list[np.ndarray] | None) -> list[list[dict[str, np.ndarray]]]:
-        """See `answers.HMR`. boxes: (n, 4) each; or (n, 49, 3), keypoints of known people."""
-        assert boxes is not None
-        crops = [[self._crop(box) for box in some] for some in boxes]
-        cuts = [self._cut(image, crop) for image, some in zip(images, crops, strict=True) for crop in some]
-        if not cuts:
-            return [[] for _ in images]
-        rotations, betas, camera = self.predict(normalise(np.stack(cuts)).to(self.device))
-        pose = matrix_to_axis_angle(rotations).flatten(1).cpu().numpy()
-        shape, weak = betas.cpu().numpy(), camera.cpu().numpy()
-        flat = iter(
-            {"global_orient": pose[i, :3], "body_pose": pose[i, 3:], "betas": shape[i], "camera": weak[i]}
-            for i in range(len(cuts))
-        )
-        if self.snap:  # the camera belongs to what the network saw
-            crops = [[whole_pixels(crop)[1] for crop in some] for some in crops]
-        return [[{**next(flat), "crop": crop} for crop in some] for some in crops]
-
-    def _cut(self, image: np.ndarray, crop: np.ndarray) -> np.ndarray:
-        return cut_box(image, whole_pixels(crop)[0], self.size) if self.snap else cut(image, crop, self.size)
-
-    def _crop(self, person: np.ndarray) -> np.ndarray:
-        crop = square_crop if person.ndim == 1 else keypoint_crop
-        return crop(person, self.crop_scale)
-
-
-class HMR(CropHMR):
-    """SPIN, or the starter's network.
+def load_spin(model: str, device: str | torch.device = "cpu", crop_scale: float = LOOSE) -> CropHMR:
+    """SPIN's checkpoint file, or a folder with a network trained here: SPIN's or the starter's.
 
     SPIN's own checkpoint sees what SPIN's code shows it: crops of whole pixels. A folder holds a network trained here,
-    on crops to a fraction of a pixel. Either way the camera's crop is the one that was cut.
+    on crops to a fraction of a pixel. Either way the camera's crop is the one that was cut. UserError as
+    `load_hmr_network`.
     """
-
-    def __init__(self, model: str, device: str | torch.device = "cpu", crop_scale: float = 1.2) -> None:
-        path = at_home(resolve(model))
-        self.network = load_network(str(path)).to(device)
-        size = self.network.config["crop"]
-        super().__init__(lambda crops: self.network(crops), size, torch.device(device), crop_scale, snap=path.is_file())
+    path = at_home(resolve(model))
+    network = load_hmr_network(str(path)).to(device)
+    return CropHMR(network, network.config["crop"], torch.device(device), crop_scale, snap=path.is_file())

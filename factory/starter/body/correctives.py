@@ -11,7 +11,9 @@ fitted alone.
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .skeleton import JOINTS, mirrored_joints, subtree
+from factory.geometry.joints import FLIP24, SMPL24
+
+from .skeleton import subtree
 from .turns import random_turns
 
 SAMPLES = 400
@@ -25,10 +27,10 @@ def pose_correctives(template, joints, weights, mirror, seed):
     """
     rng = np.random.default_rng(seed)
     flip = np.array([-1.0, 1.0, 1.0])
-    posedirs = np.zeros((*template.shape, len(JOINTS) - 1, 9))
-    other = mirrored_joints()
-    for j in range(1, len(JOINTS)):
-        if JOINTS[j].startswith("right"):
+    posedirs = np.zeros((*template.shape, len(SMPL24) - 1, 9))
+    other = np.array(FLIP24)
+    for j in range(1, len(SMPL24)):
+        if SMPL24[j].startswith("right"):
             continue
         turns = random_turns(j, SAMPLES, rng)
         share = weights[:, subtree(j)].sum(1)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from factory.geometry.joints import EXTRA9, SMPL24
+
 from . import correctives, decimate, landmarks, regressor, shape, skeleton, skin, source, tpose, turns
 
 NAME = "open-body-1"
@@ -66,8 +68,8 @@ def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarra
     body["J_regressor"] = regressor.joint_regressor(both_vertices, both_joints, weights, mesh.mirror)
     extra = regressor.extra_regressor(both_vertices, targets, weights, mesh.mirror)
     for kind, names, rows, truth in (
-        ("joints", skeleton.JOINTS, body["J_regressor"], both_joints),
-        ("extra joints", regressor.EXTRA, extra, targets),
+        ("joints", SMPL24, body["J_regressor"], both_joints),
+        ("extra joints", EXTRA9, extra, targets),
     ):
         error = 1e3 * np.linalg.norm(rows @ both_vertices - truth, axis=-1)
         for title, part in (("at rest", error[:people].mean(0)), ("posed", error[people:].mean(0))):
@@ -83,8 +85,8 @@ def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarra
         "posedirs": (np.round(body["posedirs"][order] / GRID) * GRID).astype(np.float16),
         "J_regressor": body["J_regressor"][:, order].astype(np.float32),
         "joint_regressor_extra": extra[:, order].astype(np.float32),
-        "joint_names": np.array(skeleton.JOINTS),
-        "joint_names_extra": np.array(regressor.EXTRA),
+        "joint_names": np.array(SMPL24),
+        "joint_names_extra": np.array(EXTRA9),
         "kintree_table": skeleton.kintree_table(),
         "weights": weights[order].astype(np.float32),
         "mirror": place[mesh.mirror[order]].astype(np.int32),
@@ -113,7 +115,7 @@ def _posed(body, count, seed):
     betas = torch.from_numpy(rng.normal(size=(count, shape.COMPONENTS))).float()
     with torch.no_grad():
         out = model(betas=betas, body_pose=pose[:, 3:], global_orient=pose[:, :3])
-    return out.vertices.double().numpy(), out.joints[:, : len(skeleton.JOINTS)].double().numpy()
+    return out.vertices.double().numpy(), out.joints[:, : len(SMPL24)].double().numpy()
 
 
 def main() -> None:

@@ -3,20 +3,10 @@
 import numpy as np
 from scipy.optimize import nnls
 
-from .skeleton import JOINTS, PARENTS, joint, mirrored_joints
+from factory.geometry.joints import EXTRA9, FLIP24, SMPL24, SMPL_PARENTS, mirrored
 
-EXTRA = (
-    "right_hip_lsp",
-    "left_hip_lsp",
-    "neck_lsp",
-    "head_top",
-    "pelvis_mpii",
-    "thorax_mpii",
-    "spine_h36m",
-    "jaw_h36m",
-    "head_h36m",
-)  # joints 45 to 53 of SPIN's set, in order
-EXTRA_MIRROR = np.array([1, 0, 2, 3, 4, 5, 6, 7, 8])
+from .skeleton import joint
+
 DIRECTIONS = 160  # vertices offered to a joint, one in each direction around it
 
 
@@ -57,8 +47,10 @@ def joint_regressor(vertices, joints, weights, mirror):
     vertices (n, v, 3), joints (n, 24, 3) m, of which the first is in the T-pose; weights (v, 24) skin; mirror (v,):
     paired vertices.
     """
-    parts = [[j, max(PARENTS[j], 0)] + [c for c, p in enumerate(PARENTS) if p == j] for j in range(len(JOINTS))]
-    return _regressor(vertices, joints, [weights[:, part].sum(1) > 0.3 for part in parts], mirror, mirrored_joints())
+    parts = [
+        [j, max(SMPL_PARENTS[j], 0)] + [c for c, p in enumerate(SMPL_PARENTS) if p == j] for j in range(len(SMPL24))
+    ]
+    return _regressor(vertices, joints, [weights[:, part].sum(1) > 0.3 for part in parts], mirror, np.array(FLIP24))
 
 
 def extra_regressor(vertices, targets, weights, mirror):
@@ -75,7 +67,7 @@ def extra_regressor(vertices, targets, weights, mirror):
         ("head",),
     ]
     allowed = [weights[:, [joint(name) for name in names]].sum(1) > 0.5 for names in near]
-    return _regressor(vertices, targets, allowed, mirror, EXTRA_MIRROR)
+    return _regressor(vertices, targets, allowed, mirror, np.array(mirrored(EXTRA9)))
 
 
 def _regressor(vertices, targets, allowed, mirror, other):

@@ -1,34 +1,9 @@
-"""SMPL's skeleton, and which of Anny's 104 bones each of its 24 joints stands for."""
+"""Which of Anny's 104 bones each of SMPL's 24 joints stands for."""
 
 import numpy as np
 
-JOINTS = (
-    "pelvis",
-    "left_hip",
-    "right_hip",
-    "spine1",
-    "left_knee",
-    "right_knee",
-    "spine2",
-    "left_ankle",
-    "right_ankle",
-    "spine3",
-    "left_foot",
-    "right_foot",
-    "neck",
-    "left_collar",
-    "right_collar",
-    "head",
-    "left_shoulder",
-    "right_shoulder",
-    "left_elbow",
-    "right_elbow",
-    "left_wrist",
-    "right_wrist",
-    "left_hand",
-    "right_hand",
-)
-PARENTS = (-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21)
+from factory.geometry.joints import SMPL24, SMPL_PARENTS
+
 ROOT_PARENT = 2**32 - 1  # how SMPL's files write "no parent"
 
 # Joint -> the Anny bones it moves. A name ending in * is a prefix; the longest name wins.
@@ -71,28 +46,22 @@ _HEADS = {
 
 def joint(name: str) -> int:
     """SMPL's index of a joint name. Raises ValueError for a name SMPL lacks."""
-    return JOINTS.index(name)
-
-
-def mirrored_joints() -> np.ndarray:
-    """(24,) int: the joint on the other side of the body (itself for the midline)."""
-    swap = {"left": "right", "right": "left"}
-    return np.array([joint("_".join(swap.get(part, part) for part in name.split("_"))) for name in JOINTS])
+    return SMPL24.index(name)
 
 
 def subtree(root: int) -> np.ndarray:
     """(24,) bool: the joints that move when joint `root` turns, itself included."""
-    inside = np.zeros(len(JOINTS), bool)
+    inside = np.zeros(len(SMPL24), bool)
     inside[root] = True
-    for child in range(root + 1, len(JOINTS)):
-        inside[child] = inside[PARENTS[child]]
+    for child in range(root + 1, len(SMPL24)):
+        inside[child] = inside[SMPL_PARENTS[child]]
     return inside
 
 
 def kintree_table() -> np.ndarray:
     """(2, 24) int64: parents (the root's as SMPL writes it) above joint indices."""
-    parents = [ROOT_PARENT if parent < 0 else parent for parent in PARENTS]
-    return np.array([parents, range(len(PARENTS))], dtype=np.int64)
+    parents = [ROOT_PARENT if parent < 0 else parent for parent in SMPL_PARENTS]
+    return np.array([parents, range(len(SMPL_PARENTS))], dtype=np.int64)
 
 
 def bones_to_joints(labels: list[str]) -> np.ndarray:
@@ -100,7 +69,7 @@ def bones_to_joints(labels: list[str]) -> np.ndarray:
 
     Raises ValueError for a bone that no joint claims.
     """
-    matrix = np.zeros((len(labels), len(JOINTS)), np.float32)
+    matrix = np.zeros((len(labels), len(SMPL24)), np.float32)
     for bone, label in enumerate(labels):
         stem, side = _split(label)
         claims = [
@@ -112,7 +81,7 @@ def bones_to_joints(labels: list[str]) -> np.ndarray:
         if not claims:
             raise ValueError(f"no joint claims Anny's bone {label!r}")
         name = max(claims)[1]
-        matrix[bone, joint(side + name if side + name in JOINTS else name)] = 1
+        matrix[bone, joint(side + name if side + name in SMPL24 else name)] = 1
     return matrix
 
 
@@ -124,7 +93,7 @@ def joint_heads(labels: list[str], heads: np.ndarray) -> np.ndarray:
         suffix = {"left": ".L", "right": ".R", "": ""}[side]
         return [labels.index(bone + suffix) for bone in _HEADS[stem]]
 
-    return np.stack([heads[:, where(name)].mean(1) for name in JOINTS], 1)
+    return np.stack([heads[:, where(name)].mean(1) for name in SMPL24], 1)
 
 
 def mirrored_bones(labels: list[str]) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from .skeleton import JOINTS
+from factory.geometry.joints import SMPL24
 
 # Degrees about x, y, z (low, high) for the midline and the left side; the right side is mirrored.
 _MILD = ((-45, 45), (-45, 45), (-45, 45))
@@ -26,7 +26,7 @@ _TURNS = {
 
 def random_turns(joint: int, count: int, rng: np.random.Generator) -> Rotation:
     """`count` rotations of one joint, even over its ranges."""
-    name = JOINTS[joint]
+    name = SMPL24[joint]
     low, high = np.array(_TURNS.get(name.replace("right", "left"), _MILD)).T
     degrees = rng.uniform(low, high, (count, 3))
     return Rotation.from_euler("xyz", degrees * [1, -1, -1] if name.startswith("right") else degrees, degrees=True)
@@ -34,5 +34,5 @@ def random_turns(joint: int, count: int, rng: np.random.Generator) -> Rotation:
 
 def random_poses(count: int, share: float, rng: np.random.Generator) -> np.ndarray:
     """(count, 24, 3) axis-angle poses, rad, root unturned; every turn is scaled by `share`."""
-    turns = [random_turns(j, count, rng).as_rotvec() * share for j in range(1, len(JOINTS))]
+    turns = [random_turns(j, count, rng).as_rotvec() * share for j in range(1, len(SMPL24))]
     return np.stack([np.zeros((count, 3)), *turns], 1)

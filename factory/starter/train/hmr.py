@@ -23,7 +23,7 @@ from factory.geometry.crops import MEAN, STD
 from factory.geometry.joints import FLIP24
 from factory.geometry.rotations import matrix_to_sixd
 from factory.models.hmr.part_hmr import PartHMR
-from factory.models.hmr.spin import load_network
+from factory.models.hmr.spin import load_hmr_network
 from factory.starter.cache import load
 from factory.starter.pack import resolve
 from factory.starter.people import People, Skeleton, people
@@ -165,7 +165,7 @@ def train(a: Namespace) -> None:
     network = PartHMR(**CONFIG)
     network.load_state_dict(network.state_dict() | mean_body(some))
     if a.start:
-        start = load_network(a.start)
+        start = load_hmr_network(a.start)
         if start.config != CONFIG:
             raise UserError(f"--start {a.start}: a network of {start.config}, not of {CONFIG}; give one of these")
         network.load_state_dict(start.state_dict())

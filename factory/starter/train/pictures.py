@@ -73,18 +73,18 @@ def hmr(export: Path | str, cache: Cache, some: People, count: int = 8) -> np.nd
     """Crops, each beside the body that is seen in it."""
     from factory.geometry.body import BodyModel
     from factory.geometry.crops import cut
-    from factory.models.hmr.spin import HMR
+    from factory.models.hmr.spin import load_spin
 
     body, whole = BodyModel(resolve("starter:body")), np.array([[0, 0, SIDE, SIDE]], np.float32)
     rows = _spread(np.arange(len(some)), count)
     crops = [cut(np.array(cache.images[some.image[i]]), some.crop[i], SIDE) for i in rows]
-    found = HMR(str(export), crop_scale=1.0).estimate(crops, [whole] * len(crops))
-    K = torch.from_numpy(full_image_K(SIDE, SIDE))
+    estimates = load_spin(str(export), crop_scale=1.0).estimate(crops, [whole] * len(crops))
+    K = full_image_K(SIDE, SIDE)
     pairs = []
-    for crop, (one,) in zip(crops, found, strict=True):
-        people: dict[str, Any] = {name: one[name][None] for name in ("global_orient", "body_pose", "betas")}
-        place = weak_to_transl(torch.from_numpy(one["camera"][None]), torch.from_numpy(one["crop"][None]), K)
-        pairs.append((crop, overlay(crop, people | {"transl": place.numpy(), "K": K[None].numpy()}, body, 2 * SIDE)))
+    for crop, bodies in zip(crops, estimates, strict=True):
+        people = {name: getattr(bodies, name) for name in ("global_orient", "body_pose", "betas")}
+        people |= {"transl": weak_to_transl(bodies.camera, bodies.crop, K), "K": K[None]}
+        pairs.append((crop, overlay(crop, people, body, 2 * SIDE)))
     return contact_sheet(pairs, side=SIDE)
 
 

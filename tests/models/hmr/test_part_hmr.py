@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from factory.errors import UserError
 from factory.models.hmr.part_hmr import PartHMR
-from factory.models.hmr.spin import load_network
+from factory.models.hmr.spin import load_hmr_network
 
 
 @pytest.fixture
@@ -39,9 +39,9 @@ def test_a_folder_tells_its_kind(network, tmp_path):
     save_file(
         {name: value.contiguous() for name, value in network.state_dict().items()}, tmp_path / "model.safetensors"
     )
-    loaded = load_network(str(tmp_path))
+    loaded = load_hmr_network(str(tmp_path))
     assert isinstance(loaded, PartHMR) and not loaded.training
     assert all(torch.equal(value, network.state_dict()[name]) for name, value in loaded.state_dict().items())
     (tmp_path / "config.json").write_text(json.dumps({**network.config, "hidden": 16}))
     with pytest.raises(UserError, match="does not fit"):
-        load_network(str(tmp_path))
+        load_hmr_network(str(tmp_path))

@@ -10,7 +10,8 @@ from PIL import Image
 
 from factory.errors import UserError
 from factory.geometry.crops import cut, cut_box, normalise, square_crop, whole_pixels
-from factory.models.hmr.spin import HMR, load_network
+from factory.models.hmr.base import PER_PERSON
+from factory.models.hmr.spin import load_hmr_network, load_spin
 from tests.support.spin_layout import spin_shapes
 
 
@@ -26,7 +27,7 @@ def spin_checkpoint(tmp_path_factory) -> Path:
 
 
 def test_loads_spins_own_checkpoint(spin_checkpoint):
-    network = load_network(str(spin_checkpoint))
+    network = load_hmr_network(str(spin_checkpoint))
     stored = torch.load(spin_checkpoint, weights_only=True)["model"]
     state = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     assert state.keys() == stored.keys()
@@ -50,28 +51,28 @@ def test_a_checkpoint_runs_no_code(tmp_path):
     path = tmp_path / "evil.pt"
     torch.save({"model": {}, "extra": Boom(tmp_path / "ran")}, path)
     with pytest.raises(UserError, match="more than tensors"):
-        load_network(str(path))
+        load_hmr_network(str(path))
     assert not (tmp_path / "ran").exists()
 
 
 def test_bad_models_are_refused_in_one_line(tmp_path, tiny_hmr):
     with pytest.raises(UserError, match="not found"):
-        load_network(str(tmp_path / "absent.pt"))
+        load_hmr_network(str(tmp_path / "absent.pt"))
     with pytest.raises(UserError, match="config.json is missing"):
-        load_network(str(tmp_path))
+        load_hmr_network(str(tmp_path))
     torch.save({"model": {"conv1.weight": torch.zeros(64, 3, 7, 7)}}, tmp_path / "part.pt")
     with pytest.raises(UserError, match="lacks .* parameters"):
-        load_network(str(tmp_path / "part.pt"))
+        load_hmr_network(str(tmp_path / "part.pt"))
     torch.save({"model": {"conv1.weight": torch.zeros(8, 3, 7, 7)}}, tmp_path / "small.pt")
     with pytest.raises(UserError, match="does not fit.*conv1.weight"):
-        load_network(str(tmp_path / "small.pt"))
+        load_hmr_network(str(tmp_path / "small.pt"))
     folder = shutil.copytree(tiny_hmr, tmp_path / "cut")
     (folder / "model.safetensors").write_bytes((tiny_hmr / "model.safetensors").read_bytes()[:-100])
     with pytest.raises(UserError, match="cut: .*model.safetensors is damaged"):
-        load_network(str(folder))
+        load_hmr_network(str(folder))
     (tmp_path / "plain.pt").write_bytes(pickle.dumps([1], 2))
     with pytest.raises(UserError):
-        load_network(str(tmp_path / "plain.pt"))
+        load_hmr_network(str(tmp_path / "plain.pt"))
 
 
 def test_crop_is_square_on_the_longer_side():
@@ -107,15 +108,14 @@ def test_people_come_back_to_their_images(tiny_hmr):
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (64, 64, 3), np.uint8) for _ in range(3)]
     boxes = [np.array([[0, 0, 30, 60], [20, 10, 60, 50]]), np.zeros((0, 4)), np.array([[5, 5, 50, 40]])]
-    hmr = HMR(str(tiny_hmr))
+    hmr = load_spin(str(tiny_hmr))
     found = hmr.estimate(images, boxes)
     assert [len(some) for some in found] == [2, 0, 1]
-    alone = hmr.estimate(images[2:], boxes[2:])[0][0]
-    for name, shape in dict(global_orient=3, body_pose=69, betas=10, camera=3, crop=3).items():
-        assert alone[name].shape == (shape,) and alone[name].dtype == np.float32
-        np.testing.assert_allclose(found[2][0][name], alone[name], atol=1e-4)
-    np.testing.assert_allclose(found[0][1]["crop"], square_crop(boxes[0][1], 1.2))
-    assert hmr.estimate(images, [np.zeros((0, 4))] * 3) == [[], [], []]
+    [alone] = hmr.estimate(images[2:], boxes[2:])
+    for name in PER_PERSON:
+        np.testing.assert_allclose(getattr(found[2], name), getattr(alone, name), atol=1e-4)
+    np.testing.assert_allclose(found[0].crop[1], square_crop(boxes[0][1], 1.2))
+    assert [len(some) for some in hmr.estimate(images, [np.zeros((0, 4))] * 3)] == [0, 0, 0]
 
 
 def spins_box(x: float, y: float, side: float) -> list[int]:
@@ -149,7 +149,7 @@ def test_spins_checkpoint_sees_the_pixels_that_spins_code_cuts():
 def test_only_spins_own_file_is_cut_at_whole_pixels(spin_checkpoint, tiny_hmr):
     image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     box = np.array([[10.3, 5.1, 40.9, 60.2]])
-    spin, ours = (HMR(str(model)).estimate([image], [box])[0][0]["crop"] for model in (spin_checkpoint, tiny_hmr))
+    spin, ours = (load_spin(str(model)).estimate([image], [box])[0].crop[0] for model in (spin_checkpoint, tiny_hmr))
     np.testing.assert_allclose(ours, square_crop(box[0], 1.2))
     np.testing.assert_allclose(spin, whole_pixels(ours)[1])
     assert spin[2] == int(spin[2]) and not np.array_equal(spin, ours)
@@ -160,7 +160,7 @@ def test_nan_in_a_network_is_one_line(tmp_path, spin_checkpoint):
     stored["model"]["layer3.2.conv1.weight"][0, 0] = torch.nan
     torch.save(stored, tmp_path / "m.pt")
     with pytest.raises(UserError, match="HMR model .*m.pt: layer3.2.conv1.weight is not finite everywhere"):
-        load_network(str(tmp_path / "m.pt"))
+        load_hmr_network(str(tmp_path / "m.pt"))
     torch.save({"model": {"conv1.weight": "text"}}, tmp_path / "m.pt")
     with pytest.raises(UserError, match="conv1.weight is a str, not a tensor"):
-        load_network(str(tmp_path / "m.pt"))
+        load_hmr_network(str(tmp_path / "m.pt"))
