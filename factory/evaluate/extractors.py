@@ -115,9 +115,9 @@ class _Normalised(torch.nn.Module):
 
 
 def _starter(model: str) -> tuple[torch.nn.Module, int]:
-    from factory.models.hmr.spin import load_network as load_estimator
+    from factory.models.hmr.spin import load_hmr_network
 
-    network = load_estimator(resolve(model))
+    network = load_hmr_network(resolve(model))
     read = lambda network, x: network.stages(x)[-1].mean((2, 3))  # noqa: E731
     return _Normalised(network, read, MEAN, STD), network.config["crop"]
 

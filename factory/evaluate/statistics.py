@@ -24,8 +24,8 @@ ROWS = 1024  # of a matrix of distances, held in memory at a time
 
 @dataclass(frozen=True)
 class Figure:
-    """A value and its spread: half the width of its 95 % interval, value - spread ... value + spread; where it is a mean
-    `over_subsets`, their standard deviation."""
+    """A value and its spread: half the width of its 95 % interval, value - spread ... value + spread; or, where the
+    value is a mean `over_subsets`, the standard deviation over them."""
 
     value: float
     spread: float
