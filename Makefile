@@ -10,15 +10,21 @@ WORKERS ?= 2
 REPEATS ?= 20
 SEED ?= 1
 
-.PHONY: demo test chaos bench lint clean
+.PHONY: demo test test-fast chaos bench lint clean
 
 demo: .venv/.package
 	@$(BIN)/factory run jobs/demo.yaml
 	@$(BIN)/factory inspect out/demo
 
-# Each file of tests runs in one of WORKERS processes, so that what a file sets up (a Ray, a server) is set up once.
+# Each file of tests runs in one of WORKERS processes, so that what a file sets up (a Ray, a server) is set up once; the
+# files that take longest begin. The ten slowest tests are told at the end.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 test: .venv/.extras
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	@$(PYTEST)
+
+# For daily work: without the tests that start processes, Ray or a training (the marker `heavy`, see tests/conftest.py)
+test-fast: .venv/.extras
+	@$(PYTEST) -m "not slow and not heavy"
 
 # Faults at random moments, each so often, with a report: make chaos REPEATS=20 SEED=1 [FAULTS="node_lost actor_killed"]
 chaos: .venv/.extras

@@ -14,7 +14,7 @@ import typer
 from factory.errors import UserError
 from factory.evaluate.cli import app as evaluate
 from factory.present.terminal import StandardOutput, open_console, say, shown
-from factory.starter.cli import app as starter
+from factory.starter.cli import starter
 
 if TYPE_CHECKING:
     from factory.plan import Plan
@@ -42,9 +42,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 def plan(job: Job, set_: Set = None) -> None:
     """Say what a job would make: records, shards, size, time, prompts; and on a cluster, which worker sits where."""
     from factory.config import load
-    from factory.cut_prompts import cut_prompts
+    from factory.doctor.cut_prompts import cut_prompts
     from factory.plan import plan as make_plan
-    from factory.present.tables import show_plan, show_seats
+    from factory.present.tables import show_placement, show_plan
 
     console, planned = open_console(), make_plan(load(job, set_ or ()))
     show_plan(console, planned.job, planned)
@@ -59,7 +59,7 @@ def plan(job: Job, set_: Set = None) -> None:
         from factory.engine.session import session
 
         with session(planned.job, default_stages(planned.job)) as nodes:
-            show_seats(console, nodes)
+            show_placement(console, nodes)
 
 
 def _look_at_output(planned: Plan) -> None:
@@ -77,7 +77,7 @@ def _look_at_output(planned: Plan) -> None:
 def run(job: Job, set_: Set = None) -> None:
     """Make the data set, or go on where an earlier run stopped."""
     from factory.config import load
-    from factory.doctor import require_models
+    from factory.doctor.models import require_models
     from factory.plan import plan as make_plan
     from factory.present.card import write as write_card
     from factory.present.progress import RunProgress
@@ -293,14 +293,14 @@ def doctor(
     from rich.markup import escape
 
     from factory.config import load
-    from factory.doctor import checks
+    from factory.doctor.checks import checks
 
     console, sound = open_console(), True
-    marks = {True: "[green]ok[/]  ", False: "[red]no[/]  ", None: "[yellow]-[/]   "}
-    for check in checks(load(job, set_ or ()) if job else None):
-        sound &= check.ok is not False
-        name = f"[bold]{check.name:<{30 if job else 16}}[/]"
-        console.print(f"{marks[check.ok]}{name}  {escape(shown(check.says))}", highlight=False, soft_wrap=True)
+    marks = {"ok": "[green]ok[/]  ", "fault": "[red]no[/]  ", "note": "[yellow]-[/]   "}
+    for finding in checks(load(job, set_ or ()) if job else None):
+        sound &= not finding.fault
+        name = f"[bold]{finding.name:<{30 if job else 16}}[/]"
+        console.print(f"{marks[finding.level]}{name}  {escape(shown(finding.says))}", highlight=False, soft_wrap=True)
     if not sound:
         raise typer.Exit(1)
 

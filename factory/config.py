@@ -1,6 +1,6 @@
-"""From a job file to a JobSpec: safe YAML, `--set` overrides, and one clear line for whatever is wrong.
+"""Reads a job file into a JobSpec: safe YAML, `--set` overrides, and one clear line for each kind of mistake.
 
-A job is data: nothing it names is imported, unpickled or run here.
+A job is data: nothing that it names is imported, unpickled or run here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from factory.job import JobSpec
 from factory.untrusted import Unreadable, text, yaml_text
 
 Location = tuple[int | str, ...]
-SHOWN = 100  # characters at most of a wrong value, in a message
+SHOWN = 100  # characters of a wrong value that a message shows at most
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
-    """The job in a YAML file, with `a.b=c` overrides (c is YAML too) laid over it.
+    """The job of a YAML file. overrides: texts a.b=c, where c is YAML too; they replace values of the file.
 
     UserError: unreadable file, broken YAML, unknown or missing key, wrong type or value.
     """
@@ -30,28 +30,29 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     values = _construct(node, str(path))
     for override in overrides:
         _override(values, override)
-    return validate(values, where=lambda location: _line(path, node, location))
+    return validate(values, place=lambda location: _line(path, node, location))
 
 
-def validate(values: dict, where: Callable[[Location], str] = lambda location: "job") -> JobSpec:
-    """The typed job of plain values; `where(location)` names the place of a fault in the message."""
+def validate(values: dict, place: Callable[[Location], str] = lambda location: "job") -> JobSpec:
+    """The job of plain values. UserError; `place(location)` says in its message where the wrong field is written."""
     try:
         return JobSpec.model_validate(values)
     except ValidationError as error:
         faults = sorted(error.errors(), key=_weight)
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         location: Location = tuple(key for key in faults[0]["loc"] if not str(key).startswith(("list[", "dict[")))
-        raise UserError(f"{where(location)}: {_explain(faults[0], location)}{more}") from None
+        raise UserError(f"{place(location)}: {_explain(faults[0], location)}{more}") from None
 
 
 def _weight(fault: Any) -> int:
-    """A typo explains what is missing; and of a value that may be a list or a mapping, what is wrong inside of it says
-    more than that it is not the other."""
+    """Sort key of pydantic's faults: the one with the least weight is reported. An unknown key comes first, because a
+    misspelt key also makes another one missing. "Not a list" and "not a mapping" come last: where a field may be
+    either, pydantic reports both, and the fault inside the value says more."""
     return 0 if fault["type"] == "extra_forbidden" else 2 if fault["type"] in ("list_type", "dict_type") else 1
 
 
 def dump(job: JobSpec) -> str:
-    """The job as YAML, every field written out."""
+    """The job as YAML, with every field written out."""
     return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, width=120, allow_unicode=True)
 
 
@@ -73,7 +74,7 @@ def _compose(path: Path) -> yaml.Node:
 
 
 def _construct(node: yaml.Node, path: str) -> dict:
-    """Plain values of a node. YAML lets the last of two equal keys win in silence; a job does not."""
+    """The plain values of a node. UserError when a key is given twice: YAML would silently take the last one."""
     _refuse_repeats(node, path)
     try:
         values = yaml_text.construct(node)
@@ -89,7 +90,7 @@ def _place(path: str | Path, error: Unreadable) -> str:
 
 
 def _refuse_repeats(node: yaml.Node, path: str, done: set[int] | None = None) -> None:
-    done = set() if done is None else done  # aliases may share or even nest a node
+    done = set() if done is None else done  # nodes that were checked: an alias may even stand for a node around it
     if id(node) in done:
         return
     done.add(id(node))
@@ -122,7 +123,7 @@ def _override(values: dict, override: str) -> None:
 
 
 def _fields(location: Location) -> list[str]:
-    """Names of the fields that a job may have at this place."""
+    """Names of the fields that a job may have below this location."""
     model: Any = JobSpec
     for key in location:
         field = model.model_fields.get(key) if _is_spec(model) else None
@@ -151,7 +152,7 @@ def _unknown(key: str, parents: Sequence[int | str], fields: list[str]) -> str:
 
 
 def _elsewhere(key: str, location: Location = ()) -> str | None:
-    """The full name of a field called so in another place, such as stages.refine.strength for strength."""
+    """The full name of a field with this name elsewhere in a job, such as stages.refine.strength for strength."""
     fields = _fields(location)
     if key in fields and location:
         return ".".join([*map(str, location), key])
@@ -160,7 +161,7 @@ def _elsewhere(key: str, location: Location = ()) -> str | None:
 
 def _explain(fault: Any, location: Location) -> str:
     name = ".".join(map(str, location))
-    if fault["type"] == "job":  # fields that do not fit together
+    if fault["type"] == "job":  # raised by JobSpec's own checks of fields that do not fit together
         return fault["msg"]
     if fault["type"] == "extra_forbidden":
         return _unknown(str(location[-1]), location[:-1], _fields(location[:-1]))
@@ -176,7 +177,7 @@ def _short(words: str) -> str:
 
 
 def _line(path: str | Path, node: yaml.Node, location: Location) -> str:
-    """`path:line` of the deepest part of the location that the file holds."""
+    """`path:line` of the location, or of the deepest part of it that the file holds."""
     line = None
     for key in location:
         if isinstance(node, yaml.MappingNode):

@@ -1,4 +1,4 @@
-"""Paths as a job writes them, with ~ for a home."""
+"""Paths as jobs write them, where ~ stands for a home folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def at_home(path: str | Path) -> Path:
-    """The path with ~ or ~user replaced by that home. Where no home is known it stays as it is: such a path leads
-    nowhere and is told as missing, while Path.expanduser raises."""
+    """The path with ~ or ~user replaced by that home folder. Without a known home the path stays as it is, and is then
+    reported as missing; Path.expanduser would raise instead."""
     return Path(os.path.expanduser(path))

@@ -1,10 +1,11 @@
-"""The plan: what a job will make, down to every record's key, seed and prompt, before anything is made.
+"""The plan of a job: the key, seed and prompt of every record, and its division into units and shards.
 
-Pure and lazy: record i follows from the job alone, and from the listing of its real images or given poses, read once.
-So a plan of a hundred million records costs nothing to hold, any worker may rebuild any unit, and a resumed run
-plans the same as the first.
+A plan is computed on demand and has no side effects: record i follows from the job and from the listing of its real
+images or given poses, which is read once. So a plan of a hundred million records takes no memory, any worker can
+rebuild any unit, and a resumed run has the same plan as the first.
 
-Record i is variant i % k of image i // k; images and poses come round again when there are fewer of them.
+With k variants per image, record i is variant i % k of image i // k. When there are more records than images or poses,
+these are used again from the first one on.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from factory.record import Record, Unit
 from factory.sources import images, keypoints, poses
 from factory.sources.item import Item, Listing
 
-MAX_RECORDS = 10**8  # keys have eight digits, and must sort as they count
-LISTS = ("action", "description", "person")  # that a template may name
+MAX_RECORDS = 10**8  # keys have eight digits, so that their alphabetical order is that of the numbers
+LISTS = ("action", "description", "person")  # fields that a template may name
 NOTHING = Item("")
 MAX_NAME = 64  # a tar member's name has at most 100 bytes
 
-# Bytes per pixel of what a sample holds, on the generous side; measured on photographs at quality 95.
+# Bytes per pixel of a sample's files, rounded up; measured on photographs at quality 95.
 JPEG, DEPTH, MASKS = 0.8, 4.0, 0.1
 PERSON = 8_000  # bytes of smpl.npz and json; several people add 2 kB each
 TAR_HEADER = 1_024  # a header and, on average, half a block of padding
@@ -38,7 +39,8 @@ TAR_HEADER = 1_024  # a header and, on average, half a block of padding
 
 @dataclass(frozen=True)
 class Plan:
-    """records -> units of job.unit_size -> shards of job.samples_per_shard; the last unit and shard may be short."""
+    """Records are grouped into units of job.unit_size, and units into shards of job.samples_per_shard records. The last
+    unit and the last shard may be shorter."""
 
     job: JobSpec
 
@@ -65,14 +67,14 @@ class Plan:
 
     @property
     def variants(self) -> int:
-        """Records per image."""
+        """Number of records that are made of each image."""
         augment = self.job.stages.estimate.augment
         return augment.variants if augment else 1
 
     @cached_property
     def listing(self) -> Listing:
-        """The real images, or else the rows of the given poses; none in a job from text alone; and what to know of
-        them. UserError: not there, or labels that belong to none of them."""
+        """The listing of the real images, or else of the rows of the given poses; empty when the job has neither.
+        UserError: they are not there, or no label belongs to any of the images."""
         return _listing(self.job)
 
     @property
@@ -80,7 +82,8 @@ class Plan:
         return self.listing.items
 
     def record(self, index: int) -> Record:
-        """UserError: the real images or given poses are not there."""
+        """Record number `index`, as the first stage gets it. UserError: the real images or given poses are not
+        there."""
         seed, variant = self._seed(index), index % self.variants
         record = Record(self._key(index), seed, "", variant=variant)
         if self.sources:
@@ -96,11 +99,11 @@ class Plan:
         return record
 
     def item(self, index: int) -> Item:
-        """The real image or given pose of a record, where the job has some."""
+        """The real image or given pose of a record; the job must have some."""
         return self.sources[index // self.variants % len(self.sources)]
 
     def names(self, shard: int, index: int) -> list[tuple[str, int]]:
-        """(key, seed) of a unit's records; needs no real images or given poses to be there."""
+        """(key, seed) of a unit's records. The real images or given poses need not be there."""
         start = shard * self.job.samples_per_shard + index * self.job.unit_size
         stop = min(start + self.job.unit_size, self.records)
         return [(self._key(i), self._seed(i)) for i in range(start, stop)]
@@ -139,7 +142,7 @@ class Plan:
 
     @property
     def sample_bytes(self) -> int:
-        """About how much one sample takes on storage."""
+        """Estimated bytes of one sample."""
         pixels, extras = self.job.image_size**2, self.job.sample.extras
         images = pixels * JPEG * (2 if "initial" in extras else 1)
         extra = pixels * (DEPTH * ("depth" in extras) + MASKS * ("masks" in extras))
@@ -148,12 +151,12 @@ class Plan:
 
     @property
     def bytes(self) -> int:
-        """About how much the data set takes on storage if no record is rejected."""
+        """Estimated bytes of the whole data set if no record is rejected."""
         return self.records * self.sample_bytes
 
 
 def plan(job: JobSpec) -> Plan:
-    """The job's plan. Raises UserError where the job's numbers or its prompt template do not fit together."""
+    """The job's plan. UserError when the job's numbers, or its prompt template and lists, do not fit together."""
     if job.samples_per_shard % job.unit_size:
         raise UserError(
             f"samples_per_shard: {job.samples_per_shard} is no multiple of unit_size {job.unit_size}; "
@@ -173,7 +176,7 @@ def plan(job: JobSpec) -> Plan:
     if job.records:
         return planned
     each_once = Plan(job.model_copy(update={"records": len(planned.sources) * planned.variants}))
-    vars(each_once)["listing"] = planned.listing  # listing millions of files twice takes a while
+    vars(each_once)["listing"] = planned.listing  # so that millions of files are not listed twice
     return each_once
 
 
@@ -182,17 +185,18 @@ def _listing(job: JobSpec) -> Listing:
         found = images.listing(job.images, job.seed)
         names = [item.name for item in found.items]
         if job.images.keypoints:
-            found.notes.append(keypoints.require(job.images.keypoints, names))
+            found.notes.append(keypoints.require_keypoints(job.images.keypoints, names))
         if job.poses:
-            found.notes.append(poses.require(job.poses, names))
+            found.notes.append(poses.require_poses(job.poses, names))
         return found
     if job.poses:
-        return Listing([Item(str(row)) for row in range(len(poses.load(job.poses)))])
+        return Listing([Item(str(row)) for row in range(len(poses.load_poses(job.poses)))])
     return Listing([])
 
 
 def _draw(words: str | Words, seed: int, rest: int, purpose: str) -> tuple[str, int]:
-    """(text, what is left of `rest`). Equal chances use up the digits of the seed; weights have a draw of their own."""
+    """(a text drawn from `words`, what is left of `rest`). `rest` begins as the seed. A uniform choice consumes digits
+    of it (divmod); a weighted choice hashes the seed together with the purpose instead, and leaves `rest` as it is."""
     if isinstance(words, str):
         return words, rest
     if isinstance(words, list):
@@ -205,7 +209,7 @@ def _draw(words: str | Words, seed: int, rest: int, purpose: str) -> tuple[str, 
 
 @lru_cache(maxsize=256)
 def template_fields(template: str) -> list[str]:
-    """Names in braces, each once, in the template's order."""
+    """The names in the template's braces, each once, in their order."""
     try:
         parsed = list(string.Formatter().parse(template))
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""What travels: a Unit of Records, each with its People and, at the end, exactly one state.
+"""The data that stages work on: a Unit holds Records, and a Record holds Persons. Every record ends in one state.
 
-A unit crosses process borders as one `.npz` (arrays plus one JSON member, never a pickle), so any engine can carry it
-and anybody can open it. Images are (H, W, 3) uint8 RGB; masks (H, W) bool; lengths metres; angles radians; cameras
-follow OpenCV (x right, y down, z forward) in pixels of the stored image.
+A unit is sent between processes as one `.npz`: arrays and one JSON member, never a pickle. Images are (H, W, 3) uint8
+RGB, masks (H, W) bool; lengths are in metres, angles in radians. Cameras follow OpenCV (x right, y down, z forward), in
+pixels of the stored image.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from factory.metrics import measured
 
 
 class State(StrEnum):
-    """Where a record stands. Every planned record ends as ok, rejected or failed."""
+    """The state of a record. Every planned record ends as ok, rejected or failed."""
 
-    PENDING = "pending"  # on its way: every stage may still reject it
+    PENDING = "pending"  # the stages are not through with it: each may still reject it
     OK = "ok"
     REJECTED = "rejected"
     FAILED = "failed"
@@ -37,9 +37,9 @@ class Reason(StrEnum):
     TOO_SMALL = "too small"
     OUT_OF_FRAME = "out of frame"
     EASY = "easy"
-    NO_POSE = "no pose"  # given for this image
-    NO_KEYPOINTS = "no keypoints"  # given for this image, or none in the part that is shown
-    NO_IMAGE = "no image"  # it was listed and is not there
+    NO_POSE = "no pose"  # the file of given poses has none for this image
+    NO_KEYPOINTS = "no keypoints"  # the file of keypoints has none for this image, or none inside its window
+    NO_IMAGE = "no image"  # the image was listed, but its file is not there
     BROKEN_IMAGE = "broken image"
     SMALL_IMAGE = "small image"
     HUGE_IMAGE = "huge image"
@@ -47,22 +47,23 @@ class Reason(StrEnum):
 
 @dataclass(kw_only=True)
 class Measured:
-    """What a record and a person share: `metrics`, the values by name (factory.metrics); one that was not or cannot be
-    measured is absent. The mapping is never changed in place, because copies of a record share it."""
+    """Base of Record and Person. metrics: name of the metric (factory.metrics) -> value; a metric that was not or
+    cannot be measured is absent. The mapping is never changed in place, because copies of a record share it."""
 
     metrics: Mapping[str, float] = field(default_factory=dict)
 
     def measure(self, **values: float | None) -> None:
-        """Store values by metric name. None or NaN: the metric cannot be measured here.
+        """Store values by name of the metric. None or NaN: the metric cannot be measured here.
 
-        KeyError: no such metric. ValueError: not finite where a value must be.
+        KeyError: there is no such metric. ValueError: the value is infinite, or is NaN and the metric must have a
+        value.
         """
         self.metrics = measured(self.metrics, values)
 
 
 @dataclass
 class Person(Measured):
-    """One estimated body and the camera that sees it.
+    """One labelled body and its cameras.
 
     global_orient (3,) and body_pose (69,): axis-angle, camera frame; betas (10,); transl (3,) m, added after posing.
     K (3, 3): the perspective camera of the whole image, shared by all its people.
@@ -86,29 +87,29 @@ class Person(Measured):
 
 @dataclass
 class Record(Measured):
-    """One planned sample on its way through the stages. Fields below `people` are filled by the stage named."""
+    """One planned sample. The plan fills the fields up to `cycle`; a comment names the stage that fills a later one."""
 
     key: str
     seed: int
     prompt: str
-    source: str = ""  # the real image, or the row of the pose file, that it comes from
-    variant: int = 0  # of that image or row, or of one text-to-image image
-    image_seed: int | None = None  # of the initial image; None: `seed`. Variants share it
-    cycle: int = 0  # rounds of stages 2 to 4 behind it
+    source: str = ""  # name of the real image, or number of the row of given poses, that the record is made of
+    variant: int = 0  # number of the record among those made of the same real image, row or text-to-image image
+    image_seed: int | None = None  # seed of the initial image, which variants share; None: `seed`
+    cycle: int = 0  # rounds of stages 2 to 4 that are finished
     state: State = State.PENDING
-    reason: str = ""  # why it was rejected
-    stage: str = ""  # where it was rejected or failed
-    error: str = ""  # the exception, one line
+    reason: str = ""  # why the record was rejected
+    stage: str = ""  # stage in which it was rejected or failed
+    error: str = ""  # the exception that made it fail, one line
     attempts: int = 1
-    kept: bool = False  # estimate: its pose is easy and the job keeps such images as they are
-    refined: bool = False  # False: `final` is the initial image itself
+    kept: bool = False  # estimate: the pose is easy, and the job keeps such images without refining them
+    refined: bool = False  # refine: whether `final` was redrawn; otherwise it is the initial image
     people: list[Person] = field(default_factory=list)  # estimate
-    window: np.ndarray | None = None  # the square of the real image that is shown: centre x, centre y, side px
-    initial: np.ndarray | None = None  # generate: (H, W, 3) uint8; in later cycles the final image of the one before
+    window: np.ndarray | None = None  # plan, generate: the square of the real image that is used: centre x, y, side px
+    initial: np.ndarray | None = None  # generate: (H, W, 3) uint8; in later cycles, the previous cycle's final image
     person_mask: np.ndarray | None = None  # estimate: (H, W) bool, union of detected people
     object_mask: np.ndarray | None = None  # estimate: (H, W) bool, union of detected non-people
-    silhouette: np.ndarray | None = None  # render: (H, W) bool, the whole rendered body, occluded parts too
-    depth: np.ndarray | None = None  # render: (H, W) float32 m, d* of Eq. 3: 0 = no body or occluded
+    silhouette: np.ndarray | None = None  # render: (H, W) bool, the rendered bodies with their occluded parts
+    depth: np.ndarray | None = None  # render: (H, W) float32 m, d* of Eq. 3; 0: no body, or occluded
     final: np.ndarray | None = None  # refine: (H, W, 3) uint8
 
     @property
@@ -116,14 +117,15 @@ class Record(Measured):
         return self.state is State.PENDING
 
     def array(self, name: str) -> np.ndarray:
-        """A field that an earlier stage has filled. ValueError when it has not."""
+        """The array of that field. ValueError when no earlier stage has filled it."""
         value = getattr(self, name)
         if value is None:
             raise ValueError(f"{name} is missing: no earlier stage made it")
         return value
 
     def seed_for(self, purpose: str) -> int:
-        """A random stream per purpose and cycle: stage 4's noise must not be the noise that stage 1 started from."""
+        """A seed derived from the record's seed, the purpose and the cycle. With one seed for all purposes, stage 4
+        would add the very noise that stage 1 started from."""
         round_ = f":{self.cycle}" if self.cycle else ""
         digest = hashlib.blake2b(f"{self.seed}:{purpose}{round_}".encode(), digest_size=8).digest()
         return int.from_bytes(digest, "big") & (2**63 - 1)
@@ -139,13 +141,13 @@ class Record(Measured):
 def _words(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # an exception of a plug-in may be faulty itself
+    except Exception:  # the exception class of a plug-in may itself raise
         return "(it cannot be told)"
 
 
 @dataclass
 class Unit:
-    """One batch of records: what one task computes, what one part file holds."""
+    """One batch of records: the stages compute it as a whole, and one part file holds its samples."""
 
     shard: int
     index: int  # within the shard

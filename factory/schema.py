@@ -1,4 +1,5 @@
-"""The JSON Schemas under schemas/: what editors check a job with, and what a reader may rely on in a sample."""
+"""The JSON Schemas under schemas/: one for job files, used by editors, and one for the json of a sample, for its
+readers."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 
 
 def texts() -> dict[str, str]:
-    """`job` and `sample` -> JSON Schema."""
+    """'job' and 'sample' -> text of the JSON Schema."""
     from pydantic import BaseModel
 
     from factory.job import JobSpec
@@ -19,7 +20,7 @@ def texts() -> dict[str, str]:
 
 
 def write(folder: str | Path) -> list[Path]:
-    """Write both as NAME.schema.json."""
+    """Write both schemas as NAME.schema.json into the folder; returns their paths."""
     paths = []
     for name, text in texts().items():
         path = Path(folder) / f"{name}.schema.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import Counter
 from pathlib import Path
 
 # Before what reads them is imported.
@@ -22,8 +23,32 @@ hypothesis.settings.load_profile("untimed")
 pytest.register_assert_rewrite("tests.support")
 pytest_plugins = ["tests.support.tiny_models"]
 
-from tests.support.command import Run, call_factory, run_factory  # noqa: E402 - after the rewriting of its asserts
+from tests.support.command import ROOT, Run, call_factory, run_factory  # noqa: E402 - after the rewriting of its asserts
 from tests.support.seeded_stages import STAGES  # noqa: E402
+
+SECONDS = {
+    "command": 5,
+    "nodes": 5,
+    "on_ray": 10,
+    "cluster": 10,
+    "guest": 5,
+    "url": 1,
+}  # of a core, that a test with this fixture may take
+SLOW_ROOMS = {"chaos": 30, "starter": 5, "training": 5, "evaluate": 5}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts processes, Ray or a training as heavy, and begin with the files that take longest: of two
+    processes none is then left alone with a long one at the end."""
+    cost: Counter[str] = Counter()
+    for item in items:
+        room = item.path.relative_to(ROOT / "tests").parts[0]
+        seconds = max([SLOW_ROOMS.get(room, 0), *(SECONDS.get(name, 0) for name in getattr(item, "fixturenames", ()))])
+        if seconds:
+            item.add_marker(pytest.mark.heavy(seconds))
+        cost[str(item.path)] += max((mark.args[0] for mark in item.iter_markers("heavy")), default=0)
+    items.sort(key=lambda item: -cost[str(item.path)])  # stable: within a file, and among light ones, all stays
 
 
 @pytest.fixture

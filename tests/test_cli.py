@@ -135,6 +135,7 @@ def test_run_status_verify_inspect_and_run_again(command: Run, factory: Run, job
     assert factory("doctor", job_file).returncode == 0
 
 
+@pytest.mark.heavy(14)
 @needs_weights
 def test_interrupt_keeps_what_is_done_and_says_how_to_go_on(job_file: Path, tmp_path: Path, factory: Run) -> None:
     command = [

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from tests.support import hostile, mischief
 
+pytestmark = pytest.mark.heavy(3)
+
 MEMORY = 1000  # MB
 changes = st.lists(st.tuples(st.sampled_from(sorted(mischief.CHANGES)), st.integers(0, 2**32)), min_size=1, max_size=3)
 formats = st.lists(st.sampled_from(hostile.FORMATS), min_size=1, max_size=1)

@@ -17,11 +17,11 @@ import factory
 from factory import loader
 from factory.errors import UserError
 from factory.geometry.body import spin49
+from factory.geometry.camera import project_on_crop
 from factory.geometry.crops import MEAN, STD, square_crop
 from factory.geometry.joints import FLIP24, FLIP49
 from factory.job import JobSpec
 from factory.record import Record
-from factory.starter.train.hmr import weak_project
 from factory.store.status import read_index, read_sample
 from tests.support import small
 from tests.support.forge import arrays, forge
@@ -80,7 +80,7 @@ def test_label_and_image_stay_one(record, name):
     joints = spin49(small.body()(pose[:, :3], pose[:, 3:], sample.betas[None], torch.zeros(1, 3))[1])
     rooted = joints[0] - joints[0, loader.PELVIS]
     assert (rooted - sample.joints3d[:, :3]).norm(dim=-1).max() < 0.02  # no body is quite its mirror image
-    seen = weak_project(joints, sample.camera[None])[0]
+    seen = project_on_crop(joints, sample.camera[None])[0]
     assert (seen - sample.joints2d[:, :2]).norm(dim=-1).max() < 0.03  # 1.5 % of the crop
     picture = ((sample.image * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)) * 255).numpy()
     for joint, colour in small.WRISTS:
@@ -170,6 +170,7 @@ def test_images_are_those_of_the_shards(out):
     assert torch.equal(found.image, expected.image) and torch.equal(found.joints2d, expected.joints2d)
 
 
+@pytest.mark.heavy(2)
 def test_the_example_trains(out):
     """As the module's own words have it."""
     lines = [line[4:] for line in (loader.__doc__ or "").splitlines() if line.startswith("    ")]

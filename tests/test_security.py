@@ -142,9 +142,9 @@ def test_labels_that_would_unpack_to_far_more_are_one_line(tmp_path, name, membe
             archive.writestr(f"{column}.npy", member)
     with pytest.raises(UserError, match="no plain .npz") as caught:
         if name == "poses":
-            poses.load(PosesSpec(path=str(tmp_path / "labels.npz")))
+            poses.load_poses(PosesSpec(path=str(tmp_path / "labels.npz")))
         else:
-            keypoints.load(str(tmp_path / "labels.npz"))
+            keypoints.load_keypoints(str(tmp_path / "labels.npz"))
     assert "\n" not in str(caught.value)
 
 
@@ -152,7 +152,7 @@ def test_deeply_nested_fits_are_one_line(tmp_path):
     for content in ('{"data": ' + "[" * 100_000, '{"data": [{"parm_pose": ' + "[" * 100_000):
         (tmp_path / "fits.json").write_text(content)
         with pytest.raises(UserError, match="nested too deeply"):
-            poses.load(PosesSpec(path=str(tmp_path / "fits.json")))
+            poses.load_poses(PosesSpec(path=str(tmp_path / "fits.json")))
 
 
 @pytest.mark.parametrize(

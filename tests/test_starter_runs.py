@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from factory.starter.pack import PARTS, WEIGHTS
+from tests.support.command import ROOT, call_factory, needs_weights
 
-ROOT = Path(__file__).parents[1]
 SMALL = {
     "records": 8,
     "unit_size": 2,
@@ -21,14 +20,15 @@ SMALL = {
     "stages.refine.steps": 4,
     "stages.render.min_coverage": 0,
 }
-missing = [part for part, place in PARTS.items() if not (WEIGHTS / place).exists()]
-pytestmark = pytest.mark.skipif(bool(missing), reason=f"the starter pack lacks {', '.join(missing)}")
+FACTORY = Path(sys.executable).with_name("factory")
+pytestmark = [needs_weights, pytest.mark.heavy(25)]
 
 
-def command(out: Path, engine: str) -> list[str]:
+def demo(out: Path, engine: str) -> list[str]:
+    """Arguments of the command."""
     overrides = {**SMALL, "engine": engine, "output": out}
     flags = [text for name, value in overrides.items() for text in ("--set", f"{name}={value}")]
-    return [str(Path(sys.executable).with_name("factory")), "run", str(ROOT / "jobs" / "demo.yaml"), *flags]
+    return ["run", str(ROOT / "jobs" / "demo.yaml"), *flags]
 
 
 def hashes(out: Path) -> dict[str, str]:
@@ -40,7 +40,7 @@ def hashes(out: Path) -> dict[str, str]:
 def whole(tmp_path_factory) -> Path:
     """The oracle: one process, never stopped."""
     out = tmp_path_factory.mktemp("whole") / "out"
-    subprocess.run(command(out, "inline"), check=True, capture_output=True)
+    assert call_factory(*demo(out, "inline")).returncode == 0
     return out
 
 
@@ -53,20 +53,24 @@ def test_every_record_is_accounted_for(whole):
 
 
 def test_ray_makes_the_same_bytes(whole, tmp_path):
-    subprocess.run(command(tmp_path / "out", "ray"), check=True, capture_output=True)
+    subprocess.run([FACTORY, *demo(tmp_path / "out", "ray")], check=True, capture_output=True)
     assert hashes(tmp_path / "out") == hashes(whole)
 
 
 def test_a_run_killed_after_its_first_unit_is_made_whole(whole, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen(
-        command(out, "inline"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        [FACTORY, *demo(out, "inline")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     while process.poll() is None and not list(out.glob("**/*.parquet")):
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
-    again = subprocess.run(command(out, "inline"), check=True, capture_output=True, text=True)
-    assert "resumed" in again.stdout + again.stderr
+    again = call_factory(*demo(out, "inline"))
+    assert again.returncode == 0 and "resumed" in again.stdout
     assert hashes(out) == hashes(whole)

@@ -27,7 +27,7 @@ shards are links into a cache | read; the cache stays as it is | store/test_link
 a file name beside the shards is not UTF-8 | a stray like any other | store/test_damage.py::test_a_file_name_that_is_not_utf8_is_a_stray_like_any
 
 # disks and users
-an output that cannot be written | plan and doctor say so before a run | test_doctor.py::test_an_output_that_cannot_be_written_is_told_before_a_run
+an output that cannot be written | plan and doctor say so before a run | doctor/test_checks.py::test_an_output_that_cannot_be_written_is_told_before_a_run
 the output is a link to a folder | works | store/test_links.py::test_the_output_itself_may_be_a_link_to_a_folder
 the output is a dangling link | one line | store/test_links.py::test_an_output_that_is_a_dangling_link_is_one_line
 a pipe in the place of a file | one line, no waiting | store/test_links.py::test_what_is_no_plain_file_is_not_waited_for
@@ -75,7 +75,7 @@ parts of another job were copied in | made anew, told | store/test_damage.py::te
 parts of an earlier version | kept where keys and seeds fit, told | store/test_damage.py::test_parts_of_an_earlier_version_are_kept_if_their_keys_and_seeds_fit
 
 # inputs as strangers have them
-~user of nobody in an input | told as missing | test_doctor.py::test_the_home_of_an_unknown_user_holds_nothing
+~user of nobody in an input | told as missing | doctor/test_models.py::test_the_home_of_an_unknown_user_holds_nothing
 Ski-Pose labels that claim terabytes or lie in other files | refused, nothing else opened | sources/test_datasets.py::test_skipose_labels_that_only_pretend_to_be_so
 SMART annotations nested or endless | refused in one line | sources/test_datasets.py::test_smart_annotations_that_would_break_the_reader
 imgname as bytes, with backslashes, without ending | matched | sources/test_names.py::test_poses_and_keypoints_find_their_images_however_they_are_spelt
@@ -92,8 +92,8 @@ labels of SMART or Ski-Pose without their images | told or refused | sources/tes
 plan and doctor on a stranger's folder | say what is found and left out | sources/test_command.py::test_plan_tells_what_was_found_and_what_is_left_out
 no record could be used | exit code 1, a clear line | sources/test_command.py::test_a_run_that_could_use_nothing_does_not_end_with_0
 EFT fits | bodies lie where EFT draws them, within 1 px | sources/test_poses.py::test_an_efts_body_lies_where_eft_draws_it
-a prompt longer than the text encoder takes | plan counts it and says where | test_cut_prompts.py::test_factory_plan_says_it
-the sample of such a prompt | holds the text that was read | test_cut_prompts.py::test_a_run_with_prompts_that_are_cut_is_sound_and_stores_what_was_read
+a prompt longer than the text encoder takes | plan counts it and says where | doctor/test_cut_prompts.py::test_factory_plan_says_it
+the sample of such a prompt | holds the text that was read | doctor/test_cut_prompts.py::test_a_run_with_prompts_that_are_cut_is_sound_and_stores_what_was_read
 
 # pictures
 16-bit or 32-bit grey, float TIFF | keeps its shades | sources/test_picture.py::test_a_grey_picture_of_any_depth_keeps_its_shades
@@ -136,7 +136,9 @@ a record kills or stops its worker | it fails alone | engine/test_cluster.py::te
 sys.exit(0) in a library, inline | that record fails | engine/test_inline.py::test_a_library_that_ends_its_process_fails_one_record
 sys.exit(0) in a library, Ray | the same bytes as inline | engine/test_cluster.py::test_a_library_that_ends_its_process_fails_one_record
 a node short of memory | the run ends and names it | engine/test_local.py::test_a_node_short_of_memory_ends_the_run_in_words
-a process of Ray dies | one line (without a raylet Ray may end the run before that), what is done is kept | engine/test_local.py::test_one_line_when_a_process_of_ray_dies
+a process of Ray dies | one line, what is done is kept | engine/test_local.py::test_one_line_when_a_process_of_ray_dies
+Ray ends the run before it can speak | one line all the same | engine/test_witness.py::test_one_line_when_ray_ends_the_driver
+kill -9 or Ctrl-C of the run | no word of Ray | engine/test_local.py::test_no_word_of_ray_when_it_was_the_run_that_was_ended
 nothing gets finished for a while | a line says what is waited for, since when | engine/test_cluster.py::test_a_run_that_gets_nothing_done_says_what_it_waits_for
 an error text that is not UTF-8 | escaped in the index | engine/test_inline.py::test_an_error_in_any_letters_reaches_the_index_safely
 a plug-in answers with NaN, complex numbers or dates | that record fails, the field is named | stages/test_estimate.py::test_a_plug_ins_wrong_answer_fails_that_record_and_says_why
@@ -145,14 +147,14 @@ a wrong mask, score or box | told by its field | models/detectors/test_base.py::
 a network gives NaN | fails, never "no person" | stages/test_estimate.py::test_a_network_that_gives_nan_fails_and_does_not_find_nobody
 
 # weights
-a model that this user may not read | one line; plan still answers | test_doctor.py::test_a_model_that_this_user_may_not_read_is_told
+a model that this user may not read | one line; plan still answers | doctor/test_models.py::test_a_model_that_this_user_may_not_read_is_told
 too little memory for the models | is said, and not that the weights do not fit | engine/test_worker.py::test_short_memory_is_not_taken_for_a_fault_of_the_weights
 only fp16 files | "write `variant: fp16`" | weights/test_files.py::test_a_folder_with_only_fp16_files_is_told_its_variant
 only .bin files | how to convert | weights/test_files.py::test_a_folder_with_only_pickles_is_told_how_to_convert
 a Git LFS pointer | "run `git lfs pull`" | weights/test_files.py::test_a_git_lfs_pointer_is_told_to_be_pulled
 a pointer in a part that no stage loads | no harm | weights/test_files.py::test_a_pointer_that_no_stage_needs_does_no_harm
 a shard of the weights is missing | counted | weights/test_files.py::test_a_shard_that_is_missing_is_counted
-doctor on a folder that will not load | not ok, and why | models/test_checkup.py::test_a_folder_that_will_not_load_is_not_ok
+doctor on a folder that will not load | not ok, and why | doctor/test_model_files.py::test_a_folder_that_will_not_load_is_not_ok
 SMPL as .pth or a folder | what it is, what is wanted | weights/test_smpl_file.py::test_a_pytorch_file_or_a_folder_in_smpls_place
 SMPL-X, SMPL-H, MANO or FLAME in SMPL's place | told by name | weights/test_smpl_file.py::test_another_body_is_told_by_its_name
 SMPL whose J is a chumpy product | read | weights/test_smpl_file.py::test_what_smpl_does_not_need_may_be_anything
@@ -163,7 +165,7 @@ a pickle bomb | ends at once | untrusted/test_inert.py::test_bombs_end_at_once
 a half-written checkpoint | one line | weights/test_torch_file.py::test_half_written_files_are_one_line
 a web page, TorchScript or a pointer in the place of weights | what it is | weights/test_torch_file.py::test_files_that_are_something_else_are_told
 NaN in weights | one line with the layer | models/hmr/test_spin.py::test_nan_in_a_network_is_one_line
-a hub id without a network | one line | models/test_checkup.py::test_offline_a_hub_id_is_one_clear_line
+a hub id without a network | one line | doctor/test_model_files.py::test_offline_a_hub_id_is_one_clear_line
 
 # real libraries
 BEV | no process, no download, no pip install | models/hmr/test_choice.py::test_bev_is_loaded_without_a_process_or_a_download
@@ -179,7 +181,7 @@ a ControlNet as a single file or a whole model | named, how to convert | models/
 a text-to-image model as depth model, or the reverse | named | models/diffusion/test_families.py::test_a_text_to_image_model_is_no_depth_model
 a LoRA of another family | named | models/diffusion/test_families.py::test_a_lora_of_another_family_is_named
 a LoRA that fits in part | refused, with counts | models/diffusion/test_families.py::test_a_lora_that_fits_in_part_is_refused
-doctor's command for detectron2 | constraints, no build isolation | test_doctor.py::test_packages_that_the_choices_need
+doctor's command for detectron2 | constraints, no build isolation | doctor/test_checks.py::test_packages_that_the_choices_need
 detector.config without masks, hostile, or leaving its folder | one line, runs nothing | models/detectors/test_detectron_config.py::test_a_config_that_is_not_taken_is_one_line_and_runs_nothing
 a LazyConfig .py | one line, not run | models/detectors/test_detectron_config.py::test_a_config_of_python_is_not_run
 

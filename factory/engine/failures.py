@@ -1,4 +1,4 @@
-"""Stops a run that is going wrong before it has spent its days."""
+"""Ends a run early when too many of its records fail."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from factory.job import JobSpec
 from factory.record import State
 from factory.store.part import Part, index_table
 
-ENOUGH = 100  # records of a run before it is judged: the job's description of max_failed_fraction tells it
+ENOUGH = 100  # records that a run must have done before it can be ended; max_failed_fraction in job.py says so too
 
 
 class Failures:
-    """Counts the records that fail in this run, and how."""
+    """Counts the records of one run, and its failed records by error."""
 
     def __init__(self, job: JobSpec) -> None:
         self.job, self.records = job, 0
         self.errors: Counter[str] = Counter()
 
     def watch(self, states: Counter[str], part: Part) -> None:
-        """Add a unit; UserError, a summary in one line, once more have failed than the job allows."""
+        """Add a finished unit: its part, and its records counted by state. UserError, one line with the most frequent
+        errors, once more records have failed than the job's max_failed_fraction allows."""
         self.records += states.total()
         if not states[State.FAILED]:
             return

@@ -1,4 +1,4 @@
-"""The state of Ray in words for users: what its workers are doing, and why no further unit can come."""
+"""What Ray is doing, in words for users: the state of the job's workers, and why no further unit can be finished."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from typing import Any
 
 from factory.errors import UserError
 
-KILLS = 3  # times each worker may be killed for want of memory, without a unit in between, before the run ends
-BRIEF = 60.0  # s without a finished unit: memory that another program holds for so long may yet come free
-SILENCE = 20.0  # s that a cluster may not answer: by itself Ray waits a minute and then ends this process
+KILLS = 3  # the run ends when Ray has killed this many workers, times the job's workers, since the last finished unit
+BRIEF = 60.0  # s without a finished unit during which kills are tolerated: another program may free its memory
+SILENCE = 20.0  # s without an answer from the cluster until the run ends; Ray itself would end this process after 60 s
 WORDS = {
     "ALIVE": "up",
     "PENDING_CREATION": "starting",
     "DEPENDENCIES_UNREADY": "starting",
     "RESTARTING": "starting anew",
 }
-HEARTS = {"gcs_server": "the server of its state", "raylet": "its scheduler"}
+VITAL = {"gcs_server": "the server of its state", "raylet": "its scheduler"}  # processes without which Ray is dead
 KEPT = "what was finished is kept; run the same command again"
 
 
 class Health:
-    """The state of the Ray that this process has joined. workers: how many of them the job has."""
+    """Asks the Ray that this process has joined. workers: how many workers (actors) the job has."""
 
     def __init__(self, workers: int) -> None:
         self.workers, self.answered = workers, time.monotonic()
 
     def waits(self) -> str:
-        """What the workers are doing."""
+        """One line: how many workers are up or starting, and how many were killed because memory is short."""
         from ray._private import state
 
         try:
             ours = [actor for actor in state.actors().values() if "MapWorker" in actor["ActorClassName"]]
-            ours += [actor for actor in state.actors().values() if actor["ActorClassName"] == "Actor"]
-        except Exception as error:  # Ray is private here, and may be down
+            ours += [actor for actor in state.actors().values() if actor["ActorClassName"] == "IsolatedActor"]
+        except Exception as error:  # these are Ray's private functions, and Ray may be down
             return f"Ray does not say what its workers do ({type(error).__name__})"
         counts = Counter(WORDS.get(actor["State"], "") for actor in ours)
         words = ", ".join(f"{counts[word]} {word}" for word in dict.fromkeys(WORDS.values()) if counts[word])
@@ -45,7 +45,8 @@ class Health:
         return f"of {self.workers} workers: {words or 'none placed yet'}{memory}"
 
     def broken(self, since: float) -> UserError | None:
-        """The error that ends the run where no further unit can come, else None. since: as in `Lookout`."""
+        """The error that ends the run because no further unit can be finished, or None. since: when the last unit was
+        finished, s of time.time()."""
         from ray._private import worker
 
         node: Any = worker._global_node
@@ -53,7 +54,7 @@ class Health:
             return None
         if node.head:
             for name, process in node.dead_processes():
-                if name in HEARTS:
+                if name in VITAL:
                     return UserError(died(name, _end(process)))
         elif not self._answers(node.gcs_address):
             return UserError(f"engine: the Ray cluster at {node.gcs_address} does not answer any more; {KEPT}")
@@ -77,7 +78,7 @@ class Health:
         return time.monotonic() - self.answered < SILENCE
 
     def _killed(self, since: float) -> tuple[int, str]:
-        """(workers that Ray has killed for want of memory since then, what Ray says about the last of them)."""
+        """(number of workers that Ray has killed since then because memory was short, Ray's report on the last one)."""
         from ray._private import state
         from ray.core.generated import common_pb2, gcs_pb2
 
@@ -90,26 +91,28 @@ class Health:
                     killed += 1
                     if worker.end_time_ms >= latest:
                         last, latest = worker.exit_detail, worker.end_time_ms
-        except Exception:  # Ray is private here, and may be down
+        except Exception:  # these are Ray's private functions, and Ray may be down
             return 0, ""
         return killed, memory(last)
 
 
 def died(name: str, how: str) -> str:
-    """The message when one of HEARTS has died."""
-    return f"engine: Ray's process {name}, {HEARTS[name]}, has died ({how}); {KEPT}"
+    """The message that one of Ray's VITAL processes has died; how: its signal or exit code."""
+    return f"engine: Ray's process {name}, {VITAL[name]}, has died ({how}); {KEPT}"
 
 
-def hearts() -> dict[int, str]:
-    """The process id of each of the local Ray's HEARTS, and the line that says that it has died; {} stands for how."""
+def vital_processes() -> dict[int, str]:
+    """Process id -> the line that says that this process has died, for the VITAL processes of the local Ray. In the
+    line, {} stands for the signal or exit code."""
     from ray._private import worker
 
     node: Any = worker._global_node
-    return {each.process.pid: f"error: {died(name, '{}')}" for name in HEARTS for each in node.all_processes[name]}
+    return {each.process.pid: f"error: {died(name, '{}')}" for name in VITAL for each in node.all_processes[name]}
 
 
 def memory(detail: str) -> str:
-    """Ray's report on a worker that it killed for memory, in a few words."""
+    """The amounts in Ray's report on a worker that it killed because memory was short, such as "15.2 GB of 16.0 GB used
+    on its node"; the beginning of the report where it names none."""
     found = re.search(r"was ([\d.]+ ?\w+) used / ([\d.]+ ?\w+) limit", detail)
     return f"{found[1]} of {found[2]} used on its node" if found else " ".join(detail.split())[:120]
 

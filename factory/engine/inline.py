@@ -1,4 +1,5 @@
-"""One process, one unit at a time, the stages in a row: the oracle that the other engine is held against."""
+"""The engine without Ray: one process, one unit at a time, one stage after the other. Tests compare Ray's results with
+its results."""
 
 from __future__ import annotations
 
@@ -18,20 +19,22 @@ from factory.store.part import Parts, pack
 
 
 def compute(plan: Plan, stages: list[type[Stage]], ids: Iterable[tuple[int, int]]) -> Parts:
-    """(shard, index, part) of each unit asked for."""
+    """Yield (shard, index, part) for each (shard, index) in `ids`, in their order."""
     inline = Inline(stages, plan.job)
     for shard, index in ids:
         yield shard, index, pack(inline(plan.unit(shard, index)), plan.job)
 
 
 class Inline(Isolation):
-    """In this process. A worker that took too long was left in the middle of its work: it is set up anew."""
+    """Runs the stages in this process. A worker that was interrupted because it took too long may be in any state, so
+    the next attempt sets up a new one."""
 
-    attempts_before = 1  # its unit has been tried once as a whole
+    attempts_before = 1  # the unit has been tried once as a whole
 
     def __init__(self, stages: list[type[Stage]], job: JobSpec) -> None:
         super().__init__(stages, job)
-        self.workers = {stage: Worker(stage, job) for stage in dict.fromkeys(stages)}  # cycles share them
+        # A stage that recurs in several cycles is set up once.
+        self.workers = {stage: Worker(stage, job) for stage in dict.fromkeys(stages)}
 
     def attempt(self, stage: type[Stage], records: list[Record]) -> list[Record]:
         if stage not in self.workers:
@@ -50,8 +53,9 @@ class _TimeUp(Halt):
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raises _TimeUp in the block when it takes longer: as soon as Python runs there, so that a library that hangs is
-    not stopped. No limit outside the main thread, the only one that takes signals."""
+    """Raise _TimeUp in the block once it has taken longer. A signal does it, which Python handles between two of its
+    own instructions: a library that hangs is not interrupted. Outside the main thread, which alone receives signals,
+    there is no limit."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

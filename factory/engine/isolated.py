@@ -1,4 +1,4 @@
-"""Units that Ray gave up, one after the other and each with workers of its own."""
+"""Isolation on Ray: units that Ray Data has dropped are computed one after the other, in actors of their own."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from factory.stages.base import Stage
 
 
 class Isolated(Isolation):
-    """In actors. A context: they end with it."""
+    """Runs each stage in an actor. A context manager: its actors are killed at the end."""
 
-    attempts_before = 3  # its unit: twice in the stream, once as a whole in isolation
+    attempts_before = 3  # the unit has been tried twice in the stream and once as a whole in isolation
 
     def __init__(self, stages: list[type[Stage]], job: JobSpec) -> None:
         super().__init__(stages, job)
@@ -51,12 +51,12 @@ class Isolated(Isolation):
             raise WorkerLost("its worker died") from None
 
     def _start(self, stage: type[Stage]) -> Any:
-        """A worker that is set up. Setting up is no record's fault, so it may take its time."""
+        """An actor whose stage is set up. There is no time limit, because no record can be blamed for a slow setup."""
         import ray
 
         host = spec(stage, self.job)
         for left in reversed(range(TRIES)):
-            remote: Any = ray.remote(num_cpus=host.cpus, num_gpus=host.gpus)(Actor)
+            remote: Any = ray.remote(num_cpus=host.cpus, num_gpus=host.gpus)(IsolatedActor)
             actor = remote.remote(stage, self.job)
             try:
                 ray.get(actor.ready.remote())
@@ -66,8 +66,8 @@ class Isolated(Isolation):
                     raise setup_error(error) from error
 
 
-class Actor:
-    """What Ray hosts."""
+class IsolatedActor:
+    """The actor that hosts one stage for `Isolated`."""
 
     def __init__(self, stage: type[Stage], job: JobSpec) -> None:
         self.worker = Worker(stage, job)
@@ -82,7 +82,7 @@ class Actor:
 
 
 def setup_error(error: Exception) -> Exception:
-    """What the stage's setup raised; Ray hands over its text alone."""
+    """The error that a stage's setup raised in its actor, made anew from its text: Ray passes on no more."""
     if "low on memory" in str(error):
         return UserError(f"engine: memory is short: Ray has killed workers while they started ({memory(str(error))})")
     last = str(error).rstrip().splitlines()[-1]

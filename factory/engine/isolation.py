@@ -1,4 +1,5 @@
-"""A unit that ended its worker, taken through the stages with care: the record that did it is found and fails alone."""
+"""Finds the record that kills its worker: the records of a unit are tried alone, and those that kill a worker have
+failed."""
 
 from __future__ import annotations
 
@@ -10,24 +11,25 @@ from factory.record import Record, State, Unit
 from factory.stages.base import Stage
 from factory.stages.sift import sift
 
-TRIES = 2  # one worker may end because of its machine; a record that ends two workers while it runs alone has failed
+TRIES = 2  # a record that kills this many workers while it runs alone has failed; one worker may die by its machine
 
 
 class WorkerLost(Exception):
-    """The records ended their worker."""
+    """The worker died, or was killed, while it computed the records."""
 
 
 class Isolation(ABC):
-    """Takes a unit through the stages, in batches that get smaller where a worker is lost."""
+    """Takes a unit through the stages as one batch; in a stage where that loses the worker, record by record."""
 
-    attempts_before: ClassVar[int]  # how often a record has been tried before it is tried alone
+    attempts_before: ClassVar[int]  # times that a record has been tried, with its unit, before it is tried alone
 
     def __init__(self, stages: list[type[Stage]], job: JobSpec) -> None:
         self.stages, self.job = stages, job
 
     @abstractmethod
     def attempt(self, stage: type[Stage], records: list[Record]) -> list[Record]:
-        """The records one stage further. Raises WorkerLost, all untouched; the next attempt has another worker."""
+        """The records one stage further, in their order. Raises WorkerLost and leaves `records` as they were; the next
+        attempt gets another worker."""
 
     def __call__(self, unit: Unit) -> Unit:
         records = unit.records
@@ -35,7 +37,7 @@ class Isolation(ABC):
             try:
                 records = self.attempt(stage, records)
                 continue
-            except WorkerLost:  # left before the sifting: it holds what the lost worker held
+            except WorkerLost:  # the handler ends before the sifting: the traceback keeps the lost worker's memory
                 pass
             sifted = iter(self._sift(stage, [record for record in records if record.active]))
             records = [next(sifted) if record.active else record for record in records]
@@ -50,7 +52,7 @@ class Isolation(ABC):
         return done
 
     def _alone(self, stage: type[Stage], records: list[Record]) -> list[Record]:
-        """The records one stage further; raises WorkerLost where that ended one worker after the other."""
+        """The records one stage further. Raises WorkerLost once TRIES workers have been lost with them."""
         for _ in range(TRIES - 1):
             try:
                 return self.attempt(stage, records)

@@ -1,4 +1,4 @@
-"""How a process joins Ray, local or a cluster's: without Ray's messages, with workers that import the same files."""
+"""Joining Ray, a local one or a cluster: Ray prints nothing, and its workers import modules from the same places."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 
 @contextmanager
 def connect(**options: Any) -> Iterator[None]:
-    """`ray.init`, and `ray.shutdown` at the end."""
+    """`ray.init` with these options; `ray.shutdown` at the end of the context."""
     import ray
     from ray._private import worker
 
     quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
     with contextlib.ExitStack() as stack:
         stack.callback(ray.shutdown)
-        # Ray prints pages about its processes between our lines. `Health` reports what of it concerns the run.
+        # Ray would print pages about its processes among our lines. `Health` reports what concerns the run.
         stack.callback(setattr, worker, "print_to_stdstream", worker.print_to_stdstream)
         worker.print_to_stdstream = lambda *_, **__: None
         with _mute():
@@ -30,7 +30,7 @@ def connect(**options: Any) -> Iterator[None]:
 
 
 def forget() -> None:
-    """Drop the token that this process has read, so that Ray reads the next one."""
+    """Make Ray drop the token that it has read in this process, so that it reads the next one."""
     from ray import _raylet
 
     loader: Any = _raylet.AuthenticationTokenLoader  # type: ignore[attr-defined]
@@ -38,10 +38,10 @@ def forget() -> None:
 
 
 def _paths() -> dict[str, Any]:
-    """Where workers look for modules ahead of Python's own: where this process does.
+    """Options for `ray.init` that give workers this process's module search path.
 
-    By itself Ray puts the working directory first, and a factory.py or torch.py that lies there would be imported in
-    the place of the real one. `factory launch` brings a working directory of its own, and Ray knows what to do with it.
+    Ray would put the working directory first, and a file factory.py or torch.py there would be imported instead of the
+    real module. A driver that `factory launch` has started gets no such option: Ray sets its path by itself.
     """
     from ray.job_config import JobConfig
 
@@ -55,7 +55,8 @@ def _paths() -> dict[str, Any]:
 
 @contextmanager
 def _mute() -> Iterator[None]:
-    """Ray's C++ side prints on stderr the log level that was set. What goes wrong is raised, not printed."""
+    """Send stderr to nowhere for the block: Ray's C++ code prints its log level there. Errors are raised all the
+    same."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

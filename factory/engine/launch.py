@@ -1,4 +1,5 @@
-"""Hands a job to a cluster through Ray Jobs and follows its log, from any machine that reaches its dashboard."""
+"""`factory launch`: submit a job to a cluster through Ray Jobs and follow its log, from any machine that reaches the
+cluster's dashboard."""
 
 from __future__ import annotations
 
@@ -16,15 +17,16 @@ from factory.errors import UserError, redacted
 from factory.job import JobSpec
 
 RUN = "python -m factory.cli run job.yaml"
-TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # where Ray looks for the cluster's secret, and then:
-TOKEN_FILE = "~/.ray/auth_token"
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")  # variables in which Ray looks for the cluster's token
+TOKEN_FILE = "~/.ray/auth_token"  # where Ray looks next
 
 
 def launch(job: JobSpec, address: str, say: Callable[[str], None], stream: Callable[[str], None]) -> int:
-    """Submit the job to http://host:port, pass on its log as it comes, and return its exit code.
+    """Submit the job to the dashboard at `address` (http://host:port) and return its exit code when it has ended.
 
-    The driver runs on the cluster's head and joins the cluster there. UserError where the cluster does not answer or
-    refuses the token, or where the output would lie in a folder that goes with the cluster's job.
+    `stream` gets the job's log in pieces, `say` gets whole lines about the submission. The driver runs on the cluster's
+    head node and joins the cluster there. UserError when the cluster does not answer or refuses the token, or when the
+    output is a relative path: it would lie in the job's working directory, which Ray deletes.
     """
     if "://" not in job.output and not Path(job.output).is_absolute():
         raise UserError(f"output: {job.output} would lie in a scratch folder of the cluster; give an absolute path")
@@ -53,18 +55,18 @@ def launch(job: JobSpec, address: str, say: Callable[[str], None], stream: Calla
 
 
 def _environment(address: str) -> None:
-    """What Ray reads there, once, when it is imported."""
+    """Set the variables that Ray's client reads once, when it is imported."""
     if not address.startswith(("http://", "https://")):  # Ray would import a module named by another scheme
         raise UserError(f"--address {address}: give the dashboard's URL, such as http://HEAD:8265")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ["RAY_API_SERVER_ADDRESS"] = address  # or RAY_ADDRESS, where it is set, would win
+    os.environ["RAY_API_SERVER_ADDRESS"] = address  # takes precedence over RAY_ADDRESS
     if any(name in os.environ for name in TOKENS) or os.path.exists(os.path.expanduser(TOKEN_FILE)):
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def _client(address: str) -> Any:
     try:
-        import aiohttp  # noqa: F401  # Ray's own client needs it and would say so later, in more words
+        import aiohttp  # noqa: F401  # Ray's client needs it; its own error comes later and is longer
     except ModuleNotFoundError:
         raise UserError("launch needs Ray's job client: pip install 'ray[default]'") from None
     from ray.job_submission import JobSubmissionClient
@@ -74,7 +76,7 @@ def _client(address: str) -> Any:
 
 @contextmanager
 def _one_line(address: str) -> Iterator[None]:
-    """UserError of one line for what Ray's client raises."""
+    """Turn what Ray's client raises into a UserError of one line."""
     from ray.exceptions import AuthenticationError
 
     try:
@@ -87,7 +89,8 @@ def _one_line(address: str) -> Iterator[None]:
 
 
 async def _follow(client: Any, name: str, stream: Callable[[str], None]) -> None:
-    """The log until the job ends. It is sent in pieces, from its beginning whenever the connection was lost."""
+    """Pass the log to `stream` until the job ends. After a lost connection Ray sends the log from its beginning, so
+    what was passed on before is skipped."""
     sent = 0
     while True:
         at = 0
@@ -98,7 +101,7 @@ async def _follow(client: Any, name: str, stream: Callable[[str], None]) -> None
                 sent = max(sent, at)
             if client.get_job_status(name).is_terminal():
                 return
-        except RuntimeError:  # Ray's word for a lost connection
+        except RuntimeError:  # Ray raises it when the connection is lost
             if client.get_job_status(name).is_terminal():
                 return
         await asyncio.sleep(1)

@@ -1,4 +1,5 @@
-"""While nothing is finished: says what the run waits for and since when, and ends a run that cannot go on."""
+"""A thread that watches a run: it reports what the run waits for when no unit is finished for long, and ends a run in
+which no further unit can be finished."""
 
 from __future__ import annotations
 
@@ -8,17 +9,17 @@ from collections.abc import Callable
 
 from factory.errors import UserError
 
-FIRST = 60.0  # s without a finished unit before the first message; each further one comes after twice the time
-LONG = 3  # times the slowest unit so far: the first message waits so long at least
-LOOK = 2.0  # s between two looks
+FIRST = 60.0  # s without a finished unit until the first message; each further message comes after twice the time
+LONG = 3  # the first message comes no earlier than after this many times the time of the slowest unit so far
+LOOK = 2.0  # s between two checks
 
 
 class Lookout:
-    """A context with a thread of its own, to be called (`progressed`) after each finished unit.
+    """A context manager with a thread of its own. Call `progressed` after each finished unit.
 
-    waits() returns in words what the engine is doing. broken(since) returns an error where no further unit can come;
-    `since` is when the last unit was finished, in seconds of time.time(). tell(line) reports that the run waits.
-    end(error) ends the run.
+    waits() returns one line on what the engine is doing. broken(since) returns the error that ends the run when no
+    further unit can be finished, else None; `since` is when the last unit was finished, in s of time.time().
+    tell(line) reports that the run waits. end(error) ends the run.
     """
 
     def __init__(
@@ -39,11 +40,11 @@ class Lookout:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         self.done.set()
-        self.thread.join(LOOK)  # it may hang together with the engine
+        self.thread.join(LOOK)  # with a limit: the thread may hang together with the engine
         raised = isinstance(error, Exception | SystemExit) and not isinstance(error, UserError)  # Ray raises both
-        if raised and (why := self.broken(self.since)):
+        if raised and (why := self.broken(self.since)):  # the engine raised before the thread's next check
             self.end(why)
-            raise why from error  # the engine has raised before the next look
+            raise why from error
 
     def progressed(self) -> None:
         now = time.time()

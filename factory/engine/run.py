@@ -1,4 +1,5 @@
-"""From a job to a data set: find what is done, compute the rest, seal what is complete."""
+"""`run` makes the data set of a job: it finds the units that are done, computes the others and seals complete
+shards."""
 
 from __future__ import annotations
 
@@ -31,12 +32,13 @@ NONE: Counter[str] = Counter()
 
 @dataclass(frozen=True)
 class Event:
-    """Something happened. `states` and `reasons` count the event's own records, so that a listener may add them up.
+    """What a run reports to its listener. `states` and `reasons` count the records of this event alone, so that a
+    listener may add them up.
 
-    `waiting` is sent first if another run may still hold the output, and later whenever no unit was finished for some
-    time; then it comes from another thread, though never during another event. Otherwise `resumed` is the first event
-    of every run, with what earlier runs have done. `unit`: a unit was committed. `sealed`: a shard was sealed.
-    `isolating`: a unit's workers died, so its records are now tried alone; its `unit` event follows.
+    `waiting` is sent first if another run may still hold the output. Otherwise `resumed` is the first event of every
+    run; it counts what earlier runs have done. `waiting` is also sent, from another thread, when no unit was finished
+    for some time; two events never overlap. `unit`: a unit was committed. `sealed`: a shard was sealed. `isolating`: a
+    unit's workers died, so its records are now tried alone; its `unit` event follows.
     """
 
     kind: Kind
@@ -46,12 +48,12 @@ class Event:
     units: int = 0
     records: int = 0
     states: dict[str, int] = field(default_factory=dict)
-    reasons: dict[str, int] = field(default_factory=dict)  # of the rejected
+    reasons: dict[str, int] = field(default_factory=dict)  # reason -> rejected records
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What the data set holds now; states and reasons of all of it."""
+class RunSummary:
+    """What the data set holds at the end of a run. states, reasons: of all its records, those of earlier runs too."""
 
     output: str
     planned: int
@@ -65,14 +67,15 @@ class Summary:
 
 def run(
     job: JobSpec | Plan, stages: list[type[Stage]] | None = None, on_event: Callable[[Event], None] = lambda event: None
-) -> Summary:
-    """Make the job's data set, or what is missing of it. A plan of it saves listing its images again.
+) -> RunSummary:
+    """Make the job's data set, or what is missing of it. Given a plan instead of the job, its images are not listed
+    again.
 
-    UserError where that cannot be, before anything is touched, or where too many records fail. KeyboardInterrupt on
-    Ctrl-C or SIGTERM: what was finished is kept, units in flight are given up.
+    UserError, before anything is written, when the job cannot run here; also when too many records fail.
+    KeyboardInterrupt on Ctrl-C or SIGTERM: finished units are kept, units in progress are given up.
     """
     begin, planned = time.monotonic(), job if isinstance(job, Plan) else plan(job)
-    job = planned.job  # it may have left the number of records to its images
+    job = planned.job  # the plan has filled in the number of records when the job leaves it to its images
     stages = stages or default_stages(job)
     contents = made_from(planned)
     missing = check(job, planned, contents)
@@ -81,10 +84,10 @@ def run(
         if job.engine == "ray" and missing:
             from factory.engine.session import session
 
-            stack.enter_context(session(job, stages))  # before the output is touched: it may refuse
-        stack.enter_context(stop.heeded())  # after Ray, which takes SIGTERM for itself
+            stack.enter_context(session(job, stages))  # first, because it may refuse the job
+        stack.enter_context(stop.heeded())  # after Ray's start, which installs its own handler of SIGTERM
 
-        lock = threading.Lock()  # a lookout sends events from a thread of its own
+        lock = threading.Lock()  # the lookout sends events from a thread of its own
 
         def tell(kind: Kind, message: str, units: int = 0, states: Counter = NONE, reasons: Counter = NONE) -> None:
             count = planned.records, planned.units, units, states.total()
@@ -95,7 +98,7 @@ def run(
         left = planned.units - ledger.units_found
         tell("resumed", _resumed(ledger, left), ledger.units_found, ledger.states, ledger.reasons)
         isolating, failures = partial(tell, "isolating"), Failures(job)
-        if left:  # leaving the loop closes the engine before the session ends its Ray
+        if left:  # `closing` ends the engine before the session ends its Ray
             parts = stack.enter_context(closing(_compute(planned, stages, ledger.missing(), isolating)))
             lookout = stack.enter_context(Lookout(*_health(job, stages), partial(tell, "waiting"), stop.end))
             for shard, index, part in parts:
@@ -106,14 +109,15 @@ def run(
                     if ledger.seal(shard):
                         tell("sealed", f"shard {planned.shard_name(shard)} sealed")
                 failures.watch(states, part)
-    return Summary(
+    return RunSummary(
         job.output, planned.records, ledger.units_found, left, planned.shards,
         dict(ledger.states), dict(ledger.reasons), time.monotonic() - begin,
     )  # fmt: skip
 
 
 def default_stages(job: JobSpec) -> list[type[Stage]]:
-    """The method's four, and the one that measures what they made unless the job does without."""
+    """The stages of a job in order: generate, then estimate, render and refine once per cycle, and score unless the job
+    disables it."""
     from factory.stages.estimate import Estimate
     from factory.stages.generate import Generate
     from factory.stages.refine import Refine
@@ -133,12 +137,12 @@ def _compute(
     from factory.engine import inline
     from factory.engine.scratch import sweep
 
-    sweep()  # a run on Ray that was killed may have left something
+    sweep()  # of a run on Ray that was killed, the temporary folder may be left
     return inline.compute(planned, stages, ids)
 
 
 def _health(job: JobSpec, stages: list[type[Stage]]) -> tuple[Callable[[], str], Callable[[float], UserError | None]]:
-    """What a lookout asks of the engine."""
+    """(waits, broken) of the engine, as `Lookout` takes them."""
     if job.engine == "inline":
         return lambda: "one unit after the other in this process", lambda since: None
     from factory.engine.health import Health

@@ -1,7 +1,7 @@
-"""A private temporary folder for the length of a run, and the removal of those that killed runs have left.
+"""A private temporary folder for one run, and the removal of the folders that killed runs have left.
 
-A folder is removed only if it holds our mark file, lies where the mark says, belongs to this user, and its run is known
-to be dead. Everything else in the temporary folder stays, whatever its name is.
+A folder is removed only if it holds a mark file of this program, lies where the mark says, belongs to this user, and if
+its run is known to be dead. Everything else there stays, whatever its name is.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ from factory.errors import UserError
 
 PREFIX = "factory-"
 MARK = ".factory-scratch"
-# Bytes that the name of the temporary folder may have: Ray's sockets lie far below it, and a socket's name has 107.
+# Bytes that the path of the temporary folder may have: Ray's sockets lie deep below it, and the path of a socket has at
+# most 107 bytes.
 LONGEST = 107 - len(f"/{PREFIX}12345678/r/session_2000-01-01_00-00-00_000000_1234567/sockets/plasma_store")
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A new folder with mode 0700, gone with the context. UserError where there is no place for one."""
+    """A new folder with mode 0700, removed at the end of the context. UserError when none can be made."""
     sweep()
     try:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_root()))
     except OSError as error:
         raise UserError(f"no temporary folder: {error}; set TMPDIR to one that this user may write to") from error
     try:
-        # A folder without a mark is never removed: a run that is killed before this line leaves it behind, empty.
+        # A folder without a mark is never removed: a run that is killed before the next line leaves an empty folder.
         (folder / MARK).write_text(json.dumps({"folder": str(folder), **_owner(os.getpid())}))
         yield folder
     finally:
@@ -55,7 +56,7 @@ def _root() -> str:
 
 
 def _abandoned(folder: Path) -> bool:
-    """Whether the folder has our mark and the run that made it is dead. False where that is not certain."""
+    """Whether the folder holds a mark of this program and the run that made it is dead. False when in doubt."""
     try:
         about = folder.lstat()
         if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
@@ -65,20 +66,20 @@ def _abandoned(folder: Path) -> bool:
                 return False
             mark = json.loads(file.read(4096))
         if mark["folder"] != str(folder):
-            return False  # a copy that somebody has made
+            return False  # the folder is a copy
         now = _owner(int(mark["pid"]))
         mark = {name: mark[name] for name in now}
     except (OSError, ValueError, TypeError, KeyError):
         return False
     if (mark["host"], mark["machine"]) != (now["host"], now["machine"]):
-        return False  # a temporary folder that machines share
+        return False  # another machine's run, in a temporary folder that machines share
     if mark["boot"] != now["boot"]:
-        return True  # this machine has started anew since
+        return True  # the machine was restarted after the run had begun
     return mark["namespace"] == now["namespace"] and mark["started"] != now["started"]
 
 
 def _owner(pid: int) -> dict[str, str | int]:
-    """What identifies a process. Its number does not: it is used again after a restart and in other containers."""
+    """What identifies a process across machines, containers and restarts, in which process ids recur."""
     return {
         "pid": pid,
         "host": socket.gethostname(),
@@ -90,8 +91,8 @@ def _owner(pid: int) -> dict[str, str | int]:
 
 
 def _started(pid: int) -> str:
-    """When the process began, in ticks since the machine's start; empty where there is none, or a dead one whose parent
-    has not asked after it yet."""
+    """When the process was started, in ticks since the machine's start; empty when there is no such process, or a
+    zombie only."""
     fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()  # a name may hold blanks and brackets
     return fields[19] if len(fields) > 19 and fields[0] not in "ZX" else ""
 

@@ -1,4 +1,4 @@
-"""A Ray that can host the job: the cluster at ray_address, or a local one that leaves nothing behind."""
+"""Connects to a Ray that can host the job: the cluster at ray_address, or a local Ray started for this run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from factory.stages.base import Stage
 
 @contextmanager
 def session(job: JobSpec, stages: list[type[Stage]]) -> Iterator[list[Node]]:
-    """The nodes with the workers that each can take. Ray runs for as long as the context lasts, unless the process
-    already has one.
+    """Yield the nodes with the workers that are placed on each. The connection lasts as long as the context; a process
+    that is already connected stays so.
 
-    UserError where the cluster does not answer, refuses the token or cannot place the workers: Ray would wait for ever.
+    UserError when the cluster does not answer, refuses the token or has no room for the workers (Ray would wait for
+    ever).
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or it warns of Ray Data's own way to make actors
-    os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")  # Ray tries again by itself
+    os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")  # failures that Ray retries
     import ray
 
     hosts = [(stage.name, spec(stage, job)) for stage in stages]
@@ -38,13 +39,13 @@ def session(job: JobSpec, stages: list[type[Stage]]) -> Iterator[list[Node]]:
             pass
         elif job.ray_address:
             _join(job.ray_address, stack)
-        else:  # cores are shared without harm, so a small machine may host every stage; GPUs are never made up
+        else:  # more CPUs than there are do no harm: workers share cores. GPUs are never claimed that do not exist
             stack.enter_context(local(max(os.cpu_count() or 1, math.ceil(cpus))))
         yield place(hosts, _nodes(job))
 
 
 def _nodes(job: JobSpec) -> list[Node]:
-    """The cluster's nodes, and those that its autoscaler may yet add."""
+    """The cluster's nodes, all free, and those that its autoscaler may still add."""
     import ray
 
     live = sorted((node for node in ray.nodes() if node["Alive"]), key=itemgetter("NodeName"))
@@ -57,7 +58,7 @@ def _nodes(job: JobSpec) -> list[Node]:
 
 
 def _join(address: str, stack: contextlib.ExitStack) -> None:
-    """Connect to a cluster; UserError where none answers there or it wants another token."""
+    """Connect to a cluster. UserError when none answers there, or it refuses the token."""
     import ray
 
     try:
@@ -74,7 +75,8 @@ def _first(error: Exception) -> str:
 
 
 def _knock(address: str) -> None:
-    """OSError where nothing listens at host:port: Ray itself would try for minutes. Names such as auto pass."""
+    """Raise OSError when nothing listens at host:port; Ray itself would retry for minutes. An address without a port,
+    such as auto, is not checked."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

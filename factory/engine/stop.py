@@ -1,4 +1,5 @@
-"""Ctrl-C, SIGTERM (Slurm, Kubernetes, Ray) and a lost terminal: one way to stop, and nothing left half-written."""
+"""Stopping a run in order: Ctrl-C, SIGTERM (Slurm, Kubernetes, Ray) and a closed terminal all raise KeyboardInterrupt,
+and never in the middle of a commit."""
 
 from __future__ import annotations
 
@@ -8,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-ENDS = signal.SIGALRM  # a signal is the one way to wake a main thread that waits
+ENDS = signal.SIGALRM  # sent to the main thread by `end`: nothing but a signal wakes it from a blocking call
 
 
 class Stop:
-    """Raises KeyboardInterrupt on the first signal, at once or once unshielded. A second one ends the process.
+    """Raises KeyboardInterrupt on the first signal: at once, or at the end of a block under `shield`. A second signal
+    ends the process.
 
-    `end` raises another error in the same way, on behalf of a thread that has seen that the run cannot go on.
+    `end` raises another error in the same way. It is for a thread that has found that the run cannot go on.
     """
 
     def __init__(self) -> None:
@@ -23,7 +25,7 @@ class Stop:
 
     @contextmanager
     def heeded(self) -> Iterator[None]:
-        """Signals count for the block. A signal that the process ignores (nohup, background) stays ignored."""
+        """Handle the signals during the block. A signal that the process ignores (nohup, background) stays ignored."""
         if threading.current_thread() is not threading.main_thread():  # only there does Python take signals
             yield
             return
@@ -55,7 +57,7 @@ class Stop:
 
     @contextmanager
     def error_first(self) -> Iterator[None]:
-        """The error of `end` is what the block raises, whatever else goes wrong on the way out."""
+        """Let the block raise the error that was given to `end`, whatever other error follows from it."""
         try:
             yield
         except BaseException:
@@ -64,14 +66,14 @@ class Stop:
             raise
 
     def end(self, error: Exception) -> None:
-        """Raise the error in the main thread, which may wait in a call that never returns. For other threads."""
+        """Raise the error in the main thread, even if that waits in a call that never returns. For other threads."""
         self.error = error
         if self.heeding:
             signal.pthread_kill(threading.main_thread().ident or 0, ENDS)
 
     @contextmanager
     def shield(self) -> Iterator[None]:
-        """Finish the block first."""
+        """Let the block finish before a signal or an error is raised."""
         self.shielded = True
         try:
             yield

@@ -1,13 +1,13 @@
-"""Says why a run has ended where Ray ends the run's process before it can say so itself.
+"""Reports why a run has ended when Ray ends the run's process before Python can report it.
 
 Without its raylet, Ray's C++ code in the driver calls _exit when it next reads an object: no Python runs any more, and
-nothing is printed. The witness is a process beside the driver, this file run as a script. It prints the line in the
-driver's place if the driver is gone and a process of Ray was seen dead while the driver still ran. In all other cases
-it prints nothing: also if Ray ends the driver before the witness has looked, which takes milliseconds (Ray took 0.3 to
-1.6 s). The exit code stays Ray's 1: nobody can change that of another process.
+nothing is printed. The witness is a separate process: this file, run as a script. It prints the line instead of the
+driver if the driver has ended and one of Ray's processes was seen dead while the driver still ran. In all other cases
+it prints nothing, also if Ray ends the driver before the witness has seen the dead process; that takes milliseconds,
+and Ray took 0.3 to 1.6 s. The exit code stays Ray's 1, because no process can change that of another one.
 
 The witness stays in the driver's process group: a signal that the whole group gets (a terminal's Ctrl-C, SIGTERM from
-Slurm, kill -9) ends it as well, and nothing is said of processes of Ray that died of the same signal.
+Slurm, kill -9) ends it as well, and it does not report that Ray's processes died of the same signal.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-GONE = -1  # as `ended` returns it
+GONE = -1  # returned by `ended`: the process was reaped, and its wait status is lost
 
 
 class Witness:
-    """In the driver: a context around the connection to Ray. Its end ends the witness."""
+    """The driver's side: a context manager around the connection to Ray. The witness ends with it."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -41,17 +41,19 @@ class Witness:
 
     @contextmanager
     def watch(self, lines: dict[int, str]) -> Iterator[None]:
-        """While the block runs, the witness waits for the end of this process and of its children `lines`: from the
-        child's process id to what is printed when it has died, with {} for how. At the end of the block the witness
-        leaves too, so that the children may be ended; but not where one has already died, because disconnecting from
-        Ray may then end this process."""
+        """Let the witness watch this process and its children during the block. lines: process id of a child -> the
+        line to print when it has died, in which {} stands for the signal or exit code.
+
+        At the end of the block the witness ends too, because the children may then be stopped. It goes on if one of
+        them has already died: disconnecting from Ray may then end this process.
+        """
         with contextlib.ExitStack() as stack:
 
             def opened(fd: int) -> int:
                 stack.callback(os.close, fd)
                 return fd
 
-            # Ray's processes get SIGKILL when this thread ends, which may be long before the last thread does.
+            # Ray's processes get SIGKILL when this thread ends, which may be long before this process ends.
             driver = [opened(os.pidfd_open(os.getpid())), opened(os.open("/proc/thread-self/stat", os.O_RDONLY))]
             children, texts = [], []
             for child, line in lines.items():
@@ -73,7 +75,7 @@ class Witness:
 
 
 def _ready(pidfds: list[int], timeout: int | None = None) -> set[int]:
-    """Those whose process has ended, after at most timeout ms."""
+    """The pidfds whose process has ended. Waits until there is one, for at most `timeout` ms (None: without limit)."""
     poll = select.poll()
     for pidfd in pidfds:
         poll.register(pidfd, select.POLLIN)
@@ -81,8 +83,8 @@ def _ready(pidfds: list[int], timeout: int | None = None) -> set[int]:
 
 
 def ended(stat: int) -> int | None:
-    """How the task has ended whose /proc/.../stat is open as `stat`: its wait status, or GONE where it has been reaped
-    and nobody can tell any more. None while it runs."""
+    """The wait status of a task that has ended, GONE when it was reaped, None while it runs. stat: a file descriptor of
+    its /proc/.../stat."""
     try:
         fields = os.pread(stat, 4096, 0).rpartition(b")")[2].split()  # a name may hold blanks and brackets
     except ProcessLookupError:
@@ -91,9 +93,10 @@ def ended(stat: int) -> int | None:
 
 
 def witness(driver: int, thread: int, children: dict[int, tuple[int, str]]) -> str:
-    """Wait for the end of the driver; the line to print, empty where there is nothing to say.
+    """Wait for the end of the driver; return the line to print, empty for none.
 
-    driver: its pidfd. thread: the stat of its thread that started the children. children: pidfd to stat and line.
+    driver: pidfd. thread: descriptor of the stat of the driver's thread that started the children. children: pidfd ->
+    (descriptor of its stat, its line).
     """
     said = ""
     while True:
@@ -116,8 +119,8 @@ def _how(status: int | None) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """DRIVER THREAD, then PIDFD STAT of each child, then LINE of each."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # it may be ignored, as in the background
+    """arguments: DRIVER THREAD, then PIDFD STAT for each child, then LINE for each child, as `witness` takes them."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background it is ignored
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     count = (len(arguments) - 2) // 3
@@ -126,7 +129,7 @@ def main(arguments: list[str]) -> None:
     said = witness(driver, thread, dict(zip(fds[::2], stats_and_lines, strict=True)))
     if said:
         bar = os.isatty(2) and os.environ.get("TERM") not in (None, "dumb", "unknown")
-        shown = "\x1b[?25h\n" if bar else ""  # the progress bar had hidden the cursor, which stands at its end
+        shown = "\x1b[?25h\n" if bar else ""  # show the cursor again: the progress bar has hidden it
         with contextlib.suppress(OSError):
             os.write(2, f"{shown}{said}\n".encode())
 

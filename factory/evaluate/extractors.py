@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,8 +18,9 @@ from factory.evaluate.inception import SIDE, load_inception
 from factory.evaluate.resizing import resized
 from factory.geometry.crops import MEAN, STD
 from factory.models.device import quiet
-from factory.weights.catalogue import Need, source
-from factory.weights.files import check_file, check_pointers
+from factory.weights.catalogue import CLIP, DINOV2, INCEPTION, ModelKind
+from factory.weights.files import check_file
+from factory.weights.folders import check_pointers
 from factory.weights.locate import locate, resolve
 from factory.weights.networks import load_network
 
@@ -28,9 +28,9 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 DEFAULT = "starter"
 MODELS = {  # kind -> where its weights are looked for, if no other place is named
     "starter": "starter:hmr",
-    "inception": "weights/weights-inception-2015-12-05-6726825d.pth",
-    "dinov2": "facebook/dinov2-large",
-    "clip": "openai/clip-vit-large-patch14-336",
+    "inception": f"weights/{INCEPTION.published}",
+    "dinov2": DINOV2.published,
+    "clip": CLIP.published,
 }
 FIGURES = {  # kind -> statistic (a function of `statistics`) -> name of the figure
     "starter": {
@@ -82,15 +82,8 @@ def load_extractor(words: str, device: torch.device) -> Extractor:
     if kind not in MODELS:
         raise UserError(f"--features {kind}: there are {', '.join(MODELS)}")
     model = model or MODELS[kind]
-    where = f"--features {kind}: {model}"
-    if kind == "starter":
-        network, side = _starter(model)
-    elif kind == "inception":
-        network, side = _inception(model, where)
-    elif kind == "dinov2":
-        network, side = _dinov2(model, where)
-    else:
-        network, side = _clip(model, where)
+    loaders = {"starter": _starter, "inception": _inception, "dinov2": _dinov2, "clip": _clip}
+    network, side = loaders[kind](model)
     return Extractor(kind, model, side, _on(network, device), device)
 
 
@@ -122,53 +115,42 @@ def _starter(model: str) -> tuple[torch.nn.Module, int]:
     return _Normalised(network, read, MEAN, STD), network.config["crop"]
 
 
-def _inception(model: str, where: str) -> tuple[torch.nn.Module, int]:
-    path = _place("inception", model, hub=False)
-    if path is None or not path.is_file():
-        raise UserError(f"{where} is a folder; a file is wanted{_source('inception', model)}")
-    check_file(path, where)
-    return load_inception(path, where), SIDE
+def _inception(model: str) -> tuple[torch.nn.Module, int]:
+    path = INCEPTION.find(model)
+    check_file(path, f"{INCEPTION.title} {model}")
+    return load_inception(path, f"{INCEPTION.title} {model}"), SIDE
 
 
-def _dinov2(model: str, where: str) -> tuple[torch.nn.Module, int]:
+def _dinov2(model: str) -> tuple[torch.nn.Module, int]:
     from transformers import Dinov2Model
 
-    network = _pretrained("dinov2", Dinov2Model, model, where)
+    network = _pretrained(DINOV2, Dinov2Model, model)
     # 224 px, as in the paper of the metric (Stein et al. 2023): the network interpolates its positions from 518.
     return _Normalised(network, lambda network, x: network(x).pooler_output, MEAN, STD), 224
 
 
-def _clip(model: str, where: str) -> tuple[torch.nn.Module, int]:
+def _clip(model: str) -> tuple[torch.nn.Module, int]:
     from transformers import CLIPVisionModelWithProjection
 
-    network = _pretrained("clip", CLIPVisionModelWithProjection, model, where)
+    network = _pretrained(CLIP, CLIPVisionModelWithProjection, model)
     read = lambda network, x: network(x).image_embeds  # noqa: E731
     return _Normalised(network, read, CLIP_MEAN, CLIP_STD), network.config.image_size
 
 
-def _pretrained(kind: str, family: type, model: str, where: str) -> Any:
+def _pretrained(kind: ModelKind, family: type, model: str) -> Any:
+    """A network of transformers from a folder or a hub id. UserError: not there, or it does not load."""
     quiet()
-    folder = _place(kind, model, hub=True)
+    where = f"{kind.title} {model}"
+    try:
+        folder = locate(model)
+    except UserError as error:
+        raise UserError(f"{error}{kind.remedy}") from error
     if folder is not None:
-        check_pointers(folder, where, ()) if folder.is_dir() else check_file(folder, where)
+        kind.require(folder, model)
+        check_pointers(folder, where, ())
     try:
         return load_network(
             family, where, str(folder or model), local_files_only=folder is not None, dtype=torch.float32
         )
     except UserError as error:
-        raise UserError(f"{error}{_source(kind, model)}") from error
-
-
-def _place(kind: str, model: str, hub: bool) -> Path | None:
-    """The file or folder of a model, None for a hub id. UserError: not there."""
-    try:
-        path = locate(model)
-    except UserError as error:
-        raise UserError(f"--features {kind}: {error}{_source(kind, model)}") from error
-    if path is None and not hub:
-        raise UserError(f"--features {kind}: no such file: {model}{_source(kind, model)}")
-    return path
-
-
-def _source(kind: str, model: str) -> str:
-    return source(Need("--features", model, kind != "inception", part=kind))
+        raise UserError(f"{error}{kind.remedy}") from error

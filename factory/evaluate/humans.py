@@ -15,9 +15,9 @@ import torch
 from factory.errors import UserError
 from factory.evaluate.inception import SIDE
 from factory.evaluate.resizing import resized
-from factory.job import DetectorSpec
+from factory.job_stages import DetectorSpec
 from factory.models.detectors.base import Instance
-from factory.models.detectors.mask2former import load_detector
+from factory.models.detectors.choice import load_detector
 
 Crop = Literal["frame", "person"]
 CROPS: tuple[Crop, ...] = get_args(Crop)

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from factory.errors import UserError
 from factory.home import at_home
-from factory.job import DetectorSpec, ImagesSpec
+from factory.job import ImagesSpec
+from factory.job_stages import DetectorSpec
 from factory.present.samples import damage, spread, stored
 from factory.sources import images
 from factory.sources.picture import Refused, whole

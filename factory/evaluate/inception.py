@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from factory.errors import UserError
+from factory.errors import UserError, first_line
 from factory.weights import torch_file
-from factory.weights.networks import first_line
 
 SIDE, FEATURES = 299, 2048
 CLASSES = 1008  # the file also holds a classifier, which FID does not ask

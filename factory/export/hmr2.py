@@ -103,7 +103,7 @@ class Hmr2(Format):
         if not tars:
             raise UserError(f"{folder}: no .tar is there, so it is no hmr2 folder")
         for path in tars:
-            where, by_field, count = path.relative_to(folder).as_posix(), {}, 0  # type: ignore[var-annotated]
+            name, by_field, count = path.relative_to(folder).as_posix(), {}, 0  # type: ignore[var-annotated]
             sound: list[dict[str, Any]] = []
             try:
                 for key, files in _samples(path):
@@ -111,14 +111,14 @@ class Hmr2(Format):
                     for problem in sample_problems(files, sound):
                         by_field.setdefault(problem.partition(":")[0], (key, problem, []))[2].append(key)
             except (tarfile.TarError, OSError, ValueError, RecursionError) as error:
-                yield f"{where}: not a readable tar ({error})"
+                yield f"{name}: not a readable tar ({error})"
             for key, problem, keys in by_field.values():
                 others = len(set(keys)) - 1
-                yield f"{where}: {key}: {problem}" + f" (and {others:,} more of {count:,} images)" * bool(others)
+                yield f"{name}: {key}: {problem}" + f" (and {others:,} more of {count:,} images)" * bool(others)
             if not count:
-                yield f"{where}: holds no sample"
+                yield f"{name}: holds no sample"
             if sound and not by_field:
-                yield from (f"{where}: {problem}" for problem in _agree(sound))
+                yield from (f"{name}: {problem}" for problem in _agree(sound))
         yield from recipe.problems(folder)
 
 

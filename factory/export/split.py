@@ -1,4 +1,5 @@
-"""Which split a sample belongs to, and its place in the shuffle: both follow from names alone."""
+"""The split that a sample belongs to and its position in the shuffle. Both are hashes of names, so they never
+change."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ WHOLE = "train=1"
 
 
 def parse(text: str) -> dict[str, float]:
-    """'train=0.95,val=0.05' -> {name: share}. UserError where it is not that, or the shares do not add up to 1."""
+    """'train=0.95,val=0.05' -> {name: share}. UserError when it is written otherwise, or the shares do not add up to
+    1."""
     shares: dict[str, float] = {}
     for part in text.split(","):
         name, _, share = part.strip().partition("=")
@@ -20,11 +22,11 @@ def parse(text: str) -> dict[str, float]:
         shares[name] = float(share)
     if min(shares.values()) <= 0 or abs(sum(shares.values()) - 1) > 1e-6:
         raise UserError(f"--split {text}: the shares must be above 0 and add up to 1, not {sum(shares.values()):g}")
-    return dict(sorted(shares.items()))  # so that the order in which they are given changes nothing
+    return dict(sorted(shares.items()))  # sorted: the order in which they are given must not matter
 
 
 def assign(group: str, shares: dict[str, float]) -> int:
-    """The number of the split that all of a group belong to: the people of an image, the variants of an original."""
+    """The index of the group's split. A group is never divided: all people of an image, all variants of an original."""
     point, total = _uniform("split", group), 0.0
     for number, share in enumerate(shares.values()):
         total += share
@@ -34,11 +36,11 @@ def assign(group: str, shares: dict[str, float]) -> int:
 
 
 def order(key: str) -> float:
-    """Sort by this to shuffle."""
+    """A number in [0, 1) that depends on the key alone: samples sorted by it are shuffled."""
     return _uniform("order", key)
 
 
 def _uniform(purpose: str, key: str) -> float:
-    """In [0, 1)."""
+    """A hash in [0, 1), uniformly distributed; a different one for each purpose."""
     digest = hashlib.blake2b(f"{purpose}:{key}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53

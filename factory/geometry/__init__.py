@@ -1,1 +1,2 @@
-"""What the product knows about bodies: joints, cameras, crops, rotations, the body model, rasterisers, agreement."""
+"""What the product knows about bodies: joints, cameras, crops, rotations, the body model, where estimated bodies lie,
+rasterisers, depth, agreement."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from factory.geometry.body import BodyModel
-from factory.geometry.placing import CroppedBodies, place
+from factory.geometry.placing import CroppedBodies, place_bodies
 from factory.geometry.rasteriser import rasterise
 
 SCALES = (1.0, 0.9, 0.95, 1.05, 1.1)
@@ -40,7 +40,7 @@ def aligned_cameras(
     visible = ~torch.from_numpy(hidden).to(device) & (seen | ~seen.any(0))  # another person hides as an object does
 
     def outlines(camera: Tensor) -> Tensor:
-        placed = place(bodies, K, body, camera)
+        placed = place_bodies(bodies, K, body, camera)
         return rasterise(placed.vertices, body.faces, placed.K, height, width).face >= 0
 
     with torch.inference_mode():

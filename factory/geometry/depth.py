@@ -1,6 +1,7 @@
-"""Rendered distance -> what a depth-to-image model was trained on.
+"""The distance that a renderer gives, turned into the depth that depth-to-image models are trained on.
 
-Such models saw relative INVERSE depth (near = large) in [-1, 1], with the background clearly behind the figure.
+Such models were trained on relative INVERSE depth (near = large) in [-1, 1], in which the background lies clearly
+behind the people.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ BACKGROUND_GAP = 0.45  # share of the [-1, 1] range between the body's farthest 
 
 
 def masked_depth(depth: np.ndarray, object_mask: np.ndarray) -> np.ndarray:
-    """d* of Eq. 3: the body's depth where there is body and no object in front.
+    """d* of Eq. 3, (H, W) float32 m: the depth of the bodies where no object hides them, 0 elsewhere.
 
-    depth (H, W) float32 m, 0 = no body; object_mask (H, W) bool, union of the non-human masks.
+    depth (H, W) float32 m, 0 = no body; object_mask (H, W) bool: the union of the non-human masks.
     """
     return np.where(object_mask, 0, depth).astype(np.float32)
 
 
 def inverse_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
-    """d* (H, W) m -> (height, width) float32: 1 = nearest body point, -1 = background.
+    """depth: d* (H, W) m -> (height, width) float32: 1 = nearest point of a body, -1 = background.
 
-    Linear in distance over the body, which fills the part of the range above BACKGROUND_GAP. Reduced by area, so that a
-    cell partly covered lies between body and background: the outline survives a coarse latent grid.
-    Raises ValueError on an empty map, which a pipeline would turn into NaN.
+    The values are linear in the distance over the body, which fills the part of the range above BACKGROUND_GAP. Cells
+    of the coarser grid are means over their pixels: one that a body covers in part lies between body and background,
+    so that the outline survives. ValueError for an empty map, which a pipeline would turn into NaN.
     """
     body = depth > 0
     if not body.any():

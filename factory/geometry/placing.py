@@ -52,7 +52,7 @@ class PlacedBodies:
         return project(self.vertices, self.K)
 
 
-def place(bodies: CroppedBodies, K: np.ndarray, body: BodyModel, camera: Tensor | None = None) -> PlacedBodies:
+def place_bodies(bodies: CroppedBodies, K: np.ndarray, body: BodyModel, camera: Tensor | None = None) -> PlacedBodies:
     """The bodies where their weak-perspective cameras see them. K: (3, 3) or (N, 3, 3) float32 px, of the whole image.
 
     camera (N, 3), on the device of `body`, is looked through in place of the bodies' own.

@@ -16,8 +16,9 @@ from factory.geometry.rasteriser import NEAR, Fragments
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenCV's camera frame -> OpenGL's, which looks down -z with y up
 
 
-def rasterise(vertices: Tensor, faces: Tensor, K: Tensor, height: int, width: int) -> Fragments:
-    """As `rasteriser.rasterise`; `face` is -1 throughout, for OpenGL does not say. UserError without a GL driver."""
+def rasterise_opengl(vertices: Tensor, faces: Tensor, K: Tensor, height: int, width: int) -> Fragments:
+    """As `rasteriser.rasterise`, but `face` is -1 everywhere, because OpenGL gives depth alone. UserError without a GL
+    driver."""
     meshes = vertices.detach().cpu().double().numpy()
     cameras = K.expand(len(meshes), 3, 3).cpu().double().numpy()
     triangles = faces.cpu().numpy()
@@ -41,7 +42,7 @@ def _draw(vertices: np.ndarray, faces: np.ndarray, K: np.ndarray, height: int, w
 
 
 def renderer(height: int, width: int) -> Any:
-    """The package and its renderer, set to images of this size. UserError without a GL driver."""
+    """The package pyrender and its renderer, set to images of this size, px. UserError without a GL driver."""
     pyrender, drawing = _renderer()
     drawing.viewport_height, drawing.viewport_width = height, width
     return pyrender, drawing
@@ -49,7 +50,7 @@ def renderer(height: int, width: int) -> Any:
 
 @functools.cache
 def _renderer() -> Any:
-    """One a process: with a second one, closing either ends EGL for both."""
+    """The one renderer of this process: of two, closing either would end EGL for both."""
     os.environ.setdefault("PYOPENGL_PLATFORM", "egl")  # read when OpenGL is imported
     np.infty = np.inf  # type: ignore[attr-defined]  # pyrender predates numpy 2
     try:

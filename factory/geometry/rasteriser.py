@@ -11,20 +11,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-NEAR = 0.05  # metres; a face with a vertex nearer than this is not drawn
-CANDIDATES = 1 << 22  # pixel candidates tested at once: bounds memory, not the result
+NEAR = 0.05  # m; a face with a vertex nearer than this is not drawn
+CANDIDATES = 1 << 22  # pixel candidates tested at once; it bounds the memory and does not change the result
 
 
 @dataclass
 class Fragments:
-    """What each pixel sees. depth (N, H, W) float32 m along z, 0 = nothing; face (N, H, W) int64, -1 = nothing."""
+    """The nearest surface at each pixel centre. depth (N, H, W) float32 m along z, 0 = nothing; face (N, H, W) int64,
+    its number, -1 = nothing."""
 
     depth: Tensor
     face: Tensor
 
 
 def rasterise(vertices: Tensor, faces: Tensor, K: Tensor, height: int, width: int) -> Fragments:
-    """Draw N closed meshes that share their faces, each into its own image. Faces seen from behind are left out.
+    """Draws N closed meshes with the same faces, each into an image of its own. Faces seen from behind are left out.
 
     vertices (N, V, 3): metres, camera frame (OpenCV: x right, y down, z forward). faces (F, 3) int64,
     anticlockwise seen from outside, as SMPL's.
@@ -66,7 +67,7 @@ def rasterise(vertices: Tensor, faces: Tensor, K: Tensor, height: int, width: in
 
 
 def interpolate(face: Tensor, vertices: Tensor, faces: Tensor, K: Tensor, attributes: Tensor) -> Tensor:
-    """Perspective-correct vertex attributes at the pixels of one drawn mesh.
+    """Attributes of the vertices at the pixels of one drawn mesh, interpolated with correct perspective.
 
     face (H, W) from `rasterise`; vertices (V, 3); attributes (V, C). Returns (H, W, C), 0 where nothing is drawn.
     """
@@ -87,7 +88,8 @@ def _project(vertices: Tensor, K: Tensor) -> Tensor:
 
 
 def _barycentric(corners: Tensor, points: Tensor) -> Tensor:
-    """corners (P, 3, 2), points (P, 2) -> weights (P, 3) summing to 1; NaN-free -1 for triangles without area."""
+    """corners (P, 3, 2), points (P, 2) -> (P, 3) weights that sum to 1. Those of a triangle without area are -1, which
+    no test takes for inside, where a division would give NaN."""
     a, b, c = (corners[:, i] - points for i in range(3))
     weights = torch.stack([_cross(b, c), _cross(c, a), _cross(a, b)], -1)
     area = weights.sum(-1, keepdim=True)
@@ -99,7 +101,7 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _chunks(total: Tensor) -> list[slice]:
-    """Split the faces so that each part has about CANDIDATES candidates."""
+    """total (F,): the candidates of each face -> slices of the faces with about CANDIDATES candidates each."""
     if not len(total):
         return []
     group = (total.cumsum(0) - 1) // CANDIDATES

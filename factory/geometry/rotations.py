@@ -1,7 +1,7 @@
 """Rotations: axis-angle, matrix, and the 6D form a network regresses (Zhou et al. 2019), in SPIN's memory order.
 
-SPIN reads six numbers as a row-major (3, 2) array: its two COLUMNS are the first two columns of the matrix before
-they are made orthonormal.
+SPIN reads the six numbers as a row-major (3, 2) array. The two COLUMNS of that array are the first two columns of the
+matrix, before these are made orthonormal.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What makes a finished data set a folder to upload as it is: README.md, a dataset card; preview.jpg; wids.json.
+"""The files that make a finished data set ready to be uploaded: README.md (the dataset card), preview.jpg, wids.json.
 
 Their bytes follow from the shards and the job alone, so a data set made twice has the same card.
 """
@@ -25,7 +25,7 @@ from factory.store.fs import Files
 from factory.store.part import LARGEST, Head
 from factory.store.sample import extensions
 from factory.store.survey import survey
-from factory.weights.catalogue import OURS, licence, needs
+from factory.weights.catalogue import STARTER_LICENCE, needs
 from factory.weights.locate import resolve
 
 PICTURES, SIDE = 12, 180  # on the preview; px
@@ -72,7 +72,7 @@ def _stamp(listed: bytes) -> str | None:
 
 
 def _shards(data: DataSet, sealed: dict[int, Head], made_from: str) -> bytes:
-    """The shard index that `wids` reads."""
+    """The bytes of wids.json, the list of shards that the package `wids` reads."""
     shards = [shard for shard in sorted(sealed) if sealed[shard].bytes]
 
     def entry(shard: int) -> dict[str, Any]:
@@ -91,7 +91,8 @@ def _md5(files: Files, name: str, size: int, chunk: int = 1 << 24) -> str:
 
 
 def _preview(data: DataSet, rows: list[dict]) -> bytes | None:
-    """Final images beside the bodies over them, or alone where the body model is not at hand."""
+    """The bytes of preview.jpg: final images, each beside the same image with its labelled bodies drawn over it;
+    without the body model, final images alone. None when there is no sample."""
     from PIL import Image
 
     from factory.geometry.body import BodyModel
@@ -118,7 +119,7 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
     from jinja2 import Environment
 
     licences = [
-        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, licence(need)) for need in needs(job)
+        (need.field.removeprefix("stages.").removesuffix(".model"), need.model, need.licence) for need in needs(job)
     ]
     counts = [("planned", stats.planned), ("ok", stats.images), *stats.states.items(), *stats.reasons.items()]
     environment = Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False)
@@ -144,13 +145,13 @@ def _card(job: JobSpec, stats: Stats, preview: bool) -> str:
 
 
 def _front(job: JobSpec, stats: Stats, licences: set[str]) -> str:
-    """What the hub reads: as YAML."""
+    """The YAML header of the card, which the Hugging Face hub reads."""
     import yaml
 
-    one = licences == {OURS}
+    one = licences == {STARTER_LICENCE}
     front: dict[str, Any] = {
         "pretty_name": job.name,
-        "license": OURS.lower() if one else "other",
+        "license": STARTER_LICENCE.lower() if one else "other",
         **({} if one else {"license_name": "see-licences", "license_link": CARD}),
         "task_categories": ["keypoint-detection"],
         "tags": ["human-mesh-recovery", "smpl", "synthetic", "webdataset", "diffusion-hpc"],
@@ -161,11 +162,12 @@ def _front(job: JobSpec, stats: Stats, licences: set[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """On one line of a table, as it reads: nothing in a prompt or a name becomes markup, a link, an image or HTML."""
+    """The text on one line of a Markdown table, shown as it is: Markdown and HTML in prompts and names are escaped."""
     escaped = re.sub(r"([\\|*_~\[\]!#])", r"\\\1", " ".join(text.split()).replace("`", "'"))
     return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _code(text: str) -> str:
-    """Between two backticks, where nothing but a backtick is markup; in a table, a bar is too."""
+    """The text for the inside of `code` in a Markdown table: backticks and bars, which are markup there, are
+    replaced."""
     return " ".join(text.split()).replace("`", "'").replace("|", "\\|")

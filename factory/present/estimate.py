@@ -1,4 +1,4 @@
-"""How long a plan takes: from figures that were measured or published, and says which."""
+"""An estimate of how long a job takes, from times that were measured here or published in the paper."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 from factory.job import JobSpec
 from factory.weights.locate import PREFIX
 
-# The starter pack on CPU cores: seconds of one core per record, measured on jobs/demo.yaml.
+# The starter pack on CPUs: seconds of one core per record, measured on jobs/demo.yaml.
 STARTER_FIXED = 0.15  # decoding, estimating, masks, render, scoring
 STARTER_STEP = 0.026  # one denoising step at 128 px, guidance included
-# The paper: about 6 s per image on one GPU, four stages, 50 steps, one by one. A batch should beat that.
+# The paper's figure: about 6 s per image on one GPU, for four stages and 50 steps, without batches. Batches are faster.
 PAPER = 6.0
 
 
 def seconds(job: JobSpec) -> tuple[float | None, str]:
-    """(seconds or None, where the figure comes from)."""
+    """(estimated seconds, or None when there is no basis for an estimate; what the estimate is based on, in words)."""
     stages = job.stages
     drawn = 0 if job.images else stages.generate.steps
     steps = drawn + stages.refine.steps * stages.refine.strength * job.cycles

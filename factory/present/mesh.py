@@ -1,4 +1,4 @@
-"""Bodies small enough for a page: a fixed choice of vertices, the same for every body, as 16-bit numbers."""
+"""Bodies small enough for a web page: the same choice of vertices of every body, as 16-bit numbers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from factory.geometry.body import BodyModel
 
 @cache
 def coarse(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
-    """(picks (n,), faces (m, 3) over the picks): about a fifth of the vertices. Each vertex not yet taken is picked and
-    takes its neighbours, so parts that only lie close together are never joined."""
+    """A coarser mesh: picks (n,), the numbers of about a fifth of the vertices, and faces (m, 3) between the picks.
+
+    Vertices are merged along edges alone: in order, each that is not yet merged is picked, and its neighbours are
+    merged into it. So parts of the body that only lie close together stay apart.
+    """
     faces = body.faces.cpu().numpy()
     count = int(faces.max()) + 1
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
@@ -32,9 +35,9 @@ def coarse(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
     return np.array(picks), np.unique(small[distinct], axis=0)
 
 
-def encode(people: dict[str, np.ndarray], body: BodyModel) -> dict:
-    """Bodies of smpl.npz -> vertices (P, n, 3) as base64 of int16, in units of `step` m round `centre` (camera frame),
-    and the camera's focal length and principal point in px."""
+def encode_bodies(people: dict[str, np.ndarray], body: BodyModel) -> dict:
+    """people: arrays of smpl.npz -> what the page draws: `vertices` (P, n, 3) as base64 of little-endian int16, in
+    units of `step` m from `centre` (camera frame), and `K`: the camera's focal length and principal point, px."""
     import torch
 
     names = ("global_orient", "body_pose", "betas", "transl")
@@ -44,12 +47,13 @@ def encode(people: dict[str, np.ndarray], body: BodyModel) -> dict:
     step = float(np.abs(vertices - centre).max()) / 32767
     K = people["K"][0]
     return {
-        "vertices": text(np.round((vertices - centre) / step).astype("<i2")),
+        "vertices": as_base64(np.round((vertices - centre) / step).astype("<i2")),
         "centre": [round(float(v), 4) for v in centre],
         "step": step,
         "K": [round(float(v), 3) for v in (K[0, 0], K[0, 2], K[1, 2])],
     }
 
 
-def text(array: np.ndarray) -> str:
+def as_base64(array: np.ndarray) -> str:
+    """The bytes of the array as base64."""
     return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode()

@@ -1,4 +1,4 @@
-"""What a run looks like while it goes: a live line on a terminal, a plain line now and then in a log."""
+"""The progress of a run: one live line on a terminal, plain lines at intervals in a log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EVERY = 5.0  # seconds between plain lines
 
 
 class Live:
-    """A bar that moves on a terminal and is never seen elsewhere. A context."""
+    """A context manager that shows a progress bar on a terminal, and nothing elsewhere."""
 
     def __init__(self, console: Console, *columns: ProgressColumn) -> None:
         self.console, self.bar = console, Progress(*columns, console=console)
@@ -36,7 +36,7 @@ class Live:
 
 
 class RunProgress(Live):
-    """Give it to `run(on_event=...)` and use it as a context: `with RunProgress(console) as progress: ...`."""
+    """A listener for `run(on_event=...)`, and a context manager: `with RunProgress(console) as progress: ...`."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(
@@ -48,7 +48,7 @@ class RunProgress(Live):
         self.done = self.total = 0
         self.states: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.first: tuple[float, int] | None = None  # when the first unit of this run came, and the count then
+        self.first: tuple[float, int] | None = None  # (time of this run's first unit, records done then)
         self.printed = float("-inf")
         self.task = self.bar.add_task("starting", total=None, pace="loading models")
 
@@ -74,7 +74,8 @@ class RunProgress(Live):
             say(self.console, f"{line}; {pace}" if pace else line)
 
     def pace(self, now: float) -> str:
-        """Rate and time to go, measured from this run's first unit on: loading models says nothing about the rest."""
+        """Rate and remaining time, measured from this run's first unit on: the time for loading models must not count.
+        Empty until there is something to measure."""
         if self.first is None or self.done == self.first[1] or now <= self.first[0]:
             return ""
         rate = (self.done - self.first[1]) / (now - self.first[0])

@@ -1,5 +1,5 @@
 "use strict";
-// Everything is in the page. Pictures and bodies of a sample stay text until its card comes into view.
+// All data are in the page itself. The JSON of a sample is parsed only when its card is shown.
 const $ = (selector, within = document) => within.querySelector(selector);
 const data = JSON.parse($("#data").textContent);
 const PAGE = 20, COLOURS = [[120, 190, 255], [255, 175, 120], [150, 225, 160], [230, 160, 235]];
@@ -50,14 +50,14 @@ function show() {
 }
 
 function nothing() {
-  const all = make("button", "Show all records"), told = make("p", "Nothing fits these filters.", { className: "empty" });
+  const all = make("button", "Show all records"), note = make("p", "No record fits these filters.", { className: "empty" });
   all.onclick = () => {
     Object.assign(state, { text: "", status: "", action: "", least: "" });
     for (const name of controls) $("#" + name).value = state[name];
     filter();
   };
-  told.append(all);
-  return told;
+  note.append(all);
+  return note;
 }
 
 function card(row, place) {
@@ -119,8 +119,8 @@ function zoom(place) {
     if (before != null) value.append(make("small", "initial " + figure(metric, before)));
     facts.append(make("dt", metric.label, { title: metric.about }), value);
   }
-  const told = { people: row.people, action: row.action, ...row.refined ? {} : { image: "kept as generated" }, key: row.key };
-  for (const [name, value] of Object.entries(told)) facts.append(make("dt", name), make("dd", value));
+  const others = { people: row.people, action: row.action, ...row.refined ? {} : { image: "kept as generated" }, key: row.key };
+  for (const [name, value] of Object.entries(others)) facts.append(make("dt", name), make("dd", value));
   if (!dialog.open) { dialog.showModal(); dialog.focus(); }
   reveal([...strip.children].some(tab => tab.value === shown) ? shown : "final");
 }
@@ -135,7 +135,7 @@ function reveal(column) {
   turned = viewer(canvas, bodies, pictures.final);
 }
 
-// A body from all sides: triangles sorted by distance on a plain canvas, at first exactly over its image. ----------------
+// The 3D view: triangles, sorted by distance, on a 2D canvas. At first the bodies lie exactly over the image. -------------
 function viewer(canvas, bodies, picture) {
   const points = new Int16Array(bytes(bodies.vertices)), count = points.length / 3, each = Math.max(...faces) + 1;
   const [focal, cx, cy] = bodies.K, [mx, my, mz] = bodies.centre, step = bodies.step, people = count / each;
@@ -146,7 +146,7 @@ function viewer(canvas, bodies, picture) {
   function draw() {
     const side = canvas.width = canvas.height = Math.round(canvas.clientWidth * Math.min(devicePixelRatio, 2)) || 600;
     const scale = side / bodies.size * view.near, away = Math.hypot(view.yaw, view.pitch);
-    // Coming closer brings the bodies' middle towards the middle of the canvas.
+    // Zooming in moves the middle of the bodies towards the middle of the canvas.
     const shift = [cx, cy].map((centre, axis) => {
       const middle = focal * bodies.centre[axis] / mz + centre, goal = bodies.size / 2 + (middle - bodies.size / 2) / view.near;
       return side / bodies.size * (goal - middle * view.near);
@@ -191,7 +191,7 @@ function viewer(canvas, bodies, picture) {
       for (const v of [a, b, c]) context.lineTo(screen[v * 2], screen[v * 2 + 1]);
       context.closePath();
       context.fill();
-      context.stroke(); // or hairlines show between the triangles
+      context.stroke(); // without it, hairlines show between the triangles
     }
     view.drawn++;
   }
@@ -217,7 +217,7 @@ function viewer(canvas, bodies, picture) {
     else if ("+-".includes(event.key)) view.near = Math.min(8, Math.max(0.5, view.near * (event.key === "+" ? 1.2 : 1 / 1.2)));
     else return;
     event.preventDefault();
-    event.stopPropagation(); // or the dialog goes on to another sample
+    event.stopPropagation(); // the dialog would show another sample
     later();
   };
   canvas.ondblclick = () => { Object.assign(view, { yaw: 0, pitch: 0, near: 1 }); later(); };

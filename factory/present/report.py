@@ -16,7 +16,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.metrics import METRICS, of_images
 from factory.present import pictures
-from factory.present.mesh import coarse, encode, text
+from factory.present.mesh import as_base64, coarse, encode_bodies
 from factory.present.samples import COLUMNS, POSED, damage, painter, spread, stored
 from factory.present.stats import Stats, action, figure, summarise
 from factory.present.words import size, state_counts
@@ -38,7 +38,7 @@ MARK = b'<meta name="factory-stamp"'  # a page of ours holds it near its beginni
 @dataclass
 class Sample:
     """One sample of the page: its index row; its pictures by column, (H, W, 3) uint8 or None where not stored; its
-    bodies as `mesh.encode` gives them, None without the body model."""
+    bodies as `mesh.encode_bodies` gives them, None without the body model."""
 
     row: dict
     pictures: dict[str, np.ndarray | None]
@@ -126,7 +126,7 @@ def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterat
             with damage(data.out, row["key"]):
                 people = opened.people(files["smpl.npz"], POSED)
                 if body is not None and len(people["K"]):
-                    bodies = encode(people, body)
+                    bodies = encode_bodies(people, body)
                 drawn = paint(files)
             yield Sample(row, drawn, bodies)
 
@@ -169,7 +169,7 @@ def _page(
     told = ("label", "short", "about", "unit", "digits", "initial")
     metrics = {metric.name: {key: getattr(metric, key) for key in told} for metric in of_images()}
     data = {"columns": COLUMNS, "metrics": metrics, "rows": listed,
-            "faces": None if faces is None else text(faces.astype("<u2"))}  # fmt: skip
+            "faces": None if faces is None else as_base64(faces.astype("<u2"))}  # fmt: skip
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"figure": figure}
     return environment.from_string(_beside(TEMPLATE)).generate(

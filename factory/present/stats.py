@@ -42,7 +42,8 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Stats:
-    """states, reasons, faults: of all records that fit. The rest: of the ok ones."""
+    """Counts of a data set. states, reasons, faults: of all its records, or of those that fit the condition. The others
+    are of the ok records among them."""
 
     out: str
     name: str
@@ -108,24 +109,26 @@ def distribution(values: np.ndarray, end: float) -> Distribution:
 
 
 def _counts(items) -> dict[str, int]:
-    """Most frequent first, then by name: the same order whatever came first."""
+    """Item -> how often it occurs; the most frequent first, equally frequent ones by name."""
     return dict(sorted(Counter(items).items(), key=lambda item: (-item[1], item[0])))
 
 
-def show(console: Console, some: Sequence[Stats], actions: int = 40) -> None:
-    """Tables; data sets side by side. At most so many actions, the most frequent ones."""
-    titles = [one.out for one in some]
-    _print_counts(console, "records", titles, [_records(one) for one in some])
-    for one in some:
+def show(console: Console, data_sets: Sequence[Stats], actions: int = 40) -> None:
+    """Print tables, with several data sets side by side. actions: rows of that table at most, the most frequent
+    ones."""
+    titles = [one.out for one in data_sets]
+    _print_counts(console, "records", titles, [_records(one) for one in data_sets])
+    for one in data_sets:
         if one.faults:
-            whose = f" [dim]{escape(shown(one.out))}[/]" if len(some) > 1 else ""
-            console.print(f"[bold]why records failed[/]{whose}")
+            title = f" [dim]{escape(shown(one.out))}[/]" if len(data_sets) > 1 else ""
+            console.print(f"[bold]why records failed[/]{title}")
             for line in fault_lines(one.faults, 10):
                 say(console, line)
             console.print()
-    _print_measures(console, some)
-    _print_counts(console, "people per image", titles, [{str(n): c for n, c in one.people.items()} for one in some])
-    _print_counts(console, "poses per action", titles, [one.actions for one in some], actions)
+    _print_measures(console, data_sets)
+    people = [{str(number): count for number, count in one.people.items()} for one in data_sets]
+    _print_counts(console, "people per image", titles, people)
+    _print_counts(console, "poses per action", titles, [one.actions for one in data_sets], actions)
 
 
 def _records(one: Stats) -> dict[str, int]:
@@ -152,20 +155,20 @@ def _print_counts(
     _print(console, title, table)
 
 
-def _print_measures(console: Console, some: Sequence[Stats]) -> None:
-    missing = any(m.missing for one in some for m in one.measures.values())
+def _print_measures(console: Console, data_sets: Sequence[Stats]) -> None:
+    missing = any(m.missing for one in data_sets for m in one.measures.values())
     table = _table(["mean", "5 %", "median", "95 %", *["none"] * missing])
     table.add_column("distribution from 0", header_style="dim", no_wrap=True)
     blocks = BLOCKS if console.encoding.startswith("utf") else PLAIN_BLOCKS
     for name in (metric.name for metric in of_images()):
-        if len(some) > 1:
+        if len(data_sets) > 1:
             table.add_row(name)
-        for one in some:
+        for one in data_sets:
             m = one.measures[name]
             figures = [figure(value, name) for value in (m.mean, m.low, m.median, m.high)]
             end = f"{m.end:g}" + "+" * (m.end < METRICS[name].high)
-            whose = f"  {escape(shown(one.out))}" if len(some) > 1 else name
-            table.add_row(whose, *figures, *[f"{m.missing:,}"] * missing, f"{bars(m.counts, blocks)} {end}")
+            title = f"  {escape(shown(one.out))}" if len(data_sets) > 1 else name
+            table.add_row(title, *figures, *[f"{m.missing:,}"] * missing, f"{bars(m.counts, blocks)} {end}")
     _print(console, "samples", table)
 
 
@@ -175,8 +178,8 @@ def figure(value: float | None, name: str) -> str:
 
 
 def bars(counts: Sequence[int], blocks: str = BLOCKS) -> str:
-    """A histogram in one line of text, a character of `blocks` (from none to most) for each count. A count above 0 is
-    never shown as none."""
+    """A histogram in one line of text: for each count one character of `blocks`, which run from empty to full. A count
+    above 0 is never shown as empty."""
     most = max(counts, default=0) or 1
     return "".join(blocks[-(-count * (len(blocks) - 1) // most)] for count in counts)
 
@@ -189,7 +192,9 @@ def _print(console: Console, title: str, table: Table) -> None:
 
 def _table(columns: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False, show_header=any(columns))
-    table.add_column("", style="dim", overflow="ellipsis")  # the one that gives way on a narrow terminal
+    table.add_column(
+        "", style="dim", overflow="ellipsis"
+    )  # on a narrow terminal this column is cut, the figures are not
     for column in columns:
         table.add_column(escape(shown(column)), header_style="dim", justify="right", no_wrap=True)
     return table

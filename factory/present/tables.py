@@ -27,6 +27,7 @@ STYLE = {"ok": "green", "rejected": "yellow", "failed": "red", "pending": "dim"}
 
 
 def show_plan(console: Console, job: JobSpec, plan: Plan, prompts: int = 5) -> None:
+    """Print what a job will make. prompts: records of which source and prompt are shown, at most."""
     time, basis = seconds(job)
     templates = [job.prompts.template] if isinstance(job.prompts.template, str) else job.prompts.template
     fields = [[getattr(job.prompts, name) for name in template_fields(template)] for template in templates]
@@ -47,27 +48,27 @@ def show_plan(console: Console, job: JobSpec, plan: Plan, prompts: int = 5) -> N
             found = [f"{len(plan.listing):,} found", *plan.listing.notes]
             found += [f"left out: {line}" for line in plan.listing.left_out.lines()]
             console.print(_table({"images" if job.images else "poses": escape("\n".join(found))}))
-    except UserError as error:  # a plan may be looked at where its images are not
+    except UserError as error:  # the images may be on another machine
         return console.print(f"[yellow]not yet:[/] {escape(shown(str(error)))}", highlight=False)
     console.print(f"[dim]first {'records' if job.images or job.poses else 'prompts'}[/]")
     rows = {f"  {record.key}": escape(f"{record.source}  {record.prompt}".strip()) for record in records}
     console.print(_table(rows))
 
 
-def show_seats(console: Console, nodes: list[Node]) -> None:
-    """Which workers a cluster's nodes can take, and what they leave free there."""
-    table = Table(title="seats", title_justify="left", title_style="bold", box=None, pad_edge=False)
+def show_placement(console: Console, nodes: list[Node]) -> None:
+    """Print which workers are placed on each node of a cluster, and what is left free there."""
+    table = Table(title="placement", title_justify="left", title_style="bold", box=None, pad_edge=False)
     for name in ("node", "workers", "GPUs left", "CPUs left"):
         table.add_column(name, header_style="dim")
     for node in nodes:
-        workers = ", ".join(f"{count} {stage}" for stage, count in node.seats.items()) or "-"
+        workers = ", ".join(f"{count} {stage}" for stage, count in node.actors.items()) or "-"
         gpus = " ".join(f"{share:.2g}" for share in node.gpus) or "-"
         table.add_row(escape(shown(node.name)), workers, gpus, f"{node.cpus:g}")
     console.print(table)
 
 
 def show_status(console: Console, status: Status, faults: Sequence[Fault]) -> None:
-    """faults: of the failed records."""
+    """Print how far a data set is. faults: the errors of its failed records."""
     counts = state_counts(status.states, status.planned)
     done = status.planned - counts["pending"]
     rows = {"records": f"{done:,} of {status.planned:,} done"}

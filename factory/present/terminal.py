@@ -1,7 +1,7 @@
-"""Standard output for people: what every command prints through, whatever stands behind it.
+"""Standard output: every command prints through this module.
 
-A terminal gets colours and live bars; a pipe gets plain lines; an output that is full or closed ends no run; and texts
-from data sets and prompts cannot move the cursor.
+On a terminal there are colours and live bars, in a pipe plain lines. An output that is full or closed does not end a
+run. Control characters in texts from data sets and prompts are escaped, so that they cannot move the cursor.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Literal, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-PIPE_WIDTH = 160  # columns: a pipe has no width to fit
-# C0 and C1 control characters, which terminals obey; marks that turn the direction of the text around; lone surrogates,
-# which no encoding holds (Python's stand-ins for bytes of file names that are not UTF-8).
+PIPE_WIDTH = 160  # columns of what goes to a pipe, which has no width of its own
+# C0 and C1 control characters, which terminals obey; marks that reverse the direction of the text; and lone surrogates,
+# with which Python stands for bytes of file names that are not UTF-8, and which cannot be encoded.
 OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
@@ -27,8 +27,7 @@ def shown(text: str) -> str:
 
 
 def open_console(stderr: bool = False) -> Console:
-    """The console of standard output, or of standard error. FORCE_COLOR colours a pipe; it does not fill it with moving
-    bars."""
+    """The console of standard output, or of standard error. With FORCE_COLOR a pipe gets colours, but no live bars."""
     from rich.console import Console
 
     if (sys.stderr if stderr else sys.stdout).isatty():
@@ -39,13 +38,13 @@ def open_console(stderr: bool = False) -> Console:
 
 
 def say(console: Console, text: str) -> None:
-    """Print one line as it is: no markup, no colours of its own, never wrapped."""
+    """Print one line without interpreting markup, without colours and without wrapping."""
     console.print(shown(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class StandardOutput(io.TextIOBase):
-    """Standard output that cannot end the command: what it cannot encode is escaped, and after the first failed write
-    the rest goes nowhere. `lost` is that write's error."""
+    """Standard output whose failure does not end the command: characters that it cannot encode are escaped, and after
+    the first failed write everything is discarded. `lost` is the error of that write."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self.stream = stream if stream is not None else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
@@ -80,7 +79,7 @@ class StandardOutput(io.TextIOBase):
             self._lose(error)
 
     def _lose(self, error: OSError) -> None:
-        """Let the stream's own buffer, and whatever else writes to it, end in the null device."""
+        """Redirect the file descriptor to the null device: the stream's buffer, and other writers, use it too."""
         self.lost = self.lost or error
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.stream.fileno())

@@ -1,4 +1,4 @@
-"""Numbers in words, the same way everywhere."""
+"""Numbers as text for people: sizes, durations, counts of states. One way for all commands."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
 
 
 def state_counts(states: Mapping[str, int], planned: int) -> dict[str, int]:
-    """Every state's count, and `pending` for the rest of the plan."""
+    """State -> count for every state; `pending` is what is left of the planned records."""
     counts = {state: states.get(state, 0) for state in STATES}
     return {**counts, "pending": planned - sum(counts.values())}
 

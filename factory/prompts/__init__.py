@@ -1,4 +1,5 @@
-"""Prompt sets: what a job says by name instead of writing it out. Those shipped lie beside this file as YAML."""
+"""Prompt sets: templates and lists that a job names instead of writing them out. The sets that come with the factory
+are YAML files in this folder."""
 
 from __future__ import annotations
 
@@ -10,13 +11,13 @@ from factory.untrusted import Unreadable, mat, text, yaml_text
 
 SHIPPED = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.yaml"))}
 WORDS = ("template", "description", "person", "action")
-NO_ACTION = ("inactivity", "miscellaneous")  # categories that name none: the paper leaves them out
+NO_ACTION = ("inactivity", "miscellaneous")  # MPII's categories that are no activity; the paper leaves them out too
 
 
 def fill(values: dict[str, Any]) -> dict[str, Any]:
-    """The prompts of a job, with what it leaves out taken from its `categories` and then from its `set`.
+    """The `prompts` of a job; fields that it leaves out are taken from its `categories` and then from its `set`.
 
-    A file is opened only where a field is missing. UserError: no such set or file, or not the right content.
+    A file is opened only when a field is missing. UserError: no such set or file, or the wrong content.
     """
     values = dict(values)
     if values.get("categories") and "action" not in values:
@@ -27,7 +28,7 @@ def fill(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def read(name: str) -> dict[str, Any]:
-    """A shipped set by name, or a YAML file of the fields in WORDS."""
+    """The fields (WORDS) of a prompt set: one that comes with the factory, by its name, or a YAML file."""
     path = SHIPPED.get(name) or Path(name)
     try:
         if path.exists() and not path.is_file():
@@ -43,7 +44,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def categories(path: str) -> list[str]:
-    """The activity categories of mpii_human_pose_v1_u12_1.mat that name an activity, in alphabetical order."""
+    """The categories of MPII's annotation file that are activities, in alphabetical order."""
     try:
         if not Path(path).is_file():
             raise UserError(f"prompts.categories: {path} cannot be read; it is mpii_human_pose_v1_u12_1.mat")

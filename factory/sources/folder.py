@@ -1,4 +1,4 @@
-"""The pictures below a folder. Links are followed; a folder that several ways lead to is listed once."""
+"""Lists the images below a folder. Links are followed; a folder that can be reached in several ways is listed once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLOSED = "folders that may not be read"
 
 
 def listing(spec: ImagesSpec) -> Listing:
-    """Sorted by name. UserError where there is no such folder."""
+    """The images below the folder, sorted by name. UserError when there is no such folder."""
     folder, left, followed = root(spec), Tally(), Tally()
     if not folder.is_dir():
         raise UserError(f"images.path: no such folder: {spec.path}")
@@ -26,9 +26,10 @@ def listing(spec: ImagesSpec) -> Listing:
 
 
 def _items(folder: str, left: Tally, followed: Tally) -> Iterator[Item]:
-    """Folders reached without a link come first, so that a link never renames what lies in a folder itself."""
+    """Yield the images below `folder`. Folders that can be reached without a link are visited first: an image there
+    must not get its name by way of a link."""
     seen: set[tuple[int, int]] = set()
-    todo, links = [("", False)], list[str]()  # names below `folder`; whether a link leads there
+    todo, links = [("", False)], list[str]()  # (name below `folder`, whether a link leads there)
     while todo or links:
         inside, linked = todo.pop() if todo else (heappop(links), True)
         try:

@@ -1,7 +1,7 @@
-"""Real images: which there are, what they are, and the bytes of each.
+"""The real images of a job: their listing, their identity, and the bytes of each.
 
-A listing follows from the files alone and is sorted or in the data set's own order, so that a plan is the same on every
-machine. Names are relative to the source's root; an image in a tar is called TAR/MEMBER.
+A listing depends on the files alone. It is sorted, or has the data set's own order, so that a plan is the same on every
+machine. Names are relative to the source's root folder; an image in a tar is named TAR/MEMBER.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ LISTINGS = {
     "skipose": skipose.listing,
     "smart": smart.listing,
 }
-LOOKED_INTO = 10_000  # images, evenly spread, whose bytes count for the identity of a source
-END = 32 * 1024  # bytes at either end of each
-PIXEL, SPARE = 16, 1 << 26  # bytes of a pixel at most, and of what else its file holds
-AT_ONCE = 16  # files that are read: a network disk answers each after a while
+LOOKED_INTO = 10_000  # images at most, evenly spread, whose bytes count for the identity of a source
+END = 32 * 1024  # bytes that count at either end of each of them
+PIXEL, SPARE = 16, 1 << 26  # an image file has at most PIXEL bytes for each pixel, and SPARE bytes besides
+AT_ONCE = 16  # files that are read at the same time: a network disk takes long to answer
 
 
 def listing(spec: ImagesSpec, seed: int) -> Listing:
-    """The source's images, or the share of them that the job asks for. UserError: absent, empty, or of another kind."""
+    """The source's images, or the share of them that the job asks for. UserError: the source is missing, empty or of
+    another kind."""
     found = LISTINGS[spec.kind](spec)
     if not found.items:
         left = "; ".join(found.left_out.lines()[:3])
@@ -51,11 +52,11 @@ def listing(spec: ImagesSpec, seed: int) -> Listing:
 
 
 def read(spec: ImagesSpec, name: str) -> bytes:
-    """The image's file. OSError or KeyError where it has gone since it was listed; Unreadable where it is longer than
-    an image of the job's `max_pixels` can be."""
+    """The bytes of the image's file. OSError or KeyError when it was removed after it had been listed; Unreadable when
+    it is longer than an image of `max_pixels` can be."""
     path, member = _place(spec, name)
     most = SPARE + PIXEL * spec.max_pixels
-    offset, size = tars.members(path)[member] if member else (0, most + 1)
+    offset, size, _ = tars.members(path)[member] if member else tars.Member(0, most + 1, True)
     with open(path, "rb") as file:
         file.seek(offset)
         data = file.read(min(size, most + 1))
@@ -65,11 +66,12 @@ def read(spec: ImagesSpec, name: str) -> bytes:
 
 
 def identity(spec: ImagesSpec, items: list[Item]) -> str:
-    """What the images are, wherever they lie: how many, how large, and a digest of all names, sizes, actions and
-    windows, and of the bytes at both ends of LOOKED_INTO of them.
+    """What identifies the images, wherever they lie: their number, their total size, and a digest of all names, sizes,
+    actions and windows and of the bytes at both ends of LOOKED_INTO of them.
 
-    Images that come, go, or change their name, order or size always change it. One that was edited and kept its size
-    does if its bytes differ there and it is among those looked into: always, in a source of up to LOOKED_INTO images.
+    It changes when images are added, removed, renamed, reordered or change their size. An edit that keeps the size
+    changes it if the edited bytes are among those that are read: in a source of up to LOOKED_INTO images, both ends of
+    every image are.
     """
     digest = hashlib.blake2b(digest_size=16)
     for item in items:
@@ -96,7 +98,7 @@ def _ends(spec: ImagesSpec, item: Item) -> bytes:
 
 
 def _place(spec: ImagesSpec, name: str) -> tuple[str, str]:
-    """(path of the file, member of it where it is a tar)."""
+    """(path of the file, name of the member when the file is a tar, else empty)."""
     folder = os.fspath(root(spec))
     if spec.kind != "webdataset":
         return os.path.join(folder, name), ""

@@ -1,4 +1,4 @@
-"""One real image of a source, what a listing of them says, and where a source's images lie."""
+"""`Item`, one real image of a source; `Listing`, all of them; and the rules for what counts as an image."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from factory.sources.tars import base
 
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff")
 UNREAD = (".heic", ".heif", ".avif", ".gif", ".jp2", ".jxl", ".psd", ".svg", ".dng", ".cr2", ".cr3", ".nef", ".arw")
-# Names that begin with a dot, but for . and .., and folders that other programs fill with small copies.
+# Names that begin with a dot, except . and .., and folders in which other programs keep thumbnails.
 HIDDEN = re.compile(r"(?:^|/)(?:\.(?!\.?(?:/|$))|(?:__MACOSX|@eaDir)(?:/|$))")
 ABSENT = -1  # the size of an image that is not there
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image. action: what the person does, "" where the source does not say.
+    """One image. action: what the person does; empty when the source does not say.
 
-    window: (centre x, centre y, side) px of the square to take, or None: the largest one in the middle.
-    size: bytes, ABSENT where a list names an image that is not there. offset: where they begin in its file: in a tar.
+    window: (centre x, centre y, side) px of the square of the image that is used; None: the largest one in the middle.
+    size: bytes; ABSENT when a list names an image that does not exist. offset: first byte of the image in its file,
+    which is above 0 in a tar.
     """
 
     name: str
@@ -36,7 +37,7 @@ class Item:
 
 
 class Tally(dict[str, tuple[int, str]]):
-    """What -> (how many, the first of them)."""
+    """Counts of things by kind: words for the kind -> (how many, name of the first one)."""
 
     def add(self, what: str, example: str) -> None:
         count, first = self.get(what, (0, example))
@@ -48,7 +49,8 @@ class Tally(dict[str, tuple[int, str]]):
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a source in order; what lies there and is left out; what else a user should know of it."""
+    """The images of a source, in order. left_out: files that are not used, by reason. notes: what else a user should
+    know, one line each."""
 
     items: list[Item]
     left_out: Tally = field(default_factory=Tally)
@@ -59,7 +61,7 @@ class Listing:
 
 
 def root(spec: ImagesSpec) -> Path:
-    """The folder that names are relative to."""
+    """The folder that the names of the source's images are relative to."""
     path = at_home(spec.path)
     if spec.kind in ("folder", "skipose", "smart") or path.is_dir():
         return path
@@ -67,18 +69,18 @@ def root(spec: ImagesSpec) -> Path:
 
 
 def why_left_out(name: str) -> str | None:
-    """What keeps a file or folder called so out of a listing, whatever it holds; None: nothing."""
+    """Why a file or folder of that name is left out of a listing, whatever it holds; None: it is not."""
     if HIDDEN.search(name):
         return "hidden files and folders"
     try:
         name.encode()
-    except UnicodeEncodeError:  # neither an index nor a sample could tell where it comes from
+    except UnicodeEncodeError:  # neither an index nor a sample's json can hold such a name
         return "files and folders whose names are not UTF-8 (rename them)"
     return None
 
 
 def why_no_picture(name: str) -> str | None:
-    """What a file is instead of a picture, by its ending; None: it is one."""
+    """Why a file is not read as an image, judged by its ending; None: it is."""
     ending = os.path.splitext(name)[1].lower()
     if ending in SUFFIXES:
         return None
@@ -88,7 +90,7 @@ def why_no_picture(name: str) -> str | None:
 
 
 def size_of(path: str) -> int:
-    """Bytes of a file, ABSENT where there is none: a folder, or a pipe, which would be waited for, is none."""
+    """Bytes of a regular file; ABSENT for anything else. Reading a pipe, for example, would block."""
     try:
         about = os.stat(path)
     except (OSError, ValueError):
@@ -97,6 +99,6 @@ def size_of(path: str) -> int:
 
 
 def shown(name: str, most: int = 80) -> str:
-    """A name of untrusted origin for a message: `escaped`, and without its middle beyond `most` characters."""
+    """A name of untrusted origin, ready for a message: `escaped`, and its middle left out beyond `most` characters."""
     text = escaped(name)
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"

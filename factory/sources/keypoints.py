@@ -1,4 +1,4 @@
-"""Keypoints of known people in real images: an .npz as SPIN's preprocessed data sets are (Kolotouros et al. 2019)."""
+"""Keypoints of known people in real images, from an .npz as SPIN preprocesses data sets (Kolotouros et al. 2019)."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ SHAPES = {"openpose": (25, 3), "part": (24, 3)}  # in the order of SPIN-49
 
 
 @dataclass(frozen=True)
-class Known:
-    """keypoints (N, 49, 3) float32: x, y px of the whole image and confidence, 0 = unknown, of N people in SPIN-49
-    order; rows: image -> its people, see `names.Rows`."""
+class KnownPeople:
+    """keypoints (N, 49, 3) float32 of N people in SPIN-49 order: x and y in px of the whole image, and confidence, 0 =
+    unknown; rows: the people of each image."""
 
     keypoints: np.ndarray
     rows: Rows
 
     def of(self, image: str) -> np.ndarray:
-        """(n, 49, 3): the people of an image called so in the images' source."""
+        """(n, 49, 3): the keypoints of the people in an image, by the name that the images' source gives it."""
         return self.keypoints[self.rows.of(image)]
 
 
-def load(path: str) -> Known:
-    """UserError where the file is missing or not laid out so: which key, and what was expected."""
+def load_keypoints(path: str) -> KnownPeople:
+    """The keypoints of the file. UserError where it is missing or laid out otherwise, with key and wanted shape."""
     file = at_home(path)
     if not file.is_file():
         raise UserError(f"images.keypoints: no such file: {path}; give an .npz with imgname, part or openpose")
@@ -54,10 +54,9 @@ def load(path: str) -> Known:
     unknown = np.flatnonzero(~(keypoints[..., 2] > 0).any(1))
     if len(unknown):
         raise UserError(f"images.keypoints: {path}: row {unknown[0]} knows no keypoint (confidence 0 everywhere)")
-    return Known(keypoints, Rows(images))
+    return KnownPeople(keypoints, Rows(images))
 
 
-def require(path: str, images: list[str]) -> str:
-    """How many of the images have keypoints, in words. UserError where the file is not as it should be, or knows
-    nobody in any of the images."""
-    return matches("images.keypoints", path, load(path).rows, images)
+def require_keypoints(path: str, images: list[str]) -> str:
+    """A sentence that says how many of the images have keypoints. UserError as `load_keypoints`, and where none has."""
+    return matches("images.keypoints", path, load_keypoints(path).rows, images)

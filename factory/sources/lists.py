@@ -1,4 +1,4 @@
-"""The images that a text file names, in its order: a path and, after a tab, its action on each line."""
+"""Lists the images that a text file names. Each line holds a path and, optionally, a tab and the action."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from factory.sources.item import ABSENT, Item, Listing, Tally, root, shown, size
 from factory.untrusted import Unreadable
 from factory.untrusted.text import read
 
-LONGEST = 1 << 28  # bytes: millions of images
+LONGEST = 1 << 28  # bytes of a list at most; enough for millions of images
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
 def listing(spec: ImagesSpec) -> Listing:
-    """A list may come from others: it reaches nothing outside its own folder. UserError where it would."""
+    """The images in the order of the list. A list may come from a stranger, so it may only name files below its own
+    folder; UserError when it names another."""
     folder, left, items = os.path.join(os.path.abspath(root(spec)), ""), Tally(), dict[str, Item]()
     for number, line in enumerate(_text(spec.path).splitlines(), 1):
         path, _, action = line.partition("\t")
         path = path.strip()
         if not path or path.startswith("#"):
             continue
-        for spelt in (path, path.replace("\\", "/")):  # as Windows writes it; a name may also hold a backslash
+        for spelt in (path, path.replace("\\", "/")):  # a backslash may be part of a name, or Windows' separator
             place = os.path.normpath(os.path.join(folder, spelt))
             if not place.startswith(folder):
                 raise UserError(f"images.path: {spec.path}:{number} leaves the folder that the list lies in")
@@ -38,7 +39,7 @@ def listing(spec: ImagesSpec) -> Listing:
 
 
 def _text(path: str) -> str:
-    """The file's text, whatever mark Windows has put before it."""
+    """The file's text, without the byte order mark that Windows may have put before it."""
     try:
         data = read(at_home(path), LONGEST)
     except OSError as error:

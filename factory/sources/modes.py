@@ -1,4 +1,4 @@
-"""An image of any of Pillow's modes as 8-bit RGB: wide ranges are scaled down, what is transparent shows white."""
+"""Converts images of all Pillow modes to 8-bit RGB: wide ranges are scaled down, transparent pixels become white."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from PIL import Image
 
 WIDE = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}  # grey of more than 8 bits
 ALPHA = {"LA", "La", "PA", "RGBA", "RGBa"}
-STRAIGHT = {"La": "LA", "RGBa": "RGBA"}  # colours that were multiplied by alpha -> as they were before
+STRAIGHT = {"La": "LA", "RGBa": "RGBA"}  # mode with colours multiplied by alpha -> mode with plain colours
 PHOTOMETRIC, BITS = 262, 258  # TIFF's tags
-ROWS = 64  # that are scaled at a time
+ROWS = 64  # rows that are scaled at a time
 WHITE = (255, 255, 255, 255)
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """The image as mode RGB. It must be loaded.
+    """The image in mode RGB. It must be loaded.
 
-    Grey of 16 bits is scaled by its range (of 12 bits in a TIFF by that one). Of integers of 32 bits and of floats
-    nobody says the range: it is taken to run from 0 to 255 and from 0 to 1, and further where the values do. What is
-    not finite shows black, infinity white. Ordinary 8-bit images come out as Pillow converts them.
+    Grey values of 16 bits are scaled by their full range, those of a 12-bit TIFF by 12 bits. The range of 32-bit
+    integers and of floats is not stored: it is taken to be 0 to 255 and 0 to 1, and is widened to the values when they
+    go beyond. NaN becomes black, infinity white. Ordinary 8-bit images are converted by Pillow as usual.
     """
     if image.mode in WIDE:
         return _grey(image)
@@ -40,10 +40,10 @@ def _grey(image: Image.Image) -> Image.Image:
         high = float(values.max(initial=1 if image.mode == "F" else 255, where=finite))
     clear = image.info.get("transparency")
     grey = np.empty(values.shape, np.uint8)
-    for row in range(0, len(values), ROWS):  # a whole image in float64 would be eight times as large
+    for row in range(0, len(values), ROWS):  # the whole image in float64 would take eight times the memory
         block = values[row : row + ROWS]
         share = np.nan_to_num((block.astype(np.float64) - low) / (high - low), nan=0, posinf=1, neginf=0).clip(0, 1)
-        if tags.get(PHOTOMETRIC) == 0:  # white is 0; Pillow turns only 8 bits and fewer round
+        if tags.get(PHOTOMETRIC) == 0:  # 0 is white there; Pillow inverts only images of up to 8 bits
             share = 1 - share
         if isinstance(clear, int):
             share[block == clear] = 1

@@ -1,7 +1,7 @@
-"""Which rows of a file of labels belong to which image, by the names that both have.
+"""Assigns the rows of a file of labels to images by name.
 
-A name is taken as it is; then without its folders; then without its ending and whether letters are large, with folders
-and without. A name that more than one image of the file could mean in this way means none. Backslashes are slashes.
+Names are compared as they are, then without folders, then without ending and case, with folders and without. A spelling
+that fits several names of the file is not used. Backslashes count as slashes.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (_bare, _stem, _bare_stem)
 
 
 class Rows:
-    """The rows of each image."""
+    """The row numbers of each image in a file of labels."""
 
     def __init__(self, images: Iterable[str]) -> None:
-        """images: the name in each row."""
+        """images: for each row the name of its image, as the file has it."""
         self.by_path: dict[str, list[int]] = defaultdict(list)
         for row, name in enumerate(images):
             self.by_path[_tidy(name)].append(row)
-        self.spelt: dict[Callable[[str], str], dict[str, str]] = {}  # made when asked for: a file may have many names
+        self.spelt: dict[Callable[[str], str], dict[str, str]] = {}  # filled on demand: there may be millions
 
     def name(self, image: str) -> str | None:
-        """What the file calls an image that the images' source calls so."""
+        """The file's name for an image; `image` is the name that the images' source has for it. None: not in the
+        file."""
         if image in self.by_path:
             return image
         for spell in SPELLINGS:
@@ -54,19 +55,19 @@ class Rows:
         return None
 
     def of(self, image: str) -> list[int]:
-        """The rows of an image that the images' source calls so."""
+        """The row numbers of an image, by the name that the images' source has for it."""
         name = self.name(image)
         return [] if name is None else self.by_path[name]
 
 
 def image_names(stored: np.ndarray) -> list[str]:
-    """An array of texts or of bytes (N,) -> its names."""
+    """(N,) array of texts or of bytes -> N names."""
     return [name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in np.ravel(stored)]
 
 
-def matches(where: str, path: str, rows: Rows, images: Sequence[str]) -> str:
-    """How many of the images the file names, in words. UserError where that is none, or where it gives one label to
-    two images. where: the job's field, for messages."""
+def matches(field: str, path: str, rows: Rows, images: Sequence[str]) -> str:
+    """One line that says how many of the images the file names. UserError when it names none, or when a name of the
+    file fits two images. field: the job's field that gives the file, for messages."""
     found, doubled = dict[str, str](), Tally()
     count = 0
     for image in images:
@@ -79,11 +80,11 @@ def matches(where: str, path: str, rows: Rows, images: Sequence[str]) -> str:
     if not count:
         theirs = shown(next(iter(rows.by_path), "nothing"))
         raise UserError(
-            f"{where}: {path} names none of the {len(images):,} images: it names {theirs}, they are called such as "
+            f"{field}: {path} names none of the {len(images):,} images: it names {theirs}, they are called such as "
             f"{shown(images[0])}; write their paths below images.path into imgname"
         )
     for number, example in doubled.values():
-        raise UserError(f"{where}: {path} names {number:,} images in a way that fits two: {example}; write whole paths")
+        raise UserError(f"{field}: {path} names {number:,} images in a way that fits two: {example}; write whole paths")
     return f"{count:,} of {len(images):,} images are named in {path}"
 
 
@@ -95,7 +96,7 @@ def _tidy(name: str) -> str:
 
 
 def _alone(names: Iterable[str], spell: Callable[[str], str]) -> dict[str, str]:
-    """Spelling -> the only name that is spelt so."""
+    """Spelling -> name, for the spellings that only one name has."""
     found: dict[str, str | None] = {}
     for name in names:
         spelt = spell(name)

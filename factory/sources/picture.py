@@ -1,4 +1,4 @@
-"""From an image file of untrusted origin to square RGB pixels, or to the reason why it is rejected."""
+"""Decodes an image file of untrusted origin to square RGB pixels, or gives the reason why it is rejected."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from factory.sources.modes import rgb
 from factory.untrusted import metadata
 from factory.untrusted.pictures import FORMATS
 
-ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and its usual value
-TURNS = {  # other values -> how the image is turned to stand upright
+ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and the value of an upright image
+TURNS = {  # other value -> transposition that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -26,11 +26,11 @@ TURNS = {  # other values -> how the image is turned to stand upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_PILLOW = threading.Lock()  # its limit is one for the whole process
+_PILLOW = threading.Lock()  # Pillow's limit of pixels is a global variable
 
 
 class Refused(Exception):
-    """The image is not used; `reason` says why."""
+    """The image cannot be used; `reason` says why."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -40,12 +40,12 @@ class Refused(Exception):
 def square(
     data: bytes, size: int, window: np.ndarray | None, min_side: int, max_pixels: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """An image file -> ((size, size, 3) uint8 RGB, (3,) float32 = the window shown: centre x, centre y, side, px of the
-    file's image, turned as its EXIF tag says). No window: the largest square in the middle. Black outside the image,
-    white where it is transparent.
+    """An image file -> ((size, size, 3) uint8 RGB, (3,) float32 window: centre x, centre y and side, px of the file's
+    image after it was turned as its EXIF tag says). window: the square to take; None: the largest one in the middle.
+    Outside the image the square is black; transparent pixels are white.
 
-    Raises Refused. The header is checked before a pixel is decoded, so a decompression bomb costs nothing. Where the
-    file cannot be read, it is read once more without its metadata, which may be what is damaged.
+    Raises Refused. The size is checked before pixels are decoded, so a decompression bomb costs nothing. A file that
+    cannot be decoded is tried once more without its metadata, because only that may be damaged.
     """
     with _own_limit():
         pixels = _read(data, min_side, max_pixels)
@@ -70,7 +70,7 @@ def _read(data: bytes, min_side: int, max_pixels: int) -> Image.Image:
         return _upright(data, b"", min_side, max_pixels)
     except Refused:
         raise
-    except Exception:  # decoders raise whatever they like
+    except Exception:  # decoders may raise any error
         return _read_plainly(data, min_side, max_pixels)
 
 
@@ -84,8 +84,8 @@ def _read_plainly(data: bytes, min_side: int, max_pixels: int) -> Image.Image:
 
 
 def _upright(data: bytes, exif: bytes, min_side: int, max_pixels: int) -> Image.Image:
-    """The image, RGB, turned as its EXIF says, or as the `exif` that was taken out of the file. Raises Refused, or
-    whatever Pillow raises for a damaged file."""
+    """The image in mode RGB, made upright as its EXIF data say, or else as `exif` says, the EXIF data that were taken
+    out of the file. Raises Refused, or any error that Pillow raises for a damaged file."""
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     width, height = image.size
     if width * height > max_pixels:
@@ -104,15 +104,15 @@ def _orientation(image: Image.Image, exif: bytes) -> int:
         if exif:
             tags.load(exif)
         return int(tags.get(ORIENTATION, UPRIGHT))
-    except Exception:  # a camera's mistakes: the image is shown as it lies
+    except Exception:  # broken EXIF data: the image stays as it is stored
         return UPRIGHT
 
 
 @contextmanager
 def _own_limit() -> Iterator[None]:
-    """Without Pillow's own limit of pixels: the job has one."""
+    """Switch Pillow's limit of pixels off for the block: the job has its own, which was checked before."""
     with _PILLOW, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of transparency and of metadata
+        warnings.simplefilter("ignore")  # Pillow warns about transparency and metadata
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             yield

@@ -1,4 +1,4 @@
-"""Given poses: SMPL parameters and weak-perspective cameras from a file, .npz or EFT's .json (Joo et al. 2021)."""
+"""Given poses: SMPL parameters and weak-perspective cameras from an .npz, or from EFT's .json (Joo et al. 2021)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from factory.untrusted import Unreadable, arrays, text
 SHAPES = {"pose": (72,), "betas": (10,), "camera": (3,), "crop": (3,)}
 EFT = {"parm_pose": (24, 3, 3), "parm_shape": (10,), "parm_cam": (3,), "bbox_center": (2,), "bbox_scale": ()}
 MOST = 400_000_000  # bytes of an .npz, unpacked: about a million poses
-BOX = 200.0  # px of a box's side per unit of EFT's scale
+EFT_UNIT = 200.0  # px: EFT gives the side of a box in units of so many
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class GivenPoses:
         return BodyEstimate(pose[:, :3], pose[:, 3:], self.betas[rows], self.camera[rows], crops)
 
 
-def load(spec: PosesSpec) -> GivenPoses:
-    """UserError where the file is missing or not laid out so: which key, and what was expected."""
+def load_poses(spec: PosesSpec) -> GivenPoses:
+    """The poses of the file. UserError where it is missing or laid out otherwise, with the key and what is wanted."""
     path = at_home(spec.path)
     if not path.is_file():
         raise UserError(f"poses.path: no such file: {spec.path}; give an .npz or a .json of EFT fits")
@@ -60,9 +60,9 @@ def load(spec: PosesSpec) -> GivenPoses:
     return given
 
 
-def require(spec: PosesSpec, images: list[str]) -> str:
-    """How many of the images have poses, in words. UserError where the file is not as it should be, or has none."""
-    given = load(spec)
+def require_poses(spec: PosesSpec, images: list[str]) -> str:
+    """A sentence that says how many of the images have poses. UserError as `load_poses`, and where none of them has."""
+    given = load_poses(spec)
     if not given.images:
         raise UserError(f"poses.path: {spec.path} does not say which image each pose is of: it lacks imgname (N,)")
     return matches("poses.path", spec.path, given.rows(), images)
@@ -76,7 +76,7 @@ def _npz(path: Path) -> GivenPoses:
     missing = [name for name in ("pose", "betas", "camera") if name not in stored]
     if missing:
         raise UserError(f"poses.path: {path} lacks {', '.join(missing)}; it needs pose, betas and camera")
-    for name in SHAPES.keys() & stored.keys():  # complex numbers and dates would become floats without a word
+    for name in SHAPES.keys() & stored.keys():  # complex numbers and dates would silently become floats
         if stored[name].dtype.kind not in "fiu":
             raise UserError(f"poses.path: {path}: {name} is of type {stored[name].dtype}, not of real numbers")
     count = len(np.atleast_1d(stored["pose"]))
@@ -91,11 +91,11 @@ def _npz(path: Path) -> GivenPoses:
 
 
 def _eft(path: Path) -> GivenPoses:
-    """EFT's fits. Its camera as its own code projects: `weak = s X + t`, then half the box's side times that, from the
-    box's centre (eft/utils/imutils.py: convert_smpl_to_bbox and convert_bbox_to_oriIm)."""
+    """EFT's fits. EFT's code projects a point X to `s X + t` on the box, whose half side is 1 there, and from the box
+    to the image (eft/utils/imutils.py: convert_smpl_to_bbox and convert_bbox_to_oriIm)."""
     from scipy.spatial.transform import (
-        Rotation,  # half a second, and every plan imports this file
-    )
+        Rotation,
+    )  # here, because it takes half a second and every plan imports this file
 
     try:
         kinds, images, rows = set[str](), list[str](), {name: list[np.ndarray]() for name in EFT}
@@ -113,16 +113,16 @@ def _eft(path: Path) -> GivenPoses:
     for name, shape in EFT.items():
         if columns[name].shape != (len(images), *shape):
             raise UserError(f"poses.path: {path}: {name} is {columns[name].shape[1:]} in each fit, not {shape}")
-    turns = columns["parm_pose"].reshape(-1, 3, 3)
+    matrices = columns["parm_pose"].reshape(-1, 3, 3)
     try:
-        pose = Rotation.from_matrix(turns).as_rotvec().reshape(-1, 72) if len(images) else turns.reshape(0, 72)
+        pose = Rotation.from_matrix(matrices).as_rotvec().reshape(-1, 72) if images else matrices.reshape(0, 72)
     except ValueError as error:
         raise UserError(f"poses.path: {path}: parm_pose holds no rotation matrices ({error})") from None
-    # EFT's camera maps X to s X + t on the crop's [-1, 1], ours to s (X + t).
+    # EFT's camera maps X to s X + t, SPIN's to s (X + t).
     camera = columns["parm_cam"].copy()
     flat = np.flatnonzero(~(camera[:, 0] > 0))
     if len(flat):
         raise UserError(f"poses.path: {path}: parm_cam of fit {flat[0]} has no scale above 0 (its first number)")
     camera[:, 1:] /= camera[:, :1]
-    crop = np.concatenate([columns["bbox_center"], BOX * columns["bbox_scale"][:, None]], 1)
+    crop = np.concatenate([columns["bbox_center"], EFT_UNIT * columns["bbox_scale"][:, None]], 1)
     return GivenPoses(pose.astype(np.float32), columns["parm_shape"], camera, crop, images)

@@ -1,7 +1,7 @@
-"""The images of tars, as WebDataset reads them: members of one key are the fields of one sample.
+"""Lists the images in tars, as WebDataset reads them: members with the same key are the fields of one sample.
 
 A key ends at the first dot of the file's name: KEY.jpg is the image, KEY.txt its action, and KEY.initial.jpg another
-field. So a.001.jpg is the field 001.jpg of a sample `a`: whether that is its image, no reader can know.
+field. So a.001.jpg is the field 001.jpg of a sample `a`, and nothing says whether that is the sample's image.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 
 from factory.home import at_home
 from factory.job import ImagesSpec
-from factory.sources.item import ABSENT, SUFFIXES, Item, Listing, Tally, root, why_left_out, why_no_picture
-from factory.sources.tars import members, tars
+from factory.sources.item import SUFFIXES, Item, Listing, Tally, root, why_left_out, why_no_picture
+from factory.sources.tars import Member, members, tars
 
 PACKED = "compressed tars (unpack them: gunzip)"
 LINKS = "members that are links or sparse files (pack the files themselves)"
@@ -21,7 +21,7 @@ DOTS = "pictures whose key has a dot (a key ends at its first dot: rename them)"
 
 
 def listing(spec: ImagesSpec) -> Listing:
-    """In the order of the tars. UserError where one is none."""
+    """The images in the order of the tars. UserError when a file is no tar."""
     folder, path, left = root(spec), at_home(spec.path), Tally()
     for other in sorted(path.iterdir()) if path.is_dir() else ():
         if other.name.endswith((".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")):
@@ -35,15 +35,15 @@ def listing(spec: ImagesSpec) -> Listing:
 def _items(tar: Path, name: str, left: Tally) -> Iterator[Item]:
     held = members(str(tar))
     images = {_key(member)[0] for member in held if f".{_key(member)[1]}" in SUFFIXES}
-    for member, (offset, size) in held.items():
+    for member, place in held.items():
         key, ending = _key(member)
         full = f"{name}/{member}"
         if why := why_left_out(member):
             left.add(why, full)
-        elif size == ABSENT:
+        elif not place.plain:
             left.add(LINKS, full)
         elif f".{ending}" in SUFFIXES:
-            yield Item(full, _text(tar, held.get(f"{key}.txt")), size=size, offset=offset)
+            yield Item(full, _text(tar, held.get(f"{key}.txt")), size=place.size, offset=place.offset)
         elif not why_no_picture(member):
             left.add(BESIDE if key in images else DOTS, full)
         elif ending != "txt" and key not in images:
@@ -57,9 +57,10 @@ def _key(member: str) -> tuple[str, str]:
     return f"{folder}{slash}{key}", ending.lower()
 
 
-def _text(tar: Path, place: tuple[int, int] | None) -> str:
-    if place is None or place[1] < 0:
+def _text(tar: Path, member: Member | None) -> str:
+    """The first 1000 bytes of the member as text on one line; empty when there is no such member."""
+    if member is None or not member.plain:
         return ""
     with tar.open("rb") as file:
-        file.seek(place[0])
-        return " ".join(file.read(min(place[1], 1000)).decode("utf-8-sig", "replace").split())
+        file.seek(member.offset)
+        return " ".join(file.read(min(member.size, 1000)).decode("utf-8-sig", "replace").split())

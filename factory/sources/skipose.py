@@ -1,7 +1,7 @@
 """Ski-PosePTZ-Camera (Rhodin et al. 2018; Spoerri 2016): SPLIT/labels.h5 beside SPLIT/seq_*/cam_*/image_*.png.
 
-labels.h5: seq, cam, frame (N,) numbers that name the image; 2D (N, 34) = 17 joints of Human3.6M's order, x and y as
-shares of the image's 256 px.
+labels.h5 holds seq, cam and frame (N,), numbers that name the image, and 2D (N, 34): 17 joints in Human3.6M's order, x
+and y as shares of the image's 256 px.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from factory.geometry.joints import H36M_TORSOS
 from factory.job import ImagesSpec
 from factory.sources.item import Item, Listing, root, size_of
 
-SIDE = 256  # px
+SIDE = 256  # px of each image
 ACTION = "alpine skiing"
 MOST = 34 * 1_000_000  # numbers of one array; the data set has 20,000 images
 LARGEST = 1e9
 
 
 def listing(spec: ImagesSpec) -> Listing:
-    """The images in the order of the labels. UserError: no labels.h5 there, or not such a one."""
+    """The images in the order of the labels. UserError where labels.h5 is missing or laid out otherwise."""
     try:
         import h5py
     except ImportError:
@@ -47,8 +47,8 @@ def listing(spec: ImagesSpec) -> Listing:
 
 
 def _array(file: Any, name: str) -> np.ndarray:
-    """One of the labels, float64. ValueError: no numbers, not finite, or too many; or kept in another file, which HDF5
-    would open. KeyError: not there."""
+    """One array of the labels, float64. ValueError where it does not hold numbers, holds too many or some that are not
+    finite, or where it lies in another file, which HDF5 would open. KeyError where it is missing."""
     import h5py
 
     if name in file and not isinstance(file.get(name, getlink=True), h5py.HardLink):
@@ -59,7 +59,7 @@ def _array(file: Any, name: str) -> np.ndarray:
     if found.external or found.is_virtual:
         raise ValueError(f"{name} lies in another file")
     unpacked = max(found.size or 0, math.prod(found.chunks or ()))  # a chunk may be longer than the array
-    if found.size is None or unpacked > MOST:  # a few bytes may say that they fill a terabyte
+    if found.size is None or unpacked > MOST:  # a header of a few bytes may promise a terabyte
         raise ValueError(f"{name} has {found.size or 'no'} numbers; up to {MOST:,} are read")
     values = np.asarray(found[()], np.float64)
     if not np.isfinite(values).all() or np.abs(values).max(initial=0) > LARGEST:

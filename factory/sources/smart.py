@@ -1,7 +1,8 @@
 """SMART, the sports videos of SportsCap (Chen et al. 2021): annotations/*.json beside images/*.jpg.
 
-Each .json is a list of clips: VideoName, action_labels (a code per file), frames: img_name and joints, 25 of OpenPose's
-order as (x px, y px, flag), flag 0 seen, 1 hidden, 2 (diving) not there.
+Each .json is a list of clips. A clip has VideoName, action_labels (a code whose meaning depends on the file) and
+frames. A frame has img_name and joints: 25 in OpenPose's order as (x px, y px, flag). The flag is 0 where the joint is
+visible, 1 where it is hidden, and 2 (in diving alone) where it is not there.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ DIVING = "Table_VideoInfo_diving.json"
 JUMPS = "Table_VideoInfo_polevalut_highjump_badminton.json"  # as the data set spells it
 GYM = "Table_VideoInfo_gym.json"
 LEAST_JOINTS = 4
-ABSENT = 2
+NOT_THERE = 2
 MOST, VALUES = 400_000_000, 20_000_000  # bytes and values of one file: those of 200,000 frames
 
 
 @dataclass(frozen=True)
 class Sport:
-    """Clips of `file` whose code is one of `codes` (none: all). The first `train` of them are for training, some 100
-    images, as in the authors' code; every `step`-th frame counts."""
+    """The clips of `file` whose code is one of `codes`; all clips where `codes` is empty. The first `train` clips, some
+    100 images, are for training, as in the authors' code. Every `step`-th frame is used."""
 
     action: str
     file: str
@@ -49,8 +50,8 @@ SPORTS = (
 
 
 def listing(spec: ImagesSpec) -> Listing:
-    """The images of one split, sport by sport, in the order of the annotations. Frames without enough of a person are
-    left out. UserError: files missing or not laid out as above."""
+    """The images of one split, sport by sport, in the order of the annotations. Frames with fewer than LEAST_JOINTS
+    joints are left out. UserError where files are missing or laid out otherwise."""
     folder, items, left = root(spec), list[Item](), Tally()
     tables = {file: _clips(folder / "annotations" / file) for file in (DIVING, JUMPS, GYM)}
     for sport in SPORTS:
@@ -84,7 +85,7 @@ def _clips(path: Any) -> list[dict]:
 
 
 def _has(sport: Sport, label: str) -> bool:
-    """Codes of the gymnasts stand alone; those of the jumpers lead a longer label."""
+    """Whether the label is of the sport. In the gymnasts' file a label is a code; in the jumpers' it contains one."""
     return not sport.codes or (label in sport.codes if sport.file == GYM else any(c in label for c in sport.codes))
 
 
@@ -92,12 +93,12 @@ def _window(joints: list) -> tuple[float, float, float] | None:
     if not joints:
         return None
     rows = np.asarray(joints, np.float64).reshape(25, 3)
-    seen = rows[:, 2] != ABSENT
-    return person_crop(rows[:, :2], seen, OPENPOSE_TORSOS, LOOSE) if seen.sum() >= LEAST_JOINTS else None
+    there = rows[:, 2] != NOT_THERE
+    return person_crop(rows[:, :2], there, OPENPOSE_TORSOS, LOOSE) if there.sum() >= LEAST_JOINTS else None
 
 
 def _plain(name: str) -> str:
-    """An annotation may come from others: it names files of `images`, nothing else."""
+    """The name, if it is a plain file name: annotations may come from strangers and must not name files elsewhere."""
     if "/" in name or "\\" in name or name.startswith("."):
         raise ValueError(f"img_name {name!r} is not a plain file name")
     return name

@@ -1,4 +1,4 @@
-"""Which tars a path names: those in a folder, or those that a pattern (a-*.tar, a-{000000..000012}.tar) does."""
+"""The tars that a path names, in a folder or by a pattern (a-*.tar, a-{000000..000012}.tar), and their members."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import re
 import tarfile
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from factory.errors import UserError
 from factory.untrusted.tars import walk
 
-MOST = 100_000  # tars of one pattern in braces
-HEADER = 1 << 20  # bytes of a member's headers: long names, and what else they tell
+MOST = 100_000  # tars that a pattern in braces may name
+HEADER = 1 << 20  # bytes that a member's headers may have
 MAGIC = set("*?[{")
 RANGE = re.compile(r"(-?\d{1,18})\.\.(-?\d{1,18})")
 
 
 def base(path: Path) -> Path:
-    """The folder that the names of a pattern's tars are relative to: all before the first part that is a pattern."""
+    """The folder that the names of a pattern's tars are relative to: the parts of the path before the first
+    wildcard."""
     if path.exists():
         return path.parent
     parts = path.parts[:-1]
@@ -26,7 +28,7 @@ def base(path: Path) -> Path:
 
 
 def tars(path: Path) -> list[Path]:
-    """The tars in order. UserError where one that the braces name is not there."""
+    """The tars, in order. UserError when a tar that the braces name is missing."""
     if path.is_dir():
         return sorted(path.glob("[!.]*.tar"))
     if path.exists():
@@ -47,7 +49,8 @@ def tars(path: Path) -> list[Path]:
 def _expanded(pattern: str) -> list[str]:
     from braceexpand import braceexpand
 
-    if any(abs(int(last) - int(first)) >= MOST for first, last in RANGE.findall(pattern)):  # it makes a list of each
+    # braceexpand makes a list of every range, however long it is.
+    if any(abs(int(last) - int(first)) >= MOST for first, last in RANGE.findall(pattern)):
         raise UserError(f"images.path: {pattern} names more than {MOST:,} tars")
     try:
         names = list(islice(braceexpand(pattern), MOST + 1))
@@ -58,13 +61,21 @@ def _expanded(pattern: str) -> list[str]:
     return names
 
 
+class Member(NamedTuple):
+    """A member of a tar. offset, size: where its bytes are. plain: False for a link or a sparse file, whose bytes are
+    elsewhere or incomplete."""
+
+    offset: int
+    size: int
+    plain: bool
+
+
 @functools.lru_cache(maxsize=64)
-def members(path: str) -> dict[str, tuple[int, int]]:
-    """Name -> (offset, size) of a plain tar's files; size -1 of what is neither a file nor a folder. UserError where
-    it is no plain tar."""
+def members(path: str) -> dict[str, Member]:
+    """The members of an uncompressed tar, except folders, by name. UserError when the file is no uncompressed tar."""
     try:
         return {
-            member.name: (member.offset_data, member.size if member.isreg() and not member.issparse() else -1)
+            member.name: Member(member.offset_data, member.size, member.isreg() and not member.issparse())
             for member, _ in walk(Path(path), HEADER)
             if not member.isdir()
         }

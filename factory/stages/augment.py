@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from factory.job import AugmentSpec
+from factory.job_stages import AugmentSpec
 
 if TYPE_CHECKING:
     from factory.models.hmr.base import BodyEstimate

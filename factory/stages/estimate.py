@@ -23,35 +23,36 @@ if TYPE_CHECKING:
 
 
 class Estimate(Stage):
-    """Fills `people`, `pose_score` and the two masks. Rejects records without a person, and easy ones if asked to."""
+    """Fills `people`, `pose_score` and the two masks. Rejects records without a person, and those with easy poses where
+    the job says so."""
 
     name = "estimate"
 
     def setup(self) -> None:
         from factory.geometry.body import BodyModel
-        from factory.models.detectors.mask2former import load_detector
+        from factory.models.detectors.choice import load_detector
         from factory.models.device import pick
         from factory.models.hmr.choice import load_hmr
-        from factory.models.priors.vposer import VPoserPrior
+        from factory.models.priors.choice import load_prior
         from factory.sources import keypoints
         from factory.sources.names import Rows
-        from factory.sources.poses import load
+        from factory.sources.poses import load_poses
 
         spec, body = self.job.stages.estimate, self.job.body.model
         self.device = pick(spec.device)
-        seer, hmr = spec.detector, spec.hmr
-        self.detector = load_detector(seer.kind, seer.model, seer.threshold, self.device, seer.config)
+        detector, hmr = spec.detector, spec.hmr
+        self.detector = load_detector(detector.kind, detector.model, detector.threshold, self.device, detector.config)
         self.hmr = load_hmr(hmr.kind, hmr.model, self.device, hmr.crop_scale, body) if hmr else None
-        self.poses = load(self.job.poses) if self.job.poses else None
+        self.poses = load_poses(self.job.poses) if self.job.poses else None
         self.pose_rows = self.poses.rows() if self.poses else Rows([])
-        known = self.job.images.keypoints if self.job.images else None
-        self.known = keypoints.load(known) if known else None
+        path = self.job.images.keypoints if self.job.images else None
+        self.known = keypoints.load_keypoints(path) if path else None
         if hmr and self.hmr and self.hmr.finds:
             if self.known:
                 raise UserError("images.keypoints: this estimator looks at whole images and crops none; leave them out")
             if hmr.align:
                 raise UserError("stages.estimate.hmr.align: this estimator finds people itself; leave it out")
-        self.prior = VPoserPrior(spec.prior.model, self.device, spec.prior.kind)
+        self.prior = load_prior(spec.prior.kind, spec.prior.model, self.device)
         self.body = BodyModel(body, self.device)
 
     def process(self, records: list[Record]) -> None:
@@ -146,12 +147,12 @@ class Estimate(Stage):
 
         Joints outside the image have confidence 0 in 2D; all have 1 in 3D.
         """
-        from factory.geometry.placing import place
+        from factory.geometry.placing import place_bodies
         from factory.models.bad_answer import BadAnswer
 
         height, width = record.array("initial").shape[:2]
         K = _camera_of(bodies, (height, width))  # all people of an image have one camera
-        placed = place(bodies, K, self.body)
+        placed = place_bodies(bodies, K, self.body)
         outline, pixels = placed.vertices2d.cpu().numpy(), placed.joints2d.cpu().numpy()
         if not (np.isfinite(outline).all() and np.isfinite(pixels).all()):  # finite numbers may be too large together
             raise BadAnswer("pose, betas and camera make a body that is not finite (NaN or infinity)")

@@ -1,4 +1,4 @@
-"""Stage 1: a prompt and a seed become an image, or a real image takes its place."""
+"""Stage 1: an image is drawn from a prompt and a seed, or a real image takes its place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from factory.untrusted import Unreadable
 
 
 class Generate(Stage):
-    """Fills `initial`, and `window` where the image is a real one. Rejects real images that cannot be used."""
+    """Fills `initial`, and for a real image `window`. Rejects real images that cannot be used."""
 
     name = "generate"
 
@@ -17,7 +17,7 @@ class Generate(Stage):
         if self.job.images:
             return
         from factory.models.device import pick
-        from factory.models.diffusion.base import TextToImage
+        from factory.models.diffusion.text_to_image import TextToImage
 
         spec = self.job.stages.generate
         assert spec.model is not None  # the job sees to it
@@ -31,7 +31,8 @@ class Generate(Stage):
             return
         spec = self.job.stages.generate
         seeds = [record.seed if record.image_seed is None else record.image_seed for record in records]
-        # Variants of one image are drawn once. Otherwise nothing is left out: the batch's shape is part of its bytes.
+        # Variants of one image share its seed and are drawn once. In other jobs even records of one seed are all drawn:
+        # the size of a batch changes the last bits of its images.
         places = seeds if self.job.stages.estimate.augment else range(len(records))
         wanted = {place: (seed, record.prompt) for place, seed, record in zip(places, seeds, records, strict=True)}
         images = self.model.generate(
@@ -45,7 +46,7 @@ class Generate(Stage):
         drawn = dict(zip(wanted, images, strict=True))
         for record, place in zip(records, places, strict=True):
             record.initial = drawn[place]
-            record.prompt = self.model.reader.cut(record.prompt)  # what the sample and the index tell: the text read
+            record.prompt = self.model.reader.cut(record.prompt)  # sample and index shall hold the text that was read
 
     def _read(self, record: Record, spec: ImagesSpec) -> None:
         from factory.sources.images import read

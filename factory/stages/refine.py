@@ -11,13 +11,14 @@ from factory.stages.base import Stage
 
 
 class Refine(Stage):
-    """Fills `final` and `refined`. The record stays active: it is ok once its sample is written."""
+    """Fills `final` and `refined`. The records stay active: the store marks each ok once its sample is written."""
 
     name = "refine"
 
     def setup(self) -> None:
         from factory.models.device import pick
-        from factory.models.diffusion.base import ControlNetToImage, DepthToImage
+        from factory.models.diffusion.controlnet import ControlNetToImage
+        from factory.models.diffusion.depth_to_image import DepthToImage
 
         spec = self.job.stages.refine
         if int(spec.steps * spec.strength) < 1:
@@ -32,15 +33,15 @@ class Refine(Stage):
         self.model.guidance.check(spec.guidance_scale, spec.negative_prompt, "stages.refine")
 
     def process(self, records: list[Record]) -> None:
-        keep = [record for record in records if record.kept]
-        redraw = [record for record in records if not record.kept]
-        images = list(self._redraw(redraw)) if redraw else []
-        if self.job.images:  # otherwise stage 1 has stored what its encoder read
-            for record in redraw:
+        kept = [record for record in records if record.kept]
+        redrawn = [record for record in records if not record.kept]
+        images = list(self._redraw(redrawn)) if redrawn else []
+        if self.job.images:  # otherwise stage 1 has already cut the prompts to what its text encoder reads
+            for record in redrawn:
                 record.prompt = self.model.reader.cut(record.prompt)
-        for record in keep:
+        for record in kept:
             record.final, record.refined = record.initial, False
-        for record, image in zip(redraw, images, strict=True):
+        for record, image in zip(redrawn, images, strict=True):
             record.final, record.refined = image, True
         for record in records:
             if self.job.stages.refine.blur and (record.kept or record.cycle == self.job.cycles - 1):
@@ -62,12 +63,13 @@ class Refine(Stage):
 
 
 def blurred(record: Record, radii: tuple[float, float]) -> np.ndarray:
-    """The final image (H, W, 3) uint8 as a camera out of focus takes it: Gaussian, its radius from the range, px."""
+    """The final image (H, W, 3) uint8, blurred by a Gaussian as by a camera out of focus. radii: px; the record's seed
+    draws the radius from this range."""
     radius = np.random.default_rng(record.seed_for("blur")).uniform(*radii)
     image = Image.fromarray(record.array("final"))
     return np.asarray(image.filter(ImageFilter.GaussianBlur(float(radius))))
 
 
 def human_region(record: Record) -> np.ndarray:
-    """(H, W) bool: where the person was or shall be, except behind objects."""
+    """(H, W) bool: the pixels of the person in the initial image and of the rendered body, minus those of objects."""
     return (record.array("person_mask") | record.array("silhouette")) & ~record.array("object_mask")

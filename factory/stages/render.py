@@ -27,12 +27,14 @@ class Render(Stage):
         self.device = pick(spec.device)
         self.body = BodyModel(self.job.body.model, self.device)
         if spec.rasteriser == "pyrender":
-            from factory.geometry.pyrender_backend import rasterise, renderer
+            from factory.geometry.pyrender_backend import rasterise_opengl, renderer
 
             renderer(self.job.image_size, self.job.image_size)  # without a driver it raises here, and not once a record
+            self.rasterise = rasterise_opengl
         else:
             from factory.geometry.rasteriser import rasterise
-        self.rasterise = rasterise
+
+            self.rasterise = rasterise
 
     def process(self, records: list[Record]) -> None:
         import torch

@@ -25,14 +25,14 @@ class Score(Stage):
 
     def setup(self) -> None:
         from factory.geometry.body import BodyModel
-        from factory.models.detectors.mask2former import load_detector
+        from factory.models.detectors.choice import load_detector
         from factory.models.device import pick
         from factory.models.hmr.choice import load_hmr
 
         spec, body = self.job.stages.estimate, self.job.body.model
         self.device = pick(self.job.stages.score.device)
-        seer, hmr = spec.detector, spec.hmr
-        self.detector = load_detector(seer.kind, seer.model, seer.threshold, self.device, seer.config)
+        detector, hmr = spec.detector, spec.hmr
+        self.detector = load_detector(detector.kind, detector.model, detector.threshold, self.device, detector.config)
         self.hmr = load_hmr(hmr.kind, hmr.model, self.device, hmr.crop_scale, body) if hmr else None
         self.body = BodyModel(body, self.device)
 
@@ -72,7 +72,7 @@ class Score(Stage):
         """(2, P) for each record: OKS and PA-MPJPE, mm, of the labels of its people against estimates from its image.
         NaN where the job has no estimator, or where the estimator finds nobody."""
         from factory.geometry.agreement import oks, pa_mpjpe
-        from factory.geometry.placing import place
+        from factory.geometry.placing import place_bodies
         from factory.models.hmr.base import BodyEstimate
 
         boxes = [np.stack([person.bbox for person in record.people]) for record in records]
@@ -84,7 +84,7 @@ class Score(Stage):
             people = [person for _, record in seen for person in record.people]
             # An estimator without a camera of its own is looked through the label's.
             K = [person.K if bodies.K is None else bodies.K for bodies, record in seen for person in record.people]
-            placed = place(BodyEstimate.joined([bodies for bodies, _ in seen]), np.stack(K), self.body)
+            placed = place_bodies(BodyEstimate.joined([bodies for bodies, _ in seen]), np.stack(K), self.body)
             joints, pixels = placed.joints.cpu().numpy(), placed.joints2d.cpu().numpy()
             labels2d, labels3d, bbox = (
                 np.stack([getattr(person, name) for person in people]) for name in ("joints2d", "joints3d", "bbox")

@@ -18,11 +18,12 @@ from factory.errors import UserError
 from factory.home import at_home
 from factory.plan import Plan
 from factory.sources import images
+from factory.weights import catalogue
 from factory.weights.locate import locate
 
 WEIGHTS = ("model", "adapter", "controlnet")  # fields of a job that name a model
 # What the loader of a model also reads, beside its file.
-BESIDE = {"body.model": "J_regressor_extra.npy", "stages.estimate.hmr.model": "smpl_mean_params.npz"}
+BESIDE = {"body.model": catalogue.SMPL.beside, "stages.estimate.hmr.model": catalogue.SPIN.beside}
 BASE = re.compile(r"""^_BASE_\s*:\s*["']?([^"'#\n]+)""", re.M)  # detectron2: the file that a config goes on from
 WHOLE = 16 * 2**20  # bytes
 BLOCKS, BLOCK = 64, 64 * 1024  # number, bytes

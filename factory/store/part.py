@@ -20,7 +20,7 @@ from factory.record import Record, State, Unit
 from factory.store import sample, tar
 from factory.untrusted import text
 from factory.untrusted.tables import FOOTER as HEAD
-from factory.untrusted.tables import Table
+from factory.untrusted.tables import Parquet
 
 # One row per planned record, whatever became of it.
 SCHEMA = pa.schema(
@@ -161,12 +161,12 @@ def _exchanged(data: bytes, old: bytes, new: bytes) -> bytes:
     return before + new + after
 
 
-def _opened(data: bytes | None) -> Table:
+def _opened(data: bytes | None) -> Parquet:
     if data is None:
         raise ValueError("it is gone")
     if data == TOO_LARGE:
         raise ValueError("longer than any index is")
-    return Table(data, SCHEMA)
+    return Parquet(data, SCHEMA)
 
 
 def _row(unit: Unit, record: Record, offset: int, size: int) -> dict:

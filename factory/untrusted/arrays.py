@@ -1,4 +1,4 @@
-"""numpy's .npy and .npz of untrusted origin: the header is checked before memory is taken; nothing is unpickled."""
+"""numpy's .npy and .npz of untrusted origin: the header is checked before memory is taken, and nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Header(NamedTuple):
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    fortran: bool  # stored column by column
-    bytes: int  # of the array, without the header
+    fortran: bool  # whether the array is stored column by column
+    bytes: int  # length of the array, without the header
 
 
 def npy(data: bytes, shape: tuple[int, ...] | None = None, kinds: str = NUMBERS) -> np.ndarray:
-    """The array of an .npy in memory, read-only. Unreadable: its length is not what its header says, its dtype is none
-    of `kinds`, or its shape is not the one given."""
+    """The array of an .npy in memory, read-only. Unreadable: the length of the data is not what the header says, the
+    dtype is none of `kinds`, or the shape is not the one given."""
     start = _start(data)
     head = header(data[:start])
     _check(head, kinds)
@@ -49,23 +49,23 @@ def npy(data: bytes, shape: tuple[int, ...] | None = None, kinds: str = NUMBERS)
 def npz(source: bytes | Path, kinds: Mapping[str, str], limit: int) -> dict[str, np.ndarray]:
     """Name -> array, read-only, of those arrays that `kinds` names (name -> allowed kinds of dtype) and the .npz holds.
     Unreadable: damaged, of another kind, or more than `limit` bytes altogether."""
-    found: dict[str, np.ndarray] = {}
+    named: dict[str, np.ndarray] = {}
     with _opened(source) as archive:
         for name, allowed in kinds.items():
             if f"{name}.npy" in archive.NameToInfo:
-                found[name] = member(archive, name, allowed, limit)
-                limit -= found[name].nbytes
-    return found
+                named[name] = member(archive, name, allowed, limit)
+                limit -= named[name].nbytes
+    return named
 
 
 def names(source: bytes | Path) -> list[str]:
-    """Names of an archive's members, with their .npy."""
+    """The names of an archive's members, those of arrays with their ending .npy. Unreadable: it is no archive."""
     with _opened(source) as archive:
         return archive.namelist()
 
 
 def directory(file: IO[bytes]) -> zipfile.ZipFile:
-    """The archive in a file, opened. Unreadable: damaged, or of more members than any .npz has."""
+    """The archive in a file, opened. Unreadable: the archive is damaged, or has more members than any .npz."""
     try:
         size = file.seek(0, io.SEEK_END)
         file.seek(max(0, size - 65_557))  # the end of the directory, and the longest comment after it
@@ -82,7 +82,7 @@ def directory(file: IO[bytes]) -> zipfile.ZipFile:
 
 
 def header(data: bytes) -> Header:
-    """The header in the first bytes of an .npy, up to those of the array. Unreadable: no .npy."""
+    """The header of an .npy. data: its first bytes, up to those of the array. Unreadable: the bytes are no .npy's."""
     if not data.startswith(b"\x93NUMPY") or len(data) > HEADER:
         raise Unreadable("not an .npy" if len(data) <= HEADER else "its header is longer than that of any array")
     return _header(data)
@@ -103,14 +103,14 @@ def _header(data: bytes) -> Header:
 
 
 def start(stream: IO[bytes]) -> bytes:
-    """The bytes of an .npy in a stream up to the array's own."""
+    """Read the bytes of an .npy in a stream up to the array's own, and return them."""
     head = stream.read(12)
     rest = _start(head) - len(head)
     return head + stream.read(rest) if rest > 0 else head
 
 
 def _start(data: bytes) -> int:
-    """Offset of the array's own bytes; HEADER + 1 where the header says that it is longer than any."""
+    """The offset of the array's own bytes; HEADER + 1 where the header claims to be longer than HEADER."""
     wide = data[6:7] != b"\1"
     begin = (12 if wide else 10) + int.from_bytes(data[8 : 12 if wide else 10], "little")
     return min(begin, HEADER + 1)

@@ -1,9 +1,9 @@
 """Pickles of untrusted origin read as data, for weights, body models and exports: nothing in them is run.
 
 Python's own reader imports what a pickle names and calls it. Here a name stays a name, and a call is only recorded
-(`Thing`). Afterwards the recorded calls of a short vocabulary (arrays, containers, paths) become values by own code.
-An object of any other class becomes an empty `Placeholder`. A call of a function outside the vocabulary raises Unsafe:
-it would never be made, but plain data hold none, so the file is not what it seems.
+(`Thing`). Afterwards `inert_values` turns the recorded calls of a short vocabulary (arrays, containers, paths) into
+values by its own code. An object of any other class becomes an empty `Placeholder`. A call of a function outside the
+vocabulary raises Unsafe: the call would never be made, but plain data hold none, so the file is not what it seems.
 """
 
 from __future__ import annotations
@@ -15,18 +15,20 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, ClassVar
 
-from factory.untrusted.inert_values import BUILTINS, STORED, WORDS, Name, Placeholder, Thing, Unsafe, Values, Words
+from factory.untrusted import Unsafe
+from factory.untrusted.inert_values import BUILTINS, PERSISTENT, VOCABULARY, Name, Thing, Values, Vocabulary
 
-__all__ = ["Name", "PickleReader", "Placeholder", "Thing", "Unsafe", "Words", "load", "loads"]
+# Types of Python's own that a pickle may name.
 TYPES = frozenset(
     "object type bool int long float complex str unicode bytes bytearray list tuple dict set frozenset slice range "
     "xrange ellipsis NoneType".split()
 )
-# Modules whose functions and classes no weights file needs, whichever way it names them.
+# Modules whose functions and classes no file of data needs: a pickle that names one is refused, even without a call.
 NEVER = frozenset(
     "os posix nt subprocess sys shutil socket importlib imp runpy ctypes pty commands popen2 pickle marshal".split()
 )
-# Functions and small classes of the standard library that data do call; those that are no word below are dropped.
+# Functions and small classes of the standard library that files of data do call. Where the vocabulary does not know
+# one, its recorded call becomes a placeholder.
 HARMLESS = frozenset({
     ("_operator", "getitem"), ("operator", "getitem"), ("functools", "partial"), ("uuid", "UUID"),
     ("datetime", "datetime"), ("datetime", "date"), ("datetime", "time"), ("datetime", "timedelta"),
@@ -36,35 +38,35 @@ HARMLESS = frozenset({
 })  # fmt: skip
 
 
-def load(file: BinaryIO, words: Words | None = None, persistent: Callable[[Any], Any] | None = None) -> Any:
-    """The value of the pickle that starts here in the file, which is left just behind it.
+def load(file: BinaryIO, vocabulary: Vocabulary | None = None, persistent: Callable[[Any], Any] | None = None) -> Any:
+    """The value of the pickle that starts at the file's position. Afterwards the file stands just behind the pickle.
 
-    words: further vocabulary, (module, name) -> the value of a Thing of that name, whose args and state are values by
-    then. persistent: the value of a persistent id; none: ids are refused.
-    Raises Unsafe, or whatever a damaged pickle leads to.
+    vocabulary: further entries, (module, name) -> the function that makes the value of a Thing of that name, whose args
+    and state are values by then. persistent: makes the value of a persistent id; None: such ids are refused.
+    Raises Unsafe, or whatever error a damaged pickle leads to.
     """
-    return PickleReader(file, words, persistent).load()
+    return PickleReader(file, vocabulary, persistent).load()
 
 
-# Python's own reader in its version in Python, where each opcode can be replaced; Any, because its types are not given.
+# Python's own reader, the one written in Python: there each opcode's method can be replaced. It has no type hints.
 _Unpickler: Any = pickle._Unpickler
 
 
 class PickleReader(_Unpickler):
-    """`modules`: which modules the pickle has named so far."""
+    """Reads a pickle without an import or a call. `modules`: the names of the modules that it has named so far."""
 
     dispatch: ClassVar[dict[int, Any]] = dict(_Unpickler.dispatch)
 
     def __init__(
-        self, file: BinaryIO, words: Words | None = None, persistent: Callable[[Any], Any] | None = None
+        self, file: BinaryIO, vocabulary: Vocabulary | None = None, persistent: Callable[[Any], Any] | None = None
     ) -> None:
         super().__init__(file, encoding="latin1")
-        self.words = {**WORDS, **(words or {})}
+        self.vocabulary = {**VOCABULARY, **(vocabulary or {})}
         self.persistent = persistent
         self.modules: set[str] = set()
 
     def load(self) -> Any:
-        return Values(self.words, self.persistent).of(super().load())
+        return Values(self.vocabulary, self.persistent).of(super().load())
 
     def find_class(self, module: str, name: str) -> Name:
         self.modules.add(module)
@@ -77,7 +79,7 @@ class PickleReader(_Unpickler):
     def persistent_load(self, pid: Any) -> Thing:
         if self.persistent is None:
             raise pickle.UnpicklingError("it refers to data outside itself")
-        return Thing(STORED, (pid,))
+        return Thing(PERSISTENT, (pid,))
 
     def get_extension(self, code: int) -> None:
         raise Unsafe(f"names the registered extension {code}, which is no plain data")
@@ -102,7 +104,7 @@ class PickleReader(_Unpickler):
             raise Unsafe("calls what is no name")
         if function.module in ("copyreg", "copy_reg"):
             return _from_copyreg(function, args)
-        if function.key in self.words or function.key in HARMLESS:
+        if function.key in self.vocabulary or function.key in HARMLESS:
             return Thing(function, args)
         last = function.name.rpartition(".")[2].lstrip("_")
         if function.module.partition(".")[0] in sys.stdlib_module_names or not last[:1].isupper():
@@ -130,10 +132,10 @@ class PickleReader(_Unpickler):
 
     def load_bytearray8(self) -> None:
         (size,) = struct.unpack("<Q", self.read(8))
-        self.append(bytearray(self.read(size)))  # not made before the bytes are there, as Python does
+        self.append(bytearray(self.read(size)))  # Python takes the memory before it looks whether the bytes are there
 
     def load_frozenset(self) -> None:
-        items = self.pop_mark()  # first: it changes what `append` appends to
+        items = self.pop_mark()  # before `append` is looked up: pop_mark replaces the list that it appends to
         self.append(frozenset(map(_key, items)))
 
     def load_dict(self) -> None:
@@ -172,14 +174,14 @@ class PickleReader(_Unpickler):
 
 
 def _built(kind: Any, args: Any) -> Thing:
-    """An object whose class is named: Python would only allocate it, so any class may be stood in for."""
+    """An object of a class that the pickle names. Python would only allocate it, so every class is accepted."""
     if not isinstance(kind, Name) or not isinstance(args, tuple):
         raise Unsafe("builds an object of what is no class")
     return Thing(kind, args)
 
 
 def _from_copyreg(function: Name, args: tuple) -> Thing:
-    """What `copyreg` does for objects of the protocols 0 to 2."""
+    """The object that a call of `copyreg` would build: protocols 0 to 2 write objects by such calls."""
     if function.name == "_reconstructor" and len(args) == 3:
         thing = _built(args[0], ())
         if isinstance(args[2], dict):
@@ -193,7 +195,7 @@ def _from_copyreg(function: Name, args: tuple) -> Thing:
 
 
 def _key(key: Any) -> Any:
-    """The key itself. Nested tuples are refused: hashing one takes time exponential in its depth."""
+    """The key, unchanged. Unsafe for a nested tuple: to hash one takes time exponential in its depth."""
     flat = key if isinstance(key, tuple) else (key,)
     if not all(isinstance(part, str | bytes | int | float | complex | None | Name | Thing) for part in flat):
         raise Unsafe(f"has a {type(key).__name__} of more than plain values as a key")
@@ -201,6 +203,6 @@ def _key(key: Any) -> Any:
 
 
 def loads(data: bytes) -> tuple[Any, set[str]]:
-    """The value, and the modules that the pickle names. Raises as `load`."""
+    """(the value of a pickle in memory, the names of the modules that it names). Raises as `load`."""
     reader = PickleReader(io.BytesIO(data))
     return reader.load(), reader.modules

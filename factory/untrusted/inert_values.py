@@ -1,4 +1,4 @@
-"""What `inert` makes of a pickle's names, calls and objects: values of arrays and containers, and placeholders."""
+"""What `inert` turns a pickle's names, calls and objects into: arrays, containers, plain values and placeholders."""
 
 from __future__ import annotations
 
@@ -9,18 +9,15 @@ from typing import Any
 
 import numpy as np
 
-DEPTH = 100  # containers inside each other; real files have ten or so
-KINDS = "biufcSUmM"  # numpy's kinds of numbers, texts and times
+from factory.untrusted import Unsafe, arrays
+
+DEPTH = 100  # containers inside each other at most; real files have ten or so
 BUILTINS = frozenset({"builtins", "__builtin__"})
-
-
-class Unsafe(ValueError):
-    """The pickle names, calls or alters what plain data never need."""
 
 
 @dataclass(frozen=True)
 class Name:
-    """A class or function that the pickle names; it is not imported."""
+    """A class or function that the pickle names. It is not imported."""
 
     module: str
     name: str
@@ -30,13 +27,17 @@ class Name:
 
     @property
     def key(self) -> tuple[str, str]:
-        """The same for numpy 1 and 2."""
+        """(module, name), the same for numpy 1 and numpy 2, which call one module differently."""
         return self.module.replace("numpy._core", "numpy.core"), self.name
 
 
 @dataclass(eq=False)
 class Thing:
-    """A call that was not made, or an object that was not built, with all that the pickle puts into it."""
+    """A call that was not made, or an object that was not built, with all that the pickle puts into it.
+
+    args: of the call; state: what would be set on the object; items, elements: what would be added to it as to a
+    mapping or to a list.
+    """
 
     name: Name
     args: tuple
@@ -47,22 +48,23 @@ class Thing:
 
 @dataclass(frozen=True)
 class Placeholder:
-    """Stands in for an object of a class that is not loaded; holds nothing."""
+    """Takes the place of an object of a class that is not loaded. kind: the name of that class; nothing else is
+    kept."""
 
     kind: str
 
 
-STORED = Name("", "persistent")  # the name of a Thing whose args are one persistent id
-Words = Mapping[tuple[str, str], Callable[[Thing], Any]]
+PERSISTENT = Name("", "persistent")  # the name of a Thing whose args are one persistent id
+Vocabulary = Mapping[tuple[str, str], Callable[[Thing], Any]]
 
 
 class Values:
-    """Turns what the reader left into values, each shared part once."""
+    """Turns the tree that the reader left into values. A part that is shared becomes one value."""
 
-    def __init__(self, words: Words, persistent: Callable[[Any], Any] | None) -> None:
-        self.words, self.persistent = words, persistent
-        self.done: dict[int, Any] = {}  # by id: the reader's tree lives as long as this does
-        self.open: set[int] = set()
+    def __init__(self, vocabulary: Vocabulary, persistent: Callable[[Any], Any] | None) -> None:
+        self.vocabulary, self.persistent = vocabulary, persistent
+        self.done: dict[int, Any] = {}  # id of a node -> its value; the tree lives on meanwhile, so no id is used twice
+        self.open: set[int] = set()  # ids of nodes whose value is being made: such a node inside itself is refused
 
     def of(self, node: Any, depth: int = 0) -> Any:
         if not isinstance(node, list | dict | tuple | set | frozenset | bytearray | Name | Thing):
@@ -73,7 +75,7 @@ class Values:
             raise Unsafe(f"is nested deeper than {DEPTH}")
         if isinstance(node, list):
             made: list[Any] = []
-            self.done[id(node)] = made  # before its items, which may hold it
+            self.done[id(node)] = made  # before its items are made, since one of them may be this list
             made += [self.of(item, depth + 1) for item in node]
             return made
         if isinstance(node, dict):
@@ -99,11 +101,11 @@ class Values:
         return self._thing(node, depth)
 
     def _thing(self, thing: Thing, depth: int) -> Any:
-        if thing.name is STORED:
+        if thing.name is PERSISTENT:
             assert self.persistent is not None
             return self.persistent(self._pid(thing.args[0]))
-        word = self.words.get(thing.name.key)
-        if word is None:  # its state is dropped unread; only what makes it a mapping or a list stays
+        make = self.vocabulary.get(thing.name.key)
+        if make is None:  # an object of another class: its items or elements stay, its state is dropped unread
             if thing.items:
                 return dict(self._pairs(thing.items, depth))
             return self.of(thing.elements, depth + 1) if thing.elements else Placeholder(str(thing.name))
@@ -113,7 +115,7 @@ class Values:
         args = tuple([arg if isinstance(arg, Name) else self.of(arg, depth + 1) for arg in thing.args])
         elements = [self.of(item, depth + 1) for item in thing.elements]
         items = list(self._pairs(thing.items, depth))
-        return word(Thing(thing.name, args, self.of(thing.state, depth + 1), items, elements))
+        return make(Thing(thing.name, args, self.of(thing.state, depth + 1), items, elements))
 
     def _pid(self, pid: Any) -> Any:
         return tuple([part if isinstance(part, Name) else self.of(part) for part in pid]) if type(pid) is tuple else pid
@@ -131,20 +133,20 @@ def _plain(value: Any) -> bool:
 
 
 def _dtype(thing: Thing) -> np.dtype:
-    """numpy.dtype(name, align, copy), and a state that says the byte order (its second item) and any fields."""
+    """The type of numpy.dtype(name, align, copy). Its state holds the byte order as second item, then any fields."""
     kind = np.dtype(_text(thing.args[0]))
     if thing.state is not None:
         _, order, part, names, *_ = thing.state
         if part is not None or names is not None:
             raise ValueError("structured arrays are not read")
         kind = kind.newbyteorder(order) if order in ("<", ">") else kind
-    if kind.kind not in KINDS + "O":
+    if kind.kind not in arrays.ANY + "O":
         raise ValueError(f"arrays of {kind} are not read")
     return kind
 
 
 def _array(shape: Any, dtype: np.dtype, data: Any, order: Any = "C") -> np.ndarray:
-    """A writable array of its own. data: bytes, or a list for an array of objects."""
+    """A writable array with memory of its own. data: bytes, or for an array of objects a list."""
     size = math.prod(shape)
     if not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"{shape} is no shape")
@@ -163,7 +165,8 @@ def _array(shape: Any, dtype: np.dtype, data: Any, order: Any = "C") -> np.ndarr
 
 
 def _reconstruct(thing: Thing) -> np.ndarray:
-    """numpy's `_reconstruct(class, shape, type)`, and the state (version, shape, dtype, by columns, data)."""
+    """The array of numpy's `_reconstruct(class, shape, type)`, whose state is (version, shape, dtype, by columns,
+    data)."""
     kind = thing.args[0]
     if not (isinstance(kind, Name) and kind.module.partition(".")[0] == "numpy"):
         raise Unsafe(f"makes an array of {kind}")
@@ -187,7 +190,7 @@ def _scalar(thing: Thing) -> Any:
 
 
 def _boxed(thing: Thing) -> np.ndarray:
-    """numpy.array(value): the 0-d array of objects that `numpy.save` keeps of a mapping."""
+    """The array of numpy.array(value): a 0-d array of objects, as `numpy.save` stores a mapping."""
     (value,) = thing.args
     array = np.empty((), object)
     array[()] = value
@@ -201,7 +204,8 @@ def _text(value: Any) -> str:
 
 
 def _encode(thing: Thing) -> bytes:
-    """_codecs.encode(text, 'latin1'): how protocol 2 keeps bytes. Other codecs unpack or compute, and are refused."""
+    """The bytes of _codecs.encode(text, 'latin1'), which is how protocol 2 stores bytes. Unsafe for other codecs, some
+    of which unpack or compute."""
     text, *codec = thing.args
     if codec not in (["latin1"], ["latin-1"]):
         raise Unsafe(f"calls {thing.name} with {codec}")
@@ -216,7 +220,7 @@ def _bytes(thing: Thing) -> bytes:
 
 
 def _mapping(thing: Thing) -> dict:
-    """collections' mappings, by what they hold: items set one by one, or all given at first."""
+    """A dict of what a mapping of `collections` holds: its items are set one by one, or given all at first."""
     first = next((arg for arg in thing.args if isinstance(arg, list | dict)), [])
     pairs = first.items() if isinstance(first, dict) else first
     return {key: value for key, value in [*pairs, *thing.items] if _plain(key) or isinstance(key, Placeholder)}
@@ -236,7 +240,7 @@ def _path(thing: Thing) -> str:
     return "/".join(_text(part) for part in thing.args).replace("//", "/") or "."
 
 
-WORDS: Words = {
+VOCABULARY: Vocabulary = {
     ("numpy", "dtype"): _dtype,
     ("numpy", "ndarray"): _ndarray,
     ("numpy", "array"): _boxed,

@@ -1,5 +1,5 @@
-"""MATLAB's files (level 5) of untrusted origin, read by SciPy in a process of its own: a damaged file may crash SciPy
-or make it allocate without end, and then only that process ends."""
+"""MATLAB's files (level 5) of untrusted origin. SciPy reads them in a process of its own: a damaged file may crash
+SciPy or make it allocate without end, and then only that process ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from factory.untrusted import Unreadable
 
-MEMORY = 4 << 30  # bytes of address space that the process has; MPII's own file takes a quarter of it
+MEMORY = 4 << 30  # bytes of address space for that process; MPII's own file takes a quarter of it
 READ = """
 import json, sys
 from scipy.io import loadmat
@@ -22,8 +22,8 @@ print(json.dumps([act.cat_name for act in acts if isinstance(act.cat_name, str)]
 
 
 def mpii_categories(path: Path) -> list[str]:
-    """RELEASE.act.cat_name of mpii_human_pose_v1_u12_1.mat, one for each image that has an activity. Unreadable: it is
-    no such file, is damaged, or takes more memory than MEMORY."""
+    """RELEASE.act.cat_name of mpii_human_pose_v1_u12_1.mat, one text for each image that has an activity. Unreadable:
+    the file is none of that layout, is damaged, or takes more memory than MEMORY."""
     result = subprocess.run(
         [sys.executable, "-P", "-c", READ, str(path.absolute())],
         capture_output=True, text=True, stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
-"""Image files without their metadata, so that a file whose metadata alone are damaged can still be decoded.
+"""Image files without their metadata, so that a file of which only the metadata are damaged can still be decoded.
 
-Comments, profiles, thumbnails and EXIF are what cameras and editors get wrong most often, and no pixel depends on them.
+Cameras and editors most often get comments, profiles, thumbnails and EXIF wrong, and no pixel depends on these.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ import struct
 
 PNG = b"\x89PNG\r\n\x1a\n"
 METADATA = {b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"eXIf", b"tIME", b"pHYs", b"sPLT", b"hIST", b"gAMA", b"cHRM", b"sRGB"}
-# Tags of a TIFF that the pixels or their orientation depend on; all others are made unreadable.
+# Tags of a TIFF that the pixels or their orientation depend on. All others are given a type that readers skip.
 PIXELS = {*range(254, 260), 262, 266, *range(273, 281), 284, 292, 293, 317, *range(320, 326), *range(332, 334),
           *range(336, 340), 347, *range(512, 522), *range(529, 533)}  # fmt: skip
-NO_TYPE = 0
+NO_TYPE = 0  # a type that TIFF does not have
 EXIF = b"Exif\0\0"
 
 
 def without(data: bytes) -> tuple[bytes, bytes]:
     """(the image file without its metadata, its EXIF block or b""). In a TIFF the tag of the orientation stays, so no
-    block is returned. A file of another kind, and the rest of a file from a damaged place on, are left as they are."""
+    block is returned. A file of another format is left as it is, and so is what follows a damaged place of a file."""
     if data.startswith(PNG):
         return _png(data)
     if data.startswith(b"\xff\xd8"):

@@ -1,8 +1,9 @@
-"""What the pages of a parquet file say of themselves, before one is unpacked.
+"""The headers of a parquet file's pages, read before a page is unpacked.
 
-Arrow believes the header of each page, whatever the footer says: a page of some kilobytes may name 2 GB, and be packed
-so. pyarrow shows no page's header, and ends the whole process where it is asked for the columns of a damaged footer. So
-both are read here, as far as `unpacked` needs them: structs of Thrift's compact protocol.
+Arrow believes the header of each page, whatever the footer says: a page of some kilobytes may claim 2 GB, and may be
+packed so that it unpacks to them. pyarrow shows no header of a page, and it ends the whole process when it is asked for
+the columns of a damaged footer. So footer and headers, which are structs of Thrift's compact protocol, are read here as
+far as `unpacked` needs them.
 """
 
 from __future__ import annotations
@@ -11,34 +12,42 @@ from typing import Any, NamedTuple
 
 from factory.untrusted import Unreadable
 
-# Kinds of a value: what of it comes after the byte that tells its kind.
+# Thrift's kinds of values. Each value begins with a byte that holds its kind.
 BOOLEAN, BYTE, NUMBERS, DOUBLE, BINARY, LISTS, STRUCT = (1, 2), 3, (4, 5, 6), 7, 8, (9, 10), 12
 I32, I64, LIST = 5, 6, 9
-FIELD, LENGTH, DEPTH = 64, 64, 8  # number of a field, values of a list, and values in each other, at most
-# (number of a field, its kind) -> what is wanted of its structs. A field of another kind is skipped, as Arrow does.
+FIELD, LENGTH, DEPTH = 64, 64, 8  # at most: the number of a field, the values of a list, values inside each other
+# (number of a field, its kind) -> the fields that are wanted of its structs; None for a number. A field of another kind
+# is skipped, as Arrow skips it.
 Wanted = dict[tuple[int, int], Any]
 COLUMN: Wanted = dict.fromkeys([(1, I32), (5, I64), (7, I64), (9, I64), (11, I64)])
 FILE: Wanted = {(4, LIST): {(1, LIST): {(3, STRUCT): COLUMN}, (3, I64): None}}
-TEXT = 6  # type of a column
+TEXT = 6  # the type of a column of texts
 DATA, DICTIONARY, DATA_2 = 0, 2, 3  # types of a page
-HEADS = {DATA: (5, 2), DICTIONARY: (7, 2), DATA_2: (8, 4)}  # -> the field of its own header, that of the encoding there
+# Type of a page -> (the field that holds the header of that type, the field of the encoding in this header)
+HEADS = {DATA: (5, 2), DICTIONARY: (7, 2), DATA_2: (8, 4)}
 PAGE: Wanted = {
     **dict.fromkeys([(1, I32), (2, I32), (3, I32)]),
     **{(head, STRUCT): dict.fromkeys([(1, I32), (encoding, I32)]) for head, encoding in HEADS.values()},
 }
-ENCODINGS = (0, 2, 3, 8)  # plain, dictionary and RLE; in the others a value may repeat a long text of the one before
+# Plain, dictionary and RLE. In other encodings a value may repeat a long text of the value before it.
+ENCODINGS = (0, 2, 3, 8)
 
 
 class Unpacked(NamedTuple):
-    """What the pages of a parquet file take."""
+    """The memory that the pages of a parquet file take once they are unpacked.
 
-    pages: int  # bytes of all of them, unpacked
-    written_out: int  # bytes at most, if each text of a dictionary stood as often as it is meant
+    pages: bytes of all pages; written_out: bytes at most, with each text of a dictionary in the place of each value
+    that refers to it.
+    """
+
+    pages: int
+    written_out: int
 
 
 def unpacked(data: bytes, footer: int, rows: int) -> Unpacked:
-    """footer: its bytes; rows: as Arrow reads them there. Unreadable: damaged, or a page has other values than the
-    footer says, or in an encoding in which few bytes stand for many."""
+    """The memory that the file's pages will take. data: the file; footer: length of its footer in bytes; rows: their
+    number, as Arrow reads it in the footer. Unreadable: the file is damaged, or a page has another number of values
+    than the footer says, or an encoding in which few bytes stand for many."""
     try:
         groups = _struct(data, len(data) - 8 - footer, FILE)[0].get((4, LIST), [])
         counts = [group[3, I64] for group in groups]
@@ -50,14 +59,14 @@ def unpacked(data: bytes, footer: int, rows: int) -> Unpacked:
         raise Unreadable("its footer or a page's header is damaged") from None
 
 
-def _chunk(data: bytes, about: dict, rows: int) -> Unpacked:
-    """A column of a row group."""
-    at, first = about[9, I64], about.get((11, I64), 0)  # its first page of values, and the page of its dictionary
-    at = first if 0 < first < at else at
-    end, size, values, texts = at + about[7, I64], 0, 0, 0
-    if about[5, I64] == rows == 0:  # then no page is looked at, and some are nowhere
+def _chunk(data: bytes, column: dict, rows: int) -> Unpacked:
+    """The memory that one column of a row group will take. column: its struct in the footer; rows: of the group."""
+    at, dictionary = column[9, I64], column.get((11, I64), 0)  # offsets of the first page of values and the dictionary
+    at = dictionary if 0 < dictionary < at else at
+    end, size, values, texts = at + column[7, I64], 0, 0, 0
+    if column[5, I64] == rows == 0:  # Arrow reads no page of a group without rows, and the offsets may lead nowhere
         return Unpacked(0, 0)
-    if not 0 <= at <= end <= len(data) or about[5, I64] != rows:
+    if not 0 <= at <= end <= len(data) or column[5, I64] != rows:
         raise Unreadable("a column lies outside of it, or has other rows than it says")
     while at < end:
         page, at = _struct(data, at, PAGE)
@@ -76,12 +85,12 @@ def _chunk(data: bytes, about: dict, rows: int) -> Unpacked:
         size += length
     if values != rows:
         raise Unreadable(f"pages of {values:,} values for {rows:,} rows")
-    return Unpacked(size, size + texts * rows * (about[1, I32] == TEXT))
+    return Unpacked(size, size + texts * rows * (column[1, I32] == TEXT))
 
 
 def _struct(data: bytes, at: int, wanted: Wanted) -> tuple[dict[tuple[int, int], Any], int]:
-    """(what is wanted of a struct that begins there, where it ends)."""
-    found: dict[tuple[int, int], Any] = {}
+    """(the wanted fields of the struct that begins at `at`, the offset behind it)."""
+    fields: dict[tuple[int, int], Any] = {}
     number = 0
     while head := data[at]:
         kind, at = head & 15, at + 1
@@ -89,26 +98,27 @@ def _struct(data: bytes, at: int, wanted: Wanted) -> tuple[dict[tuple[int, int],
             number += head >> 4
         else:
             number, at = _number(data, at)
-        if not 0 < number < FIELD:  # Arrow would count on from 0 again, beyond 16 bits
+        if not 0 < number < FIELD:  # beyond 16 bits Arrow would go on counting from 0
             raise Unreadable("a field that no parquet file has")
         key = number, kind
         if key not in wanted:
             at = _past(data, at, kind) if kind > 2 else at
         elif kind == STRUCT:
-            found[key], at = _struct(data, at, wanted[key])
+            fields[key], at = _struct(data, at, wanted[key])
         elif kind == LIST:
             count, _, at = _list(data, at)
-            found[key] = []
-            for _ in range(count):  # as structs, whatever the list says that they are: Arrow does so
+            fields[key] = []
+            for _ in range(count):  # Arrow reads them as structs, whatever kind the list names
                 struct, at = _struct(data, at, wanted[key])
-                found[key].append(struct)
+                fields[key].append(struct)
         else:
-            found[key], at = _number(data, at)
-    return found, at + 1
+            fields[key], at = _number(data, at)
+    return fields, at + 1
 
 
 def _past(data: bytes, at: int, kind: int, depth: int = DEPTH) -> int:
-    """Where a value ends that begins there."""
+    """The offset behind the value of this kind that begins at `at`. depth: how many values may still lie in each
+    other."""
     if kind in NUMBERS:
         while data[at] > 127:
             at += 1
@@ -118,9 +128,9 @@ def _past(data: bytes, at: int, kind: int, depth: int = DEPTH) -> int:
         return at + length
     if kind == STRUCT and depth:
         while head := data[at]:
-            at = _past(data, at + 1, I64) if head < 16 else at + 1  # the number of the field stands there
+            at = _past(data, at + 1, I64) if head < 16 else at + 1  # the number of the field follows
             kind = head & 15
-            if 4 <= kind <= 8 and kind != DOUBLE and data[at] < 128:  # most are so, and a call takes longer
+            if 4 <= kind <= 8 and kind != DOUBLE and data[at] < 128:  # most are short, and a call would take longer
                 at += 1 + (data[at] if kind == BINARY else 0)
             elif kind > 2:
                 at = _past(data, at, kind, depth - 1)
@@ -131,14 +141,14 @@ def _past(data: bytes, at: int, kind: int, depth: int = DEPTH) -> int:
             at = at + 1 if inner in BOOLEAN else _past(data, at, inner, depth - 1)
         return at
     if kind in BOOLEAN:
-        return at  # its kind is its value
+        return at  # the kind of a boolean says its value
     if kind in (BYTE, DOUBLE):
         return at + (1 if kind == BYTE else 8)
     raise Unreadable("a kind of value that no parquet file has")
 
 
 def _list(data: bytes, at: int) -> tuple[int, int, int]:
-    """(number of its values, their kind, where they begin)."""
+    """(number of values of the list at `at`, their kind, the offset of the first)."""
     count, kind, at = data[at] >> 4, data[at] & 15, at + 1
     if count == 15:
         count, at = _varint(data, at)

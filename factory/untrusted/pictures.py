@@ -1,4 +1,5 @@
-"""Image files of untrusted origin, in a few formats only: Pillow's decoder of EPS, for one, runs Ghostscript."""
+"""Image files of untrusted origin. Only a few formats are decoded: Pillow's decoder of EPS, for one, runs
+Ghostscript."""
 
 from __future__ import annotations
 
@@ -11,12 +12,13 @@ from PIL import Image
 
 from factory.untrusted import Unreadable
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # none whose decoder runs another program
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # none of their decoders runs another program
 
 
 def pixels(data: bytes, form: str, mode: str, size: tuple[int, int]) -> np.ndarray:
-    """The image in a file of Pillow's format `form` (JPEG, PNG), of `size` = (width, height) px, as `mode`: RGB is
-    (H, W, 3) uint8, L (H, W) uint8. Unreadable: damaged, or another size; the header is checked before the pixels."""
+    """The image in a file of Pillow's format `form` (JPEG, PNG), of `size` = (width, height) px, converted to `mode`:
+    RGB gives (H, W, 3) uint8, L gives (H, W) uint8. Unreadable: the file is damaged, or its header says another
+    size."""
     try:
         with Image.open(io.BytesIO(data), formats=[form]) as image:
             if image.size != size:
@@ -29,8 +31,8 @@ def pixels(data: bytes, form: str, mode: str, size: tuple[int, int]) -> np.ndarr
 
 
 def size_of(image: Path | IO[bytes]) -> tuple[int, int]:
-    """(width, height) in px of an image file that is decoded to its end. Unreadable: damaged, of no format of FORMATS,
-    or larger than Pillow's own limit."""
+    """(width, height) in px of an image file, which is decoded to its end. Unreadable: the file is damaged, of no
+    format of FORMATS, or larger than Pillow's own limit."""
     try:
         with Image.open(image, formats=FORMATS) as opened:
             opened.load()

@@ -1,8 +1,9 @@
 """Parquet of untrusted origin: its footer and the headers of its pages are checked before a row is unpacked.
 
 A few kilobytes of parquet may unpack to any number of rows, or to one long text in each of a million rows. So the
-footer may name known columns only; rows and pages may have no more than the file's length allows; and where the texts
-of a dictionary might be more, written out, than that, they are read as a dictionary and their lengths summed first.
+footer may name known columns only, and rows and pages may take no more than the file's length allows. Where the texts
+of a dictionary might take more than that once they are written out, they are read as a dictionary, and their lengths
+are summed first.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ import pyarrow.parquet as pq
 from factory.untrusted import Unreadable, pages
 
 ROW = 6  # bytes that a row takes at least: each has a seed of its own, and random numbers cannot be packed
-ROWS = 1_000_000  # at most, in a shard of the longest kind
-RATIO = 1000  # bytes at most that come out of each byte of the file,
-SPARE = 1 << 24  # and so many more of a file of any length,
-MOST = 1 << 28  # and no more than that altogether
-FOOTER = 1 << 24  # bytes at most
+ROWS = 1_000_000  # rows at most, in a shard of the longest kind
+# A file of n bytes may unpack to SPARE + RATIO * n bytes, and to MOST bytes at most.
+RATIO, SPARE, MOST = 1000, 1 << 24, 1 << 28
+FOOTER = 1 << 24  # bytes at most of the footer
 
 
-class Table:
-    """A parquet file in memory, its rows unread. head: the texts that its footer carries.
+class Parquet:
+    """A parquet file in memory, its rows not read yet. head: the texts that its footer carries.
 
-    Unreadable: damaged, or it has columns that `schema` does not know (it may lack some).
+    Unreadable: the file is damaged, or has columns that `schema` does not know (it may lack some).
     """
 
     def __init__(self, data: bytes, schema: pa.Schema) -> None:
@@ -48,7 +48,7 @@ class Table:
         self.schema = pa.schema([schema.field(name) for name in columns.names])
 
     def rows(self) -> pa.Table:
-        """Unreadable: damaged, or far more rows, or far longer ones, than a file of that length holds."""
+        """The rows. Unreadable: they are damaged, or are far more or far longer than a file of that length holds."""
         length, count = len(self.data), self.metadata.num_rows
         most = min(MOST, SPARE + RATIO * length)
         if count > ROWS or count * ROW > length:
@@ -79,7 +79,7 @@ class Table:
 
 
 def _written_out(column: pa.ChunkedArray) -> int:
-    """Bytes of the texts of a column that is packed as a dictionary, each as often as it stands there."""
+    """The bytes that the texts of a column take once written out, if the column is packed as a dictionary; else 0."""
     if not pa.types.is_dictionary(column.type):
         return 0
     lengths = (pc.binary_length(chunk.dictionary).take(chunk.indices) for chunk in column.chunks)

@@ -1,5 +1,5 @@
-"""Tars of untrusted origin, uncompressed: a header may name any number of bytes, also a negative one, so that Python's
-reader would fill the memory or run in a circle."""
+"""Uncompressed tars of untrusted origin. A header may name any number of bytes, also a negative one, with which
+Python's reader would fill the memory or run in a circle."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 
 
 def walk(path: Path, most: int) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
-    """(a member, what reads its content), in order. Raises OSError, or tarfile.TarError where the tar is damaged, or a
-    header, or a content that is read, is longer than `most` bytes."""
+    """(a member, a function that reads its content), in order. Raises OSError; tarfile.TarError where the tar is
+    damaged, or where a header, or a content that is read, is longer than `most` bytes."""
     with _Bounded(path, most) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for member in tar:
             if member.size < 0:
@@ -25,7 +25,7 @@ def walk(path: Path, most: int) -> Iterator[tuple[tarfile.TarInfo, Callable[[], 
 
 
 class _Bounded(io.BufferedReader):
-    """A file of which no more than `most` bytes are read at once."""
+    """A file that refuses to read more than `most` bytes at once."""
 
     def __init__(self, path: Path, most: int) -> None:
         super().__init__(io.FileIO(path))

@@ -1,4 +1,5 @@
-"""JSON of untrusted origin: of bounded length and number of values, whose texts can be encoded as UTF-8."""
+"""Text and JSON of untrusted origin: length and number of values are bounded, and every text can be written as
+UTF-8."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ CHUNK = 1 << 20  # characters read at a time
 
 
 def read(path: Path, limit: int) -> bytes:
-    """A file's bytes. Unreadable: more than `limit` of them (a device has no end). OSError where it is not there or not
-    to be read."""
+    """The bytes of a file. Unreadable: there are more than `limit` (a device never ends). OSError where the file is not
+    there or may not be read."""
     with open(path, "rb") as file:
         data = file.read(limit + 1)
     if len(data) > limit:
@@ -24,7 +25,7 @@ def read(path: Path, limit: int) -> bytes:
 
 
 def decoded(data: bytes) -> str:
-    """Unreadable where it is no UTF-8."""
+    """The text in the bytes. Unreadable where they are no UTF-8."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -41,8 +42,8 @@ def plain(text: str) -> bool:
 
 
 def loads(data: bytes, limit: int, values: int = VALUES, finite: bool = True) -> Any:
-    """The value of a JSON text. Unreadable: no JSON, longer than `limit` bytes, nested too deeply, of more than
-    `values`, with a text that is no text, or, if it must be `finite`, with NaN or infinity."""
+    """The value of a JSON text. Unreadable: the text is no JSON, is longer than `limit` bytes, is nested too deeply,
+    has more than `values` values, holds half of a surrogate pair, or, if it must be `finite`, NaN or infinity."""
     if len(data) > limit:
         raise Unreadable(f"{len(data):,} bytes of JSON, more than the {limit:,} that are read here")
     if sum(data.count(mark) for mark in b"[{,") > values:  # before a single one is made
@@ -51,10 +52,10 @@ def loads(data: bytes, limit: int, values: int = VALUES, finite: bool = True) ->
 
 
 def items(path: Path, key: str, limit: int = CHUNK) -> Iterator[Any]:
-    """The entries of the list called `key` in a file's JSON object, one at a time: a file of any length costs no more
+    """The entries of the list called `key` in a file's JSON object, one at a time. A file of any length takes no more
     memory than its longest entry, of at most `limit` characters. What comes after the list is not read.
 
-    Unreadable: no such file, no such list, or an entry that is no JSON.
+    Unreadable: there is no such file or list, or an entry is no JSON.
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
@@ -86,7 +87,8 @@ _LENIENT = json.JSONDecoder()
 
 
 class _Entries:
-    """Reads a file by chunks; `text` is the part of it that is being looked at, from `at` on."""
+    """Reads a file by chunks. `text` is the part of the file that is in memory, `at` the place in it that comes
+    next."""
 
     def __init__(self, file: Any, key: str, limit: int) -> None:
         self.file, self.key, self.limit = file, key, limit
@@ -109,7 +111,7 @@ class _Entries:
             self._comma("]")
 
     def _fill(self) -> None:
-        """Make sure that an entry of the longest kind lies in `text` whole, if the file has one."""
+        """Read on until `text` holds at least `limit` characters from `at` on, or the file ends."""
         while not self.ended and len(self.text) - self.at < self.limit:
             more = self.file.read(max(self.limit, CHUNK))
             self.ended = not more

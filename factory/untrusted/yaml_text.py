@@ -1,4 +1,4 @@
-"""YAML of untrusted origin: standard tags only, a bounded number of values with all aliases expanded.
+"""YAML of untrusted origin: only standard tags are read, and the number of values is bounded with all aliases expanded.
 
 A few lines of aliases or merge keys may stand for billions of values. So while a text is read, the values are counted
 as if each alias were written out, before any is expanded.
@@ -13,14 +13,15 @@ import yaml
 from factory.untrusted import Unreadable, text
 
 BYTES = 1 << 24  # of a text, at most
-VALUES = 100_000  # at most in one text, aliases counted as often as they stand for something
-NUMBER = 100  # characters of a plain scalar that may be taken for a number, at most
-# What PyYAML lets through where a scalar is not what it looks like: month 99, an integer of 5000 digits.
+VALUES = 100_000  # at most in one text, with each alias counted as what it stands for
+NUMBER = 100  # characters at most of a plain scalar that is read as a number
+# What PyYAML raises, uncaught, where a scalar is not what it looks like: month 99, an integer of 5000 digits.
 UNREAD = (ValueError, AttributeError, TypeError, OverflowError, RecursionError)
 
 
 def compose(content: str) -> yaml.Node | None:
-    """The nodes of a text, as they stand there. Unreadable: no YAML, too long, or too long written out."""
+    """The root node of a text; None where the text is empty. Unreadable: the text is no YAML, is too long, or holds too
+    many values with its aliases expanded."""
     if len(content) > BYTES:
         raise Unreadable(f"more than {BYTES:,} characters")
     try:
@@ -38,7 +39,7 @@ def compose(content: str) -> yaml.Node | None:
 
 
 def construct(node: yaml.Node) -> Any:
-    """The plain values of a node. Unreadable: a tag that is not YAML's own, or a value that is not what it says."""
+    """The plain values of a node. Unreadable: a tag is not YAML's own, or a value is not what its tag says."""
     try:
         return _Loader("").construct_document(node)
     except yaml.MarkedYAMLError as error:
@@ -50,13 +51,14 @@ def construct(node: yaml.Node) -> Any:
 
 
 def load(content: str) -> Any:
-    """The plain values of a text."""
+    """The plain values of a text. Unreadable as `compose` and `construct`."""
     node = compose(content)
     return None if node is None else construct(node)
 
 
 class _Loader(yaml.SafeLoader):
-    """sizes: id of a node that has been read -> number of values that it stands for, aliases expanded."""
+    """YAML's safe loader, which counts values. sizes: id of a node that has been read -> number of values that the node
+    stands for with its aliases expanded."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)

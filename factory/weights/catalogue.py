@@ -1,102 +1,329 @@
-"""The one list of the models that a job may name: where each comes from, under which licence, what its folder must
-hold, and which package it needs. For the doctor, the card and the loaders."""
+"""The catalogue of model kinds: what a file or folder of each kind holds, where to get it, and under which licence.
+
+The doctor, the card, the check before a run and the loaders' error messages all read these entries.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from factory.errors import UserError
+from factory.home import at_home
 from factory.job import JobSpec
-from factory.weights.locate import PREFIX
+from factory.weights.locate import PREFIX, resolve
+
+STARTER_LICENCE = "Apache-2.0"  # of every part of the starter pack
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package that a loader imports and that is no dependency of the factory.
+
+    name: as pip knows it; module: what is imported; install: the command, and what to mind.
+    """
+
+    name: str
+    module: str
+    install: str
+
+
+@dataclass(frozen=True)
+class CheckpointLayout:
+    """A file of torch.save, as one kind of model has it.
+
+    pattern: where it lies in the model's folder; empty: the model is this file.
+    key: the entry that holds the tensors; empty: the file holds them at its top.
+    layers: ends of some tensors' names, by which the kind is told from others.
+    """
+
+    pattern: str = ""
+    key: str = ""
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """One kind of model that a job may name.
+
+    title: what error messages call such a model.
+    published: the file, folder or hub id under its authors' name.
+    source: where that can be had, worded to follow "from"; empty where it is not known.
+    licence: in words for the doctor and the card.
+    file: whether a single file is accepted.
+    contents: patterns of `Path.glob` that an accepted folder has a match for, each; empty: no folder is accepted.
+    beside: a second file that the loader reads from the folder of the single file.
+    checkpoint: the file of torch.save that holds the weights; None: they come in other files.
+    hub: whether the model may be named by a hub id.
+    package: what the loader imports beyond the factory's own dependencies.
+    word: in the lower-case name of a diffusion model, what tells this release from others.
+    """
+
+    title: str
+    published: str = ""
+    source: str = ""
+    licence: str = "not known: ask its source"
+    file: bool = False
+    contents: tuple[str, ...] = ()
+    beside: str = ""
+    checkpoint: CheckpointLayout | None = None
+    hub: bool = False
+    package: Package | None = None
+    word: str = ""
+
+    @property
+    def origin(self) -> str:
+        """What to get, where and under which licence, such as `V02_05 from https://... (non-commercial)`."""
+        return f"{self.published} from {self.source} ({self.licence})"
+
+    @property
+    def remedy(self) -> str:
+        """The end of a sentence that says that such a model is missing; empty where no source is known."""
+        return f"; get {self.origin}" if self.source else ""
+
+    def find(self, model: str) -> Path:
+        """The file or folder that a job's `model` names. UserError where there is none, or as `require`."""
+        path = at_home(resolve(model))
+        if not path.exists():
+            raise UserError(f"{self.title} not found: {model}{self.remedy}")
+        self.require(path, model)
+        return path
+
+    def checkpoint_in(self, path: Path) -> Path | None:
+        """The checkpoint of a model that lies at `path`: of several in its folder the last by name, since time stamps
+        do not survive a copy. None where the weights come in other files."""
+        if self.checkpoint is None or path.is_file():
+            return path if self.checkpoint else None
+        return max(path.glob(self.checkpoint.pattern), default=None) if self.checkpoint.pattern else None
+
+    def require(self, path: Path, model: str) -> None:
+        """UserError where the path is a folder and a file is wanted, or the reverse, or where the folder lacks one of
+        `contents`. Opens nothing."""
+        if path.is_dir() and not self.contents and self.file:
+            raise UserError(f"{self.title} {model} is a folder; a file is wanted, such as {self.origin}")
+        if path.is_file() and not self.file and self.contents:
+            raise UserError(f"{self.title} {model} is a file; a folder is wanted, with {' and '.join(self.contents)}")
+        for pattern in self.contents if path.is_dir() else ():
+            if not any(path.glob(pattern)):
+                raise UserError(f"{self.title} {model} lacks {pattern}{self.remedy}")
+
+
+SIMPLE_ROMP = Package(
+    "simple_romp",
+    "bev",
+    "pip install cython numpy && pip install --no-build-isolation --no-deps simple_romp opencv-python",
+)
+PEFT = Package("peft", "peft", "pip install -c constraints.txt peft; a LoRA adapter needs it")
+
+SMPL = ModelKind(
+    "body model",
+    published="SMPL_NEUTRAL.pkl or .npz (or _MALE, _FEMALE)",
+    source="https://smpl.is.tue.mpg.de after registration",
+    licence="non-commercial",
+    file=True,
+    beside="J_regressor_extra.npy",  # SPIN's regressor of nine further joints
+)
+SPIN = ModelKind(
+    "HMR model",
+    published="model_checkpoint.pt",
+    source="SPIN's fetch_data.sh",
+    licence="bound to SMPL's, non-commercial",
+    file=True,
+    contents=("config.json", "model.safetensors"),  # the starter's layout
+    beside="smpl_mean_params.npz",
+    checkpoint=CheckpointLayout(
+        key="model", layers=("layer4.2.conv3.weight", "decpose.weight", "decshape.weight", "deccam.weight")
+    ),
+)
+BEV = ModelKind(
+    "HMR model",
+    published="BEV.pth",
+    source="the releases of https://github.com/Arthur151/ROMP",
+    licence="see its repository, bound to SMPL's",
+    file=True,
+    checkpoint=CheckpointLayout(),
+    package=SIMPLE_ROMP,
+)
+VPOSER_V1 = ModelKind(
+    "pose prior",
+    published="vposer_v1_0 (VPoser v1.0)",
+    source="https://smpl-x.is.tue.mpg.de after registration",
+    licence="non-commercial",
+    contents=("snapshots/*.pt", "*.ini"),
+    checkpoint=CheckpointLayout("snapshots/*.pt", layers=("bodyprior_enc_fc1.weight", "bodyprior_dec_out.weight")),
+)
+VPOSER_V2 = replace(
+    VPOSER_V1,
+    published="V02_05",
+    contents=("snapshots/*.ckpt",),
+    checkpoint=CheckpointLayout("snapshots/*.ckpt", "state_dict", ("encoder_net.2.weight", "decoder_net.0.weight")),
+)
+MASK2FORMER = ModelKind(
+    "detector",
+    published="facebook/mask2former-*-coco-instance",
+    source="the hub",
+    licence="see its model card",
+    contents=("config.json", "preprocessor_config.json"),
+    hub=True,
+)
+DETECTRON2 = ModelKind(
+    "detectron2 weights",
+    published="model_final_f10217.pkl of mask_rcnn_R_50_FPN_3x",
+    source="detectron2's model zoo",
+    licence="Apache-2.0 code",
+    file=True,
+    package=Package(
+        "detectron2",
+        "detectron2",
+        # An unpinned torchvision would replace torch. detectron2's setup imports torch, which an isolated build lacks.
+        "pip install -c constraints.txt torchvision && pip install -c constraints.txt --no-build-isolation "
+        "'git+https://github.com/facebookresearch/detectron2' (beside a CPU build of torch no torchvision fits: a "
+        "machine with a GPU is needed); or take kind mask2former",
+    ),
+)
+DIFFUSION = ModelKind("diffusion model", contents=("model_index.json",), hub=True)
+CONTROLNET = ModelKind("ControlNet", contents=("config.json",), hub=True)
+ADAPTER = ModelKind(
+    "adapter",
+    file=True,
+    contents=("pytorch_*_weights.*",),
+    hub=True,
+    package=PEFT,
+)
+
+INCEPTION = ModelKind(
+    "FID's Inception",
+    published="weights-inception-2015-12-05-6726825d.pth",
+    source="the releases of https://github.com/toshas/torch-fidelity",
+    licence="Apache-2.0",
+    file=True,
+    checkpoint=CheckpointLayout(layers=("Mixed_7c.branch1x1.conv.weight", "fc.weight")),
+)
+DINOV2 = ModelKind(
+    "DINOv2",
+    published="facebook/dinov2-large",
+    source="the hub",
+    licence="Apache-2.0",
+    contents=("config.json", "*.safetensors"),
+    hub=True,
+)
+CLIP = ModelKind(
+    "CLIP",
+    published="openai/clip-vit-large-patch14-336",
+    source="the hub",
+    licence="MIT",
+    contents=("config.json", "*.safetensors"),
+    hub=True,
+)
+
+BY_KIND = {  # the word `kind` of a job's field -> its entry
+    "spin": SPIN,
+    "bev": BEV,
+    "vposer-v1": VPOSER_V1,
+    "vposer-v2": VPOSER_V2,
+    "mask2former": MASK2FORMER,
+    "detectron2": DETECTRON2,
+}
+RELEASES = (  # of diffusion models and ControlNets, told apart by `word`; the first that fits counts
+    replace(
+        DIFFUSION,
+        word="stable-diffusion-v1-4",
+        published="CompVis/stable-diffusion-v1-4",
+        source="the hub",
+        licence="CreativeML OpenRAIL-M",
+    ),
+    replace(
+        DIFFUSION,
+        word="stable-diffusion-2-depth",
+        published="stable-diffusion-2-depth",
+        source="a mirror on the hub, which the original left in November 2025",
+        licence="OpenRAIL++-M",
+    ),
+    replace(
+        CONTROLNET,
+        word="controlnet-depth-sdxl",
+        published="diffusers/controlnet-depth-sdxl-1.0",
+        source="the hub",
+        licence="OpenRAIL++-M",
+    ),
+    replace(
+        CONTROLNET,
+        word="control_v11f1p",
+        published="lllyasviel/control_v11f1p_sd15_depth",
+        source="the hub",
+        licence="CreativeML OpenRAIL-M",
+    ),
+    replace(
+        DIFFUSION,
+        word="stable-diffusion-xl",
+        published="stabilityai/stable-diffusion-xl-base-1.0",
+        source="the hub",
+        licence="OpenRAIL++-M",
+    ),
+    replace(
+        DIFFUSION,
+        word="flux",
+        published="black-forest-labs' FLUX",
+        source="the hub after login",
+        licence="see its model card; FLUX.1-dev is non-commercial",
+    ),
+)
 
 
 @dataclass(frozen=True)
 class Need:
-    """A model that a job names. hub: whether a hub id will do, and not only a path on this disk."""
+    """A model that a job names. field: dotted, as in the job; revision: of a hub id."""
 
     field: str
     model: str
-    hub: bool
+    kind: ModelKind
     revision: str | None = None
-    part: str = ""
 
+    @property
+    def embedded(self) -> bool:
+        """Whether the model is a part of the starter pack."""
+        return self.model.startswith(PREFIX)
 
-OURS = "Apache-2.0"  # the starter pack's licence
-# A word of the model's name, or the part it is for -> (source, licence). The first entry that fits counts.
-SOURCES = {
-    "stable-diffusion-v1-4": ("the hub: CompVis/stable-diffusion-v1-4", "CreativeML OpenRAIL-M"),
-    "stable-diffusion-2-depth": ("a mirror on the hub; the original left in November 2025", "OpenRAIL++-M"),
-    "controlnet-depth-sdxl": ("the hub: diffusers/controlnet-depth-sdxl-1.0", "OpenRAIL++-M"),
-    "control_v11f1p": ("the hub: lllyasviel/control_v11f1p_sd15_depth", "CreativeML OpenRAIL-M"),
-    "stable-diffusion-xl": ("the hub: stabilityai/stable-diffusion-xl-base-1.0", "OpenRAIL++-M"),
-    "flux": ("the hub: black-forest-labs, after login", "see its model card; FLUX.1-dev is non-commercial"),
-    "mask2former": ("the hub: facebook/mask2former-*-coco-instance", "see its model card"),
-    "detectron2": ("detectron2's model zoo: mask_rcnn_R_50_FPN_3x/model_final_f10217.pkl", "Apache-2.0 code"),
-    "body": ("https://smpl.is.tue.mpg.de after registration: SMPL_NEUTRAL.pkl as it is", "non-commercial"),
-    "vposer-v1": ("https://smpl-x.is.tue.mpg.de after registration: VPoser v1.0", "non-commercial"),
-    "vposer-v2": ("https://smpl-x.is.tue.mpg.de after registration: V02_05", "non-commercial"),
-    "spin": ("SPIN's fetch_data.sh: model_checkpoint.pt", "bound to SMPL's, non-commercial"),
-    "bev": ("the releases of https://github.com/Arthur151/ROMP: BEV.pth", "see its repository, bound to SMPL's"),
-    "inception": (
-        "the releases of https://github.com/toshas/torch-fidelity: weights-inception-2015-12-05-6726825d.pth",
-        "Apache-2.0",
-    ),
-    "dinov2": ("the hub: facebook/dinov2-large", "Apache-2.0"),
-    "clip": ("the hub: openai/clip-vit-large-patch14-336", "MIT"),
-}
-# What a folder must hold, by part.
-FILES = {"vposer-v1": ("snapshots/*.pt", "*.ini"), "vposer-v2": ("snapshots/*.ckpt",)}
-# Packages that a choice in the job needs: (module, how to get it).
-SIMPLE_ROMP = "pip install cython numpy && pip install --no-build-isolation --no-deps simple_romp opencv-python"
-# An unpinned torchvision would replace torch; detectron2's setup imports torch, which an isolated build does not see.
-DETECTRON2 = (
-    "pip install -c constraints.txt torchvision && pip install -c constraints.txt --no-build-isolation "
-    "'git+https://github.com/facebookresearch/detectron2' (beside a CPU build of torch no torchvision fits: a machine "
-    "with a GPU is needed); or take kind mask2former"
-)
-PEFT = "pip install -c constraints.txt peft; a LoRA adapter needs it"
+    @property
+    def licence(self) -> str:
+        """The licence of the model, in words for the card."""
+        return STARTER_LICENCE if self.embedded else self.kind.licence
+
+    @property
+    def remedy(self) -> str:
+        """The end of a sentence that says that the model is not here; empty where no source is known."""
+        if self.embedded:
+            return "; it is part of a full checkout of this repository"
+        return self.kind.remedy
 
 
 def needs(job: JobSpec) -> list[Need]:
     """Every model that the job names, in the order of use."""
     generate, estimate, refine = job.stages.generate, job.stages.estimate, job.stages.refine
-    found = []
+    prior, detector, hmr = estimate.prior, estimate.detector, estimate.hmr
+    named = []
     if generate.model and not job.images:
-        found.append(Need("stages.generate.model", generate.model, True, generate.revision))
+        kind = _release(DIFFUSION, generate.model)
+        named.append(Need("stages.generate.model", generate.model, kind, generate.revision))
         if generate.adapter:
-            found.append(Need("stages.generate.adapter", generate.adapter, True))
-    if estimate.hmr:
-        found.append(Need("stages.estimate.hmr.model", estimate.hmr.model, False, part=estimate.hmr.kind))
-    seer = estimate.detector
-    found += [
-        Need("stages.estimate.prior.model", estimate.prior.model, False, part=estimate.prior.kind),
-        Need("stages.estimate.detector.model", seer.model, seer.kind == "mask2former", part=seer.kind),
-        Need("body.model", job.body.model, False, part="body"),
-        Need("stages.refine.model", refine.model, True, refine.revision),
+            named.append(Need("stages.generate.adapter", generate.adapter, ADAPTER))
+    if hmr:
+        kind = BY_KIND.get(hmr.kind, ModelKind("HMR model"))  # other kinds come with packages of others
+        named.append(Need("stages.estimate.hmr.model", hmr.model, kind))
+    named += [
+        Need("stages.estimate.prior.model", prior.model, BY_KIND[prior.kind]),
+        Need("stages.estimate.detector.model", detector.model, BY_KIND[detector.kind]),
+        Need("body.model", job.body.model, SMPL),
+        Need("stages.refine.model", refine.model, _release(DIFFUSION, refine.model), refine.revision),
     ]
     if refine.controlnet:
-        found.append(Need("stages.refine.controlnet", refine.controlnet, True))
+        named.append(Need("stages.refine.controlnet", refine.controlnet, _release(CONTROLNET, refine.controlnet)))
     if refine.adapter:
-        found.append(Need("stages.refine.adapter", refine.adapter, True))
-    return found
+        named.append(Need("stages.refine.adapter", refine.adapter, ADAPTER))
+    return named
 
 
-def source(need: Need) -> str:
-    """Where the model can be had, as the end of a sentence; empty where that is not known."""
-    if need.model.startswith(PREFIX):
-        return "; it is part of a full checkout of this repository"
-    known = _known(need)
-    return f"; from {known[0]} ({known[1]})" if known else ""
-
-
-def licence(need: Need) -> str:
-    """The licence of the model, in words for the card."""
-    if need.model.startswith(PREFIX):
-        return OURS
-    known = _known(need)
-    return known[1] if known else "not known: ask its source"
-
-
-def _known(need: Need) -> tuple[str, str] | None:
-    """(source, licence) of SOURCES."""
-    name = f"{need.model.lower()} {need.part}"
-    return next((value for word, value in SOURCES.items() if word in name), None)
+def _release(kind: ModelKind, model: str) -> ModelKind:
+    """The entry of RELEASES whose word is in the model's name; `kind` itself where none is."""
+    name = model.lower()
+    return next((entry for entry in RELEASES if entry.title == kind.title and entry.word in name), kind)

@@ -1,4 +1,4 @@
-"""What a model's name in a job means: a path, a hub id, or `starter:PART` of the embedded starter pack."""
+"""What a model's name in a job means: a path, a hub id, or `starter:PART` for a part of the embedded starter pack."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from factory.errors import UserError
 from factory.home import at_home
 
 PREFIX = "starter:"
-WEIGHTS = Path(__file__).parents[1] / "starter" / "weights"
-PARTS = {
+WEIGHTS = Path(__file__).parents[1] / "starter" / "weights"  # the starter pack
+PARTS = {  # name of a part -> its path in the pack
     "body": "body/open_body.npz",
     "text-to-image": "text-to-image",
     "depth-to-image": "depth-to-image",
@@ -23,7 +23,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
 def resolve(name: str | Path) -> str:
-    """`starter:PART` -> that part's absolute path; anything else (a path, a hub id) as it is."""
+    """The absolute path of the part that `starter:PART` names; any other name (a path, a hub id) as it is. UserError
+    for an unknown part."""
     name = str(name)
     if not name.startswith(PREFIX):
         return name
@@ -34,8 +35,8 @@ def resolve(name: str | Path) -> str:
 
 
 def locate(name: str | Path) -> Path | None:
-    """The file or folder that a model name means on this disk; None when it is a hub id. UserError: neither, or not to
-    be looked at by this user."""
+    """The file or folder that a model's name means on this disk; None when it is a hub id. UserError when it is
+    neither, or when this user may not look there."""
     try:
         path = at_home(resolve(name))
         if path.exists():
@@ -48,6 +49,6 @@ def locate(name: str | Path) -> Path | None:
 
 
 def unreadable(error: OSError, name: str) -> str:
-    """Why a model cannot be read, and what to do."""
+    """The message for a model that this user may not read: why, and what to do."""
     where = error.filename if isinstance(error.filename, str) else name
     return f"{name} cannot be read ({error.strerror or error}: {where}); let this user read it, or give another"

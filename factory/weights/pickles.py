@@ -1,4 +1,8 @@
-"""Other people's weights, opened without running them: arrays, tensors and plain values come out, nothing else."""
+"""Pickles, checkpoints and .npz files of weights: arrays, tensors and plain values come out, and nothing in them is
+run.
+
+Every function turns what is wrong with a file into one line of UserError.
+"""
 
 from __future__ import annotations
 
@@ -8,42 +12,44 @@ from typing import Any
 
 import numpy as np
 
-from factory.errors import UserError
-from factory.untrusted import Unreadable, arrays, inert
+from factory.errors import UserError, first_line
+from factory.untrusted import Unreadable, Unsafe, arrays, inert
+from factory.untrusted.inert_values import Vocabulary
 from factory.weights.files import POINTER
-from factory.weights.networks import first_line
 
-LARGEST = 1 << 31  # bytes: SMPL with 300 shapes takes an eighth of it
+LARGEST = 1 << 31  # bytes of one file; SMPL with 300 shapes takes an eighth of it
 
 
-def load_arrays(path: Path, what: str, words: inert.Words | None = None) -> Any:
-    """The values of a pickle of arrays (also of Python 2). words: see `inert.load`.
+def load_arrays(path: Path, what: str, vocabulary: Vocabulary | None = None) -> Any:
+    """The values of a pickle of arrays, also one of Python 2. what: the model's kind, for messages; vocabulary: see
+    `inert.load`.
 
-    UserError when it is damaged, is longer than LARGEST, or calls a function that no arrays need; nothing of it has
-    been run then.
+    UserError when the pickle is damaged, is longer than LARGEST bytes, or calls a function that no arrays need.
     """
     try:
         with path.open("rb") as file:
             if file.seek(0, 2) > LARGEST:
                 raise Unreadable(f"longer than {LARGEST:,} bytes")
             file.seek(0)
-            return inert.load(file, words)
-    except inert.Unsafe as error:
+            return inert.load(file, vocabulary)
+    except Unsafe as error:
         raise UserError(f"{what} {path} holds more than arrays (it {error}) and is not opened") from error
     except Exception as error:  # a damaged pickle fails in any way
         raise _damaged(path, what, "no pickle", error) from error
 
 
-def load_checkpoint(path: Path, what: str) -> Any:
-    """The values of a `torch.save` file, on the CPU. Objects of other classes (of a trainer, say) are placeholders.
+def load_checkpoint(path: Path, what: str, numbers: bool = True) -> Any:
+    """The values of a `torch.save` file, its tensors on the CPU, or with `numbers` False on the device `meta`: then
+    they have shapes and types, and their numbers are not read. Objects of other classes (a trainer's) are placeholders.
+    what: the model's kind, for messages.
 
-    UserError when it is damaged, no such file, or calls a function that no tensors need.
+    UserError when the file is damaged, none of torch.save, or calls a function that no tensors need.
     """
     from factory.weights import torch_file  # imports PyTorch, which commands without a model need not wait for
 
     try:
-        return torch_file.load(path)
-    except inert.Unsafe as error:
+        return torch_file.load(path, numbers)
+    except Unsafe as error:
         raise UserError(f"{what} {path} holds more than tensors (it {error}) and is not opened") from error
     except torch_file.NotWeights as error:
         raise UserError(f"{what} {path} is {error}") from error
@@ -52,8 +58,8 @@ def load_checkpoint(path: Path, what: str) -> Any:
 
 
 def load_npz(path: Path, what: str, names: Iterable[str]) -> dict[str, np.ndarray]:
-    """Those of the named arrays of numbers that an .npz holds. UserError when it is damaged, or when they are more than
-    LARGEST bytes altogether."""
+    """Name -> array, of those of the named arrays of numbers that the .npz holds. what: the model's kind, for messages.
+    UserError when the file is damaged, or the arrays take more than LARGEST bytes altogether."""
     try:
         return dict(arrays.npz(path, dict.fromkeys(names, arrays.NUMBERS), LARGEST))
     except Unreadable as error:
@@ -61,8 +67,8 @@ def load_npz(path: Path, what: str, names: Iterable[str]) -> dict[str, np.ndarra
 
 
 def require_finite(weights: Mapping[str, Any], where: str) -> None:
-    """UserError, which begins with `where`, for the first array or tensor that holds NaN or infinity: the network would
-    answer every image with NaN."""
+    """UserError, which begins with `where`, for the first array or tensor that holds NaN or infinity. With such a one
+    the network would answer every image with NaN."""
     for name, value in weights.items():
         finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()
         if not finite.all():
@@ -70,7 +76,7 @@ def require_finite(weights: Mapping[str, Any], where: str) -> None:
 
 
 def _damaged(path: Path, what: str, expected: str, error: Exception) -> UserError:
-    """What the file is instead, where its first bytes tell."""
+    """The error for a file that does not open: what it is instead, where its first bytes tell, else `expected`."""
     try:
         with path.open("rb") as file:
             head = file.read(256).lstrip()

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 
-from factory.starter import cache
+from factory.starter.world import cache
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--scenes", type=int, default=256)

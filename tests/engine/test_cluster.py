@@ -38,6 +38,8 @@ from tests.support.seeded_stages import (
     Victim,
 )
 
+pytestmark = pytest.mark.heavy(6)
+
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:

@@ -16,6 +16,7 @@ from tests.support.run_to_kill import kill_run_after
 from tests.support.seeded_stages import STAGES, Depth, Draw, Exits, ExitsEarly, Finish, Hang, People
 
 
+@pytest.mark.heavy(4)
 def test_driver_killed_three_times(job, tmp_path):
     """Each next run goes on from what it finds, and says so; the bytes are those of an uninterrupted run."""
     job = job.model_copy(update={"records": 61})

@@ -96,8 +96,8 @@ def test_plan_says_who_sits_where(command: Run, cluster, token, job_file: Path) 
     pools = ["--set", "stages.refine.workers=2", "--set", "stages.refine.gpus=1", "--set", "stages.generate.gpus=0.5"]
     result = command("plan", job_file, "--set", "engine=ray", "--set", f"ray_address={cluster[1]}", *pools)
     assert result.returncode == 0, result.stderr
-    seats = result.stdout.split("seats")[1].splitlines()
-    assert sum("refine" in line for line in seats) >= 1 and "0.5" in result.stdout.split("seats")[1]
+    placement = result.stdout.split("placement")[1].splitlines()
+    assert sum("refine" in line for line in placement) >= 1 and "0.5" in result.stdout.split("placement")[1]
 
 
 def test_a_wrong_token_is_refused_in_one_line(command: Run, cluster, job_file: Path, monkeypatch, tmp_path) -> None:

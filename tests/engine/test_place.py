@@ -6,7 +6,7 @@ import pytest
 
 from factory.engine.place import Node, place
 from factory.errors import UserError
-from factory.job import WorkersSpec
+from factory.job_stages import WorkersSpec
 
 
 def nodes(*gpus: int, cpus: float = 16) -> list[Node]:
@@ -21,8 +21,8 @@ def test_the_four_pools_of_a_job_share_the_gpus():
         ("refine", WorkersSpec(workers=2, gpus=0.5, cpus=4)),
     ]
     first, second, third = place(hosts, nodes(1, 2, 0))
-    assert (dict(first.seats), first.gpus) == ({"refine": 2}, [0.0])
-    assert sorted(second.gpus) == [0.0, 0.5] and third.seats.total() == 0
+    assert (dict(first.actors), first.gpus) == ({"refine": 2}, [0.0])
+    assert sorted(second.gpus) == [0.0, 0.5] and third.actors.total() == 0
     assert first.cpus == 16 - 8
 
 

@@ -21,6 +21,8 @@ from tests.support.command import ROOT
 from tests.support.files import tree
 from tests.support.seeded_stages import STAGES
 
+pytestmark = pytest.mark.heavy(2)
+
 KILLED = """
 import os, signal
 from factory.engine.scratch import scratch

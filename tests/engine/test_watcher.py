@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.command import ROOT
 
+pytestmark = pytest.mark.heavy(2)
+
 WORKER = """
 import ctypes, os, psutil, signal, sys, time
 from factory.engine import watcher

@@ -67,11 +67,17 @@ UNDUE = {
 }
 
 
+def heed() -> None:
+    """A process in the background is born deaf to Ctrl-C, one under nohup to a lost terminal."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def end(does: str) -> tuple[int, int, str]:
     """(exit code, process id of the witness, what stood on stderr) of a driver that does so."""
     command = [sys.executable, "-c", DRIVER.format(does=does)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, preexec_fn=heed, **pipes) as process:
         said, wrong = process.communicate(timeout=60)  # waits for all who hold the pipes
     return process.returncode, int(said), wrong
 

@@ -11,7 +11,7 @@ import torch
 from factory.errors import UserError
 from factory.export.run import export
 from factory.geometry.body import BodyModel, spin49
-from factory.starter.pack import resolve
+from factory.weights.locate import resolve
 from tests.support.command import fresh
 from tests.support.exports import projected
 

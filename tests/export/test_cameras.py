@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from factory.geometry.body import BodyModel, spin49
-from factory.starter.pack import resolve
+from factory.weights.locate import resolve
 from tests.support.exports import people, projected, weak_to_transl
 
 

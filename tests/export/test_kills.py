@@ -29,6 +29,8 @@ from tests.support.files import export_tree
 from tests.support.posed_stages import STAGES, job
 from tests.support.seeded_stages import Depth
 
+pytestmark = pytest.mark.heavy(3)
+
 # An export in steps of 5 images that kills itself, and itself alone, when it is told of `after` images; it tells its
 # workers first.
 KILLED = """

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from factory.export import pickles
-from factory.untrusted import inert
+from factory.untrusted import Unsafe, inert
 from tests.support.exports import Harm
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -60,7 +60,7 @@ def test_numpys_own_pickles_are_read(protocol: int) -> None:
 
 
 def test_nothing_that_a_pickle_names_is_run(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(inert.Unsafe, match="system"):
+    with pytest.raises(Unsafe, match="system"):
         inert.loads(pickle.dumps([Harm()]))
     assert "harm" not in capfd.readouterr().out
 
@@ -93,5 +93,5 @@ class Call:
     ],
 )
 def test_a_pickle_makes_nothing_larger_than_itself(value: object) -> None:
-    with pytest.raises((inert.Unsafe, TypeError, ValueError)):
+    with pytest.raises((Unsafe, TypeError, ValueError)):
         inert.loads(pickle.dumps([value]))

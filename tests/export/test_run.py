@@ -30,6 +30,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hmr2, "PIECE", 50)
 
 
+@pytest.mark.heavy(8)
 @pytest.mark.parametrize("name", ["hmr2", pytest.param("spin", marks=pytest.mark.slow)])
 def test_killed_at_any_rename_it_goes_on_to_the_same_bytes(dataset: Path, tmp_path: Path, name: str) -> None:
     command = [sys.executable, "-m", "tests.export.kill_at_renames", str(dataset), str(tmp_path / "to"), name]

@@ -7,7 +7,7 @@ from factory.geometry.agreement import iou
 from factory.geometry.align import aligned_cameras
 from factory.geometry.body import BodyModel
 from factory.geometry.camera import full_image_K
-from factory.geometry.placing import place
+from factory.geometry.placing import place_bodies
 from factory.geometry.rasteriser import rasterise
 from factory.models.hmr.base import BodyEstimate
 
@@ -28,7 +28,7 @@ def person(camera: tuple[float, float, float], centre: float = 64) -> BodyEstima
 
 
 def silhouette(body: BodyModel, one: BodyEstimate, K: np.ndarray = WHOLE) -> np.ndarray:
-    placed = place(one, K, body)
+    placed = place_bodies(one, K, body)
     return (rasterise(placed.vertices, body.faces, placed.K, SIZE, SIZE).face[0] >= 0).numpy()
 
 

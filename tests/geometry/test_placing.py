@@ -4,7 +4,7 @@ import torch
 
 from factory.geometry.body import BodyModel, spin49
 from factory.geometry.camera import full_image_K
-from factory.geometry.placing import place
+from factory.geometry.placing import place_bodies
 from factory.models.hmr.base import BodyEstimate
 
 SIZE = 128
@@ -30,7 +30,7 @@ def pair() -> BodyEstimate:
 
 def test_a_body_lies_where_its_weak_camera_puts_it(body, pair):
     """Its origin at s (t + 0) on the crop; pose and shape are the estimate's."""
-    placed = place(pair, WHOLE, body)
+    placed = place_bodies(pair, WHOLE, body)
     origins = pair.crop[:, :2] + pair.crop[:, 2:] / 2 * pair.camera[:, :1] * pair.camera[:, 1:]
     seen = placed.transl.numpy() @ WHOLE.T
     np.testing.assert_allclose(seen[:, :2] / seen[:, 2:], origins, atol=1e-3)
@@ -45,14 +45,14 @@ def test_a_body_lies_where_its_weak_camera_puts_it(body, pair):
 
 def test_each_body_may_have_a_camera_of_its_own(body, pair):
     near = np.array([[110, 0, 64], [0, 110, 64], [0, 0, 1]], np.float32)
-    both = place(pair, np.stack([WHOLE, near]), body)
+    both = place_bodies(pair, np.stack([WHOLE, near]), body)
     for i, K in enumerate((WHOLE, near)):
-        alone = place(pair[[i]], K, body)
+        alone = place_bodies(pair[[i]], K, body)
         np.testing.assert_allclose(both.joints2d[i], alone.joints2d[0], atol=1e-2)
     assert both.transl[1, 2] < both.transl[0, 2] / 10
 
 
 def test_another_weak_camera_takes_the_place_of_the_estimates(body, pair):
     other = torch.from_numpy(pair.camera) * torch.tensor([0.5, 1, 1])
-    farther = place(pair, WHOLE, body, camera=other)
-    torch.testing.assert_close(farther.transl[:, 2], 2 * place(pair, WHOLE, body).transl[:, 2])
+    farther = place_bodies(pair, WHOLE, body, camera=other)
+    torch.testing.assert_close(farther.transl[:, 2], 2 * place_bodies(pair, WHOLE, body).transl[:, 2])

@@ -8,14 +8,14 @@ from PIL import Image
 from factory.geometry.body import BodyModel
 from factory.geometry.camera import full_image_K
 from factory.present import pictures
-from factory.starter import pack
+from factory.weights.locate import resolve
 
 SIZE = 64
 
 
 @pytest.fixture(scope="module")
 def body() -> BodyModel:
-    return BodyModel(pack.resolve("starter:body"))
+    return BodyModel(resolve("starter:body"))
 
 
 def people(*places: tuple[float, float]) -> dict[str, np.ndarray]:

@@ -15,7 +15,7 @@ from factory import config
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import report
-from factory.present.mesh import coarse, encode
+from factory.present.mesh import coarse, encode_bodies
 from factory.present.samples import spread
 from factory.record import Record
 from factory.store.status import read_index
@@ -107,7 +107,7 @@ def test_the_small_body_lies_on_the_large_one() -> None:
     small.fill(record, 64, people=2)
     names = ("global_orient", "body_pose", "betas", "transl", "K")
     people = {name: np.stack([getattr(person, name) for person in record.people]) for name in names}
-    packed = encode(people, small.body())
+    packed = encode_bodies(people, small.body())
     import base64
 
     points = np.frombuffer(base64.b64decode(packed["vertices"]), "<i2").reshape(2, -1, 3) * packed["step"]

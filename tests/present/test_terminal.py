@@ -119,6 +119,7 @@ def test_forced_colours_fill_no_log_with_bars(out):
     assert (moved.stdout, moved.stderr, moved.returncode) == ("", "", 0)
 
 
+@pytest.mark.heavy(4)
 @pytest.mark.parametrize("redirect", ["> /dev/full", "| head -1"])
 def test_a_run_outlives_its_output(job_file: Path, values: dict, factory: Run, redirect):
     result = run("run", str(job_file), program="tests.support.seeded_command", redirect=redirect)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from factory.errors import UserError
-from factory.sources.keypoints import load, require
+from factory.sources.keypoints import load_keypoints, require_keypoints
 
 NAMES = np.array(["x/a.jpg", "b.jpg", "x/a.jpg"])
 PART, OPENPOSE = (np.random.default_rng(i).uniform(1, 90, (3, n, 3)) for i, n in enumerate((24, 25)))
@@ -17,13 +17,13 @@ def npz(tmp_path, **arrays) -> str:
 
 
 def test_an_image_finds_its_people(tmp_path):
-    known = load(npz(tmp_path, **NPZ))
+    known = load_keypoints(npz(tmp_path, **NPZ))
     np.testing.assert_allclose(known.of("x/a.jpg"), np.concatenate([OPENPOSE, PART], 1)[[0, 2]], rtol=1e-6)
     assert known.of("deep/b.jpg").shape == (1, 49, 3) and known.of("c.jpg").shape == (0, 49, 3)
 
 
 def test_half_of_the_joints_will_do(tmp_path):
-    known = load(npz(tmp_path, imgname=NAMES, part=PART)).of("b.jpg")[0]
+    known = load_keypoints(npz(tmp_path, imgname=NAMES, part=PART)).of("b.jpg")[0]
     assert (known[:25] == 0).all() and (known[25:] > 0).all()
 
 
@@ -43,21 +43,21 @@ def test_half_of_the_joints_will_do(tmp_path):
 def test_what_does_not_fit(tmp_path, change, words):
     arrays = {name: array for name, array in {**NPZ, **change}.items() if array is not None}
     with pytest.raises(UserError, match=f"^images.keypoints: .*{words}"):
-        load(npz(tmp_path, **arrays))
+        load_keypoints(npz(tmp_path, **arrays))
 
 
 def test_no_file_and_broken_file(tmp_path):
     with pytest.raises(UserError, match="images.keypoints: no such file"):
-        load(str(tmp_path / "gone.npz"))
+        load_keypoints(str(tmp_path / "gone.npz"))
     whole = npz(tmp_path, **NPZ)
     for data in (b"{broken", (tmp_path / "people.npz").read_bytes()[:500]):
         (tmp_path / "people.npz").write_bytes(data)
         with pytest.raises(UserError, match="no plain .npz"):
-            load(whole)
+            load_keypoints(whole)
 
 
 def test_a_file_about_other_images(tmp_path):
     path = npz(tmp_path, **NPZ)
-    assert require(path, ["c.jpg", "b.jpg"]) == f"1 of 2 images are named in {path}"
+    assert require_keypoints(path, ["c.jpg", "b.jpg"]) == f"1 of 2 images are named in {path}"
     with pytest.raises(UserError, match="names none of the 1 images: it names x/a.jpg, they are called such as c.jpg"):
-        require(path, ["c.jpg"])
+        require_keypoints(path, ["c.jpg"])

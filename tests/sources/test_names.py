@@ -9,7 +9,7 @@ from factory.errors import UserError
 from factory.job import PosesSpec
 from factory.sources import keypoints
 from factory.sources.names import Rows, matches
-from factory.sources.poses import load, require
+from factory.sources.poses import load_poses, require_poses
 
 IMAGES = ["x/Ä 1.jpg", "x/b.jpg", "y/c.png"]
 SPELT = {
@@ -31,9 +31,9 @@ def test_poses_and_keypoints_find_their_images_however_they_are_spelt(tmp_path, 
     arrays = {"pose": np.zeros((3, 72)), "betas": np.zeros((3, 10)), "camera": np.ones((3, 3))}
     np.savez(tmp_path / "labels.npz", imgname=SPELT[spelling], part=np.ones((3, 24, 3)), **arrays)
     spec = PosesSpec(path=str(tmp_path / "labels.npz"))
-    assert [load(spec).rows().of(image) for image in IMAGES] == [[0], [1], [2]]
-    assert require(spec, IMAGES) == f"3 of 3 images are named in {spec.path}"
-    assert keypoints.require(spec.path, [*IMAGES, "d.jpg"]) == f"3 of 4 images are named in {spec.path}"
+    assert [load_poses(spec).rows().of(image) for image in IMAGES] == [[0], [1], [2]]
+    assert require_poses(spec, IMAGES) == f"3 of 3 images are named in {spec.path}"
+    assert keypoints.require_keypoints(spec.path, [*IMAGES, "d.jpg"]) == f"3 of 4 images are named in {spec.path}"
 
 
 def test_names_that_fit_no_image_are_refused_with_both(tmp_path):
@@ -42,10 +42,10 @@ def test_names_that_fit_no_image_are_refused_with_both(tmp_path):
     with pytest.raises(
         UserError, match=r"names none of the 3 images: it names other\.jpg, they are called such as x/Ä 1"
     ):
-        require(PosesSpec(path=str(tmp_path / "poses.npz")), IMAGES)
+        require_poses(PosesSpec(path=str(tmp_path / "poses.npz")), IMAGES)
     np.savez(tmp_path / "poses.npz", **arrays)
     with pytest.raises(UserError, match=r"does not say which image each pose is of: it lacks imgname"):
-        require(PosesSpec(path=str(tmp_path / "poses.npz")), IMAGES)
+        require_poses(PosesSpec(path=str(tmp_path / "poses.npz")), IMAGES)
 
 
 def test_a_label_that_could_be_of_two_images_is_refused():

@@ -11,7 +11,7 @@ from factory.errors import UserError
 from factory.geometry.body import BodyModel
 from factory.geometry.camera import full_image_K, project, weak_to_transl
 from factory.job import PosesSpec
-from factory.sources.poses import load
+from factory.sources.poses import load_poses
 
 RANDOM = np.random.default_rng(0)
 POSE = RANDOM.uniform(-1, 1, (3, 72)).astype(np.float32)
@@ -46,13 +46,13 @@ def eft(tmp_path, fits):
 
 
 def test_npz(tmp_path):
-    given = load(npz(tmp_path, **NPZ))
+    given = load_poses(npz(tmp_path, **NPZ))
     assert len(given) == 3 and given.crop is None and given.images == []
     np.testing.assert_array_equal(given.pose, POSE)
 
 
 def test_eft_gives_the_same(tmp_path):
-    given = load(eft(tmp_path, [fit(i, "a.jpg") for i in range(3)]))
+    given = load_poses(eft(tmp_path, [fit(i, "a.jpg") for i in range(3)]))
     np.testing.assert_allclose(given.pose, POSE, atol=1e-5)
     np.testing.assert_allclose(given.crop, [[200, 100, 300]] * 3)  # 200 px per unit of scale
 
@@ -68,7 +68,7 @@ def test_an_efts_body_lies_where_eft_draws_it(tmp_path):
         fit(i, "a.jpg", parm_pose=turns[i].tolist(), parm_cam=weak[i].tolist(), bbox_center=centre.tolist())
         for i in range(3)
     ]
-    given = load(eft(tmp_path, fits))
+    given = load_poses(eft(tmp_path, fits))
     body, still = BodyModel("starter:body"), torch.zeros(3, 3)
     pose, betas = torch.from_numpy(given.pose), torch.from_numpy(given.betas)
     joints = body(pose[:, :3], pose[:, 3:], betas, still)[1]
@@ -81,14 +81,14 @@ def test_an_efts_body_lies_where_eft_draws_it(tmp_path):
 
 def test_an_efts_camera_without_a_scale_is_refused(tmp_path):
     with pytest.raises(UserError, match="parm_cam of fit 1 has no scale above 0"):
-        load(eft(tmp_path, [fit(0, "a.jpg"), fit(1, "b.jpg", parm_cam=[0.0, 0.1, 0.2])]))
+        load_poses(eft(tmp_path, [fit(0, "a.jpg"), fit(1, "b.jpg", parm_cam=[0.0, 0.1, 0.2])]))
 
 
 def test_an_image_finds_its_people(tmp_path):
-    rows = load(npz(tmp_path, **NPZ, imgname=["x/a.jpg", "b.jpg", "x/a.jpg"])).rows()
+    rows = load_poses(npz(tmp_path, **NPZ, imgname=["x/a.jpg", "b.jpg", "x/a.jpg"])).rows()
     assert rows.of("x/a.jpg") == rows.of("a.jpg") == rows.of("deep/a.jpg") == [0, 2]
     assert rows.of("c.jpg") == []
-    same_name = load(npz(tmp_path, **NPZ, imgname=["x/a.jpg", "y/a.jpg", "b.jpg"])).rows()
+    same_name = load_poses(npz(tmp_path, **NPZ, imgname=["x/a.jpg", "y/a.jpg", "b.jpg"])).rows()
     assert same_name.of("a.jpg") == [] and same_name.of("y/a.jpg") == [1]
 
 
@@ -110,7 +110,7 @@ def test_an_image_finds_its_people(tmp_path):
 def test_npz_that_does_not_fit(tmp_path, change, words):
     arrays = {name: array for name, array in {**NPZ, **change}.items() if array is not None}
     with pytest.raises(UserError, match=words):
-        load(npz(tmp_path, **arrays))
+        load_poses(npz(tmp_path, **arrays))
 
 
 @pytest.mark.parametrize(
@@ -120,13 +120,13 @@ def test_npz_that_does_not_fit(tmp_path, change, words):
 def test_eft_that_does_not_fit(tmp_path, change, words):
     fits = [fit(0, "a.jpg", **change)] if words else [{"parm_pose": []}]
     with pytest.raises(UserError, match=words or "not as EFT's"):
-        load(eft(tmp_path, fits))
+        load_poses(eft(tmp_path, fits))
 
 
 def test_no_file_and_broken_file(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        load(PosesSpec(path=str(tmp_path / "gone.npz")))
+        load_poses(PosesSpec(path=str(tmp_path / "gone.npz")))
     for name in ("a.npz", "a.json"):
         (tmp_path / name).write_bytes(b"{broken")
         with pytest.raises(UserError, match=name):
-            load(PosesSpec(path=str(tmp_path / name)))
+            load_poses(PosesSpec(path=str(tmp_path / name)))

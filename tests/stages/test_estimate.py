@@ -8,7 +8,7 @@ from factory.geometry.body import BodyModel, spin49
 from factory.geometry.camera import CROP, FOCAL, project
 from factory.record import Unit
 from factory.stages.estimate import Estimate
-from factory.starter.pack import resolve
+from factory.weights.locate import resolve
 from tests.support.records import SIZE, record
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 from factory.engine.inline import compute
 from factory.engine.run import default_stages
 from factory.errors import UserError
-from factory.job import AugmentSpec, JobSpec
+from factory.job import JobSpec
+from factory.job_stages import AugmentSpec
 from factory.models.hmr.base import BodyEstimate
 from factory.plan import plan
 from factory.record import Unit

@@ -10,8 +10,8 @@ from factory.stages.estimate import Estimate
 from factory.stages.generate import Generate
 from factory.stages.refine import Refine
 from factory.stages.render import Render
-from factory.starter.pack import locate
 from factory.starter.world.scene import World
+from factory.weights.locate import locate
 
 HELD_OUT = 1_000_000
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import typer.main
@@ -11,10 +10,11 @@ from PIL import Image
 
 from factory.cli import app
 from factory.errors import UserError
-from factory.starter import cache
-from factory.starter.pack import WEIGHTS
-from factory.starter.train.run import Options, arguments, run
-from tests.support.command import Run
+from factory.starter.train.options import StarterOptions
+from factory.starter.train.run import autoencoder, diffusion_models, train_models
+from factory.starter.world import cache
+from factory.weights.locate import WEIGHTS
+from tests.support.command import Run, refused
 
 
 def test_the_commands_are_there():
@@ -23,11 +23,11 @@ def test_the_commands_are_there():
 
 def test_a_model_is_trained_from_the_command_line(command: Run, tmp_path):
     options = ["--steps", 2, "--batch", 2, "--threads", 1, "--out", tmp_path / "runs", "--export", tmp_path / "pack"]
-    done = command("starter", "train", "vposer", "--start", *options)
+    done = command("starter", "train", "vae", "--start", "--scenes", 2, "--cache", tmp_path / "scenes", *options)
     assert done.returncode == 0, done.stderr
-    assert "vposer  step 2  100%" in done.stdout and "\x1b" not in done.stdout
-    assert list((tmp_path / "pack" / "vposer" / "snapshots").glob("*.pt"))
-    assert Image.open(tmp_path / "runs" / "vposer" / "samples.png").format == "PNG"
+    assert "vae  step 2  100%" in done.stdout and "\x1b" not in done.stdout
+    assert list((tmp_path / "runs" / "vae" / "model").glob("*.safetensors"))
+    assert Image.open(tmp_path / "runs" / "vae" / "samples.png").format == "PNG"
 
 
 def test_the_figures_are_printed_and_stored(factory: Run, tmp_path):
@@ -38,21 +38,23 @@ def test_the_figures_are_printed_and_stored(factory: Run, tmp_path):
     assert {"value", "goal", "n", "reached"} <= shown["rows"][0].keys() and shown["all_reached"] is None
 
 
-def test_strangers_are_refused_in_one_line(tmp_path):
+def test_unknown_models_and_held_out_scenes_are_refused_in_one_line(tmp_path):
     with pytest.raises(UserError, match="there are vae"):
-        run(["resnet"], Options(tmp_path, tmp_path, tmp_path))
+        train_models(StarterOptions(models=["resnet"], cache=tmp_path, out=tmp_path, export=tmp_path))
     cache.build(tmp_path, cache.HELD_OUT, 1)
     with pytest.raises(UserError, match="figures are measured on"):
-        run(["hmr"], Options(tmp_path, tmp_path, tmp_path))
+        train_models(StarterOptions(models=["hmr"], cache=tmp_path, out=tmp_path, export=tmp_path))
 
 
-def test_diffusion_takes_the_autoencoder_trained_before_it(tmp_path):
-    """Else the pack's; and `--start` names the pack's part."""
-    options = Options(Path("c"), tmp_path, Path("e"), start=True, minutes=3, rate=3e-4)
-    given = arguments("diffusion", options)
-    assert given[given.index("--vae") + 1] == str(WEIGHTS / "text-to-image" / "vae")
-    assert given[given.index("--start") + 1] == str(WEIGHTS) and given[given.index("--minutes") + 1] == "3"
-    assert given[given.index("--rate") + 1] == "0.0003"
-    (tmp_path / "vae" / "model").mkdir(parents=True)
-    given = arguments("diffusion", options)
-    assert given[given.index("--vae") + 1] == str(tmp_path / "vae" / "model")
+def test_a_rate_of_nothing_is_refused_by_the_command(command: Run):
+    refused(command("starter", "train", "vposer", "--rate", 0), "--rate 0", "above 0")
+
+
+def test_later_models_take_the_ones_trained_before_them(tmp_path):
+    """Else those of the pack."""
+    options = StarterOptions(out=tmp_path / "runs", export=tmp_path / "pack")
+    assert autoencoder(options) == WEIGHTS / "text-to-image" / "vae" and diffusion_models(options) == WEIGHTS
+    (tmp_path / "runs" / "vae" / "model").mkdir(parents=True)
+    assert autoencoder(options) == tmp_path / "runs" / "vae" / "model"
+    (tmp_path / "pack" / "depth-to-image").mkdir(parents=True)
+    assert diffusion_models(options) == tmp_path / "pack"

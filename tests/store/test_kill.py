@@ -3,7 +3,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests.support.command import ROOT
+
+pytestmark = pytest.mark.heavy(25)
 
 
 def test_killed_before_and_after_every_operation_on_the_disk(job):

@@ -55,6 +55,7 @@ def test_faults_that_pass_leave_no_trace(url, remote, local, proxy, fault):
     assert stored(url, remote) == local and verify(remote.output).complete
 
 
+@pytest.mark.heavy(10)
 def test_killed_half_way_through_every_upload(job, url):
     small = job.model_copy(update={"records": 5, "unit_size": 2, "samples_per_shard": 4})
     command = [sys.executable, "-m", "tests.store.kill_in_uploads", small.model_dump_json(), url]

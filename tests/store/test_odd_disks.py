@@ -23,6 +23,8 @@ from tests.support.command import ROOT
 from tests.support.files import folders, tree
 from tests.support.seeded_stages import STAGES
 
+pytestmark = pytest.mark.heavy(2)
+
 
 def drive(verb: str, job: JobSpec, environment: dict[str, str], more: Iterable[str] = ()) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.store.run_as_user", verb, job.model_dump_json(), *more]

@@ -22,6 +22,8 @@ from tests.support.holders import elsewhere
 from tests.support.s3 import stored
 from tests.support.seeded_stages import STAGES, Depth, Mended
 
+pytestmark = pytest.mark.heavy(2)
+
 STALE = 1.0  # s
 ZOMBIE = f"""
 import sys

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from factory import cli
-from factory.starter import pack
+from factory.weights.locate import PARTS, PREFIX, resolve
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-TRAINED = all(Path(pack.resolve(pack.PREFIX + part)).exists() for part in pack.PARTS)
+TRAINED = all(Path(resolve(PREFIX + part)).exists() for part in PARTS)
 needs_weights = pytest.mark.skipif(not TRAINED, reason="the starter pack's weights are not in this checkout")
 
 

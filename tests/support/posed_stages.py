@@ -12,7 +12,7 @@ from factory.geometry.camera import full_image_K, project, weak_to_transl
 from factory.job import JobSpec
 from factory.record import Person, Reason, Record
 from factory.stages.base import Stage
-from factory.starter.pack import resolve
+from factory.weights.locate import resolve
 from tests.support.seeded_stages import Depth, Draw, Finish, random_of
 
 

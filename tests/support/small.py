@@ -15,9 +15,9 @@ from factory.geometry.rasteriser import rasterise
 from factory.job import JobSpec
 from factory.plan import plan
 from factory.record import Person, Reason, Record
-from factory.starter.pack import resolve
 from factory.store.ledger import open_ledger
 from factory.store.part import pack
+from factory.weights.locate import resolve
 
 WRISTS = ((7, (255, 0, 0)), (4, (0, 255, 0)))  # of SPIN-49, left and right: marked in every picture
 

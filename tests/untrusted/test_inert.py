@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from factory.untrusted import inert
-from factory.untrusted.inert import Placeholder, Unsafe
+from factory.untrusted import Unsafe, inert
+from factory.untrusted.inert_values import Placeholder
 
 
 def read(data: bytes) -> Any:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from factory.untrusted import Unreadable
-from factory.untrusted.tables import Table
+from factory.untrusted.tables import Parquet
 from tests.support import parquet_forge as forge
 
 SCHEMA = pa.schema({"key": pa.string(), "seed": pa.int64(), "score": pa.float64()})
@@ -28,7 +28,7 @@ def rows(count: int, text: str = "x") -> pa.Table:
 
 @pytest.mark.parametrize("table", [rows(0), rows(1), rows(1000, "é"), pa.table({"key": ["a", None, "a"]})])
 def test_rows_come_back_as_they_were(table):
-    assert Table(written(table), SCHEMA).rows() == table.replace_schema_metadata(None)
+    assert Parquet(written(table), SCHEMA).rows() == table.replace_schema_metadata(None)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_rows_come_back_as_they_were(table):
 )
 def test_a_table_that_would_take_more_than_it_should(table, words):
     with pytest.raises(Unreadable, match=words):
-        Table(written(table), SCHEMA).rows()
+        Parquet(written(table), SCHEMA).rows()
 
 
 ATTACKS = forge.attacks()
@@ -56,7 +56,7 @@ def test_pages_that_lie_are_told_before_one_is_unpacked(name):
     before = pa.default_memory_pool().bytes_allocated()
     try:
         with pytest.raises(Unreadable):
-            Table(ATTACKS[name], SCHEMA).rows()
+            Parquet(ATTACKS[name], SCHEMA).rows()
         assert tracemalloc.get_traced_memory()[1] < 20 << 20
         assert pa.default_memory_pool().bytes_allocated() == before
     finally:
@@ -65,14 +65,14 @@ def test_pages_that_lie_are_told_before_one_is_unpacked(name):
 
 def test_a_file_put_together_by_hand_is_read_where_it_tells_the_truth():
     data = forge.parquet(forge.page(pa.compress(forge.texts(1, 1), "zstd", asbytes=True), 10, 2), 2, groups=3)
-    assert Table(data, SCHEMA).rows()["key"].to_pylist() == ["x"] * 6
+    assert Parquet(data, SCHEMA).rows()["key"].to_pylist() == ["x"] * 6
 
 
 @pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
 def test_texts_that_go_on_from_each_other_are_not_read(encoding):
     data = written(rows(1000, "x" * 10_000), use_dictionary=False, column_encoding={"key": encoding})
     with pytest.raises(Unreadable, match="in a way that no index is"):
-        Table(data, SCHEMA).rows()
+        Parquet(data, SCHEMA).rows()
 
 
 @pytest.mark.parametrize("options", [{"data_page_version": "2.0"}, {"compression": "none"}, {"use_dictionary": False}])
@@ -80,13 +80,13 @@ def test_other_ways_to_write_the_same_rows(options):
     table = rows(5000)
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, **{"compression": "zstd", "row_group_size": 700, "data_page_size": 1000, **options})
-    assert Table(sink.getvalue().to_pybytes(), SCHEMA).rows() == table
+    assert Parquet(sink.getvalue().to_pybytes(), SCHEMA).rows() == table
 
 
 def test_a_footer_with_a_column_twice_is_refused():
     twice = pa.Table.from_arrays([pa.array(["a"])] * 2, names=["key", "key"])
     with pytest.raises(Unreadable, match="a column twice"):
-        Table(written(twice), SCHEMA)
+        Parquet(written(twice), SCHEMA)
 
 
 def test_damage_is_one_kind_of_error():
@@ -95,6 +95,6 @@ def test_damage_is_one_kind_of_error():
         broken = data[:place] + bytes([data[place] ^ 0x55]) + data[place + 1 :]
         for content in (broken, data[:place]):
             try:
-                Table(content, SCHEMA).rows()
+                Parquet(content, SCHEMA).rows()
             except Unreadable as error:
                 assert "\n" not in str(error)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from factory.errors import UserError
-from factory.models.diffusion.base import TextToImage
-from factory.weights.files import check_file, check_pointers, choose, read_json
+from factory.models.diffusion.text_to_image import TextToImage
+from factory.weights.files import check_file, read_json
+from factory.weights.folders import check_pointers, choose_variant
 from tests.support.tiny_models import POINTER
 
 
@@ -77,9 +78,9 @@ def test_a_shard_that_is_missing_is_counted(tmp_path: Path) -> None:
     for i in (1, 3):
         (tmp_path / f"model-{i:05d}-of-00003.safetensors").write_bytes(whole)
     with pytest.raises(UserError, match="^here: lacks 1 of 3 shards; fetch it again$"):
-        choose(tmp_path, "here", None)
+        choose_variant(tmp_path, "here", None)
     (tmp_path / "model-00002-of-00003.safetensors").write_bytes(whole)
-    assert choose(tmp_path, "here", None) is None and choose(tmp_path, "here", "fp16") is None
+    assert choose_variant(tmp_path, "here", None) is None and choose_variant(tmp_path, "here", "fp16") is None
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,19 @@ def test_tensors_come_out_as_pytorch_saved_them(tmp_path: Path, new: bool, proto
     assert found["plain"].untyped_storage().data_ptr() == found["view"].untyped_storage().data_ptr()
 
 
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "before 1.6"])
+def test_shapes_come_out_without_the_numbers(tmp_path: Path, new: bool) -> None:
+    path = save(tmp_path / "m.pt", TENSORS, _use_new_zipfile_serialization=new)
+    found = load_checkpoint(path, WHAT, numbers=False)
+    assert all(tensor.is_meta for tensor in found.values())
+    assert {name: (tensor.shape, tensor.dtype) for name, tensor in found.items()} == {
+        name: (tensor.shape, tensor.dtype) for name, tensor in TENSORS.items()
+    }
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(UserError, match="m.pt is damaged"):
+        load_checkpoint(path, WHAT, numbers=False)
+
+
 def test_the_starters_own_weights_are_read_as_pytorch_reads_them() -> None:
     for path in Path(resolve("starter:vposer")).glob("snapshots/*.pt"):
         ours, theirs = load_checkpoint(path, WHAT), torch.load(path, weights_only=True)

@@ -1,1 +1,1 @@
-"""Detectors: an image in, masks of its people and objects out."""
+"""Detectors: images in, masks of their people and objects out. `base` is the protocol, `choice` what a job names."""

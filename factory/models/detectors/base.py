@@ -1,4 +1,4 @@
-"""What a detector is and what it answers: `Detector`, and the `Instance`s of each image, people and objects."""
+"""The protocol of detectors: images in, instances of people and objects out, each with its mask and box."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import numpy as np
 
 from factory.models.bad_answer import BadAnswer, numbers, one_per_image
 
-DUPLICATE = 0.5  # an instance of whose mask more than this share lies in better ones of its label repeats them
+# An instance is a duplicate if more than this share of its mask lies in masks of its label with better scores.
+DUPLICATE = 0.5
 
 
 @dataclass
 class Instance:
-    """mask (H, W) bool, never empty; bbox (4,) float32: x0, y0, x1, y1 px around it, right and bottom exclusive."""
+    """One person or object in an image. mask (H, W) bool, never empty; bbox (4,) float32: x0, y0, x1, y1 px around the
+    mask, right and bottom exclusive; score in [0, 1]."""
 
     score: float
     label: Literal["person", "object"]
@@ -23,8 +25,10 @@ class Instance:
 
 
 class Detector(Protocol):
+    """Finds people and objects in images."""
+
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
-        """images: (H, W, 3) uint8 RGB, all of one size -> instances of each, best score first."""
+        """images: (H, W, 3) uint8 RGB, all of one size -> the instances of each image, best score first."""
 
 
 def detect_instances(detector: Detector, images: list[np.ndarray]) -> list[list[Instance]]:
@@ -50,19 +54,19 @@ def _require_instance(one: Any, size: tuple[int, int], name: str) -> None:
 
 
 def instance(score: float, person: bool, mask: np.ndarray) -> Instance:
-    """An instance with the box of its mask. mask: (H, W) bool, not empty."""
+    """An instance with the box around its mask (H, W) bool, which is not empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     bbox = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float32)
     return Instance(score, "person" if person else "object", mask, bbox)
 
 
 def distinct(instances: list[Instance]) -> list[Instance]:
-    """The instances of one image, best first and without duplicates, by which one person would get two bodies."""
+    """The instances of an image, best score first, without duplicates. With them one person would get two bodies."""
     kept: list[Instance] = []
-    claimed: dict[str, np.ndarray] = {}
-    for one in sorted(instances, key=lambda i: -i.score):
-        taken = claimed.get(one.label, np.zeros_like(one.mask))
-        if (one.mask & taken).sum() <= DUPLICATE * one.mask.sum():
-            kept.append(one)
-            claimed[one.label] = taken | one.mask
+    covered: dict[str, np.ndarray] = {}  # label -> union of the masks that are kept
+    for candidate in sorted(instances, key=lambda i: -i.score):
+        before = covered.get(candidate.label, np.zeros_like(candidate.mask))
+        if (candidate.mask & before).sum() <= DUPLICATE * candidate.mask.sum():
+            kept.append(candidate)
+            covered[candidate.label] = before | candidate.mask
     return kept

@@ -1,4 +1,4 @@
-"""The paper's detector, Mask R-CNN by detectron2: optional, because its users build it from source."""
+"""The paper's detector, Mask R-CNN by detectron2. That package is optional, because it is built from source."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import numpy as np
 import torch
 
 from factory.errors import UserError
-from factory.home import at_home
 from factory.models.detectors import detectron_config
 from factory.models.detectors.base import Instance, distinct, instance
 from factory.models.detectors.detectron_config import CONFIG
+from factory.weights.catalogue import DETECTRON2
 from factory.weights.pickles import load_arrays, load_checkpoint, require_finite
 
 PERSON = 0  # COCO's first class; all others are objects
-REBUILT = ("pixel_", "proposal_generator.anchor_generator")  # follows from the config, not stored
-GET = "fetch model_final_f10217.pkl of mask_rcnn_R_50_FPN_3x from detectron2's model zoo"
+REBUILT = ("pixel_", "proposal_generator.anchor_generator")  # starts of names that the config sets, not the file
 
 
 class MaskRCNN:
-    """Weights of Mask R-CNN R50-FPN from detectron2's model zoo (.pkl of arrays) or a .pth of tensors."""
+    """A `Detector`: Mask R-CNN with weights from detectron2's model zoo (.pkl of arrays) or a .pth of tensors."""
 
     def __init__(
         self, model: str, threshold: float = 0.5, device: str | torch.device = "cpu", config: str = CONFIG
@@ -43,20 +42,20 @@ class MaskRCNN:
         other = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
         if missing or other:
             words = f"lack {len(missing)} layers, first {missing[0]}" if missing else f"have another {other[0]}"
-            raise UserError(f"detectron2 weights {model} {words}; are they of {config}? {GET}")
+            raise UserError(f"detectron2 weights {model} {words}; are they of {config}? get {DETECTRON2.origin}")
         require_finite({name: weights[name] for name in wanted if name in weights}, f"detectron2 weights {model}")
         self.network.load_state_dict(weights, strict=False)
 
     @torch.inference_mode()
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
-        """See `base.Detector`."""
+        """See `Detector`."""
         from detectron2.data.transforms import ResizeShortestEdge
 
         size = self.config.INPUT
         resize = ResizeShortestEdge([size.MIN_SIZE_TEST] * 2, size.MAX_SIZE_TEST)
         inputs = []
         for image in images:
-            bgr = np.ascontiguousarray(image[..., ::-1])  # what it was trained on
+            bgr = np.ascontiguousarray(image[..., ::-1])  # the network was trained on BGR
             pixels = resize.get_transform(bgr).apply_image(bgr).astype(np.float32).transpose(2, 0, 1)
             inputs.append({"image": torch.from_numpy(pixels), "height": image.shape[0], "width": image.shape[1]})
         results = []
@@ -68,15 +67,16 @@ class MaskRCNN:
 
 
 def read_weights(model: str) -> dict[str, torch.Tensor]:
-    """A .pkl of arrays or a .pth of tensors; nothing in the file is run. UserError when it holds anything else."""
-    path = at_home(model)
-    if not path.is_file():
-        raise UserError(f"detectron2 weights not found: {model}; {GET}")
+    """Name -> tensor, of a .pkl of arrays or a .pth of tensors. Nothing in the file is run. UserError when it holds
+    anything else."""
+    path = DETECTRON2.find(model)
     stored: Any = (load_arrays if path.suffix == ".pkl" else load_checkpoint)(path, "detectron2 weights")
-    arrays = stored.get("model", stored) if isinstance(stored, dict) else {}
-    if not arrays or not all(isinstance(value, np.ndarray | torch.Tensor) for value in arrays.values()):
-        raise UserError(f"detectron2 weights {model} are no mapping of names to arrays; {GET}")
+    weights = stored.get("model", stored) if isinstance(stored, dict) else {}
+    if not weights or not all(isinstance(value, np.ndarray | torch.Tensor) for value in weights.values()):
+        raise UserError(f"detectron2 weights {model} are no mapping of names to arrays; get {DETECTRON2.origin}")
     try:
-        return {str(name): torch.as_tensor(value) for name, value in arrays.items()}
+        return {str(name): torch.as_tensor(value) for name, value in weights.items()}
     except TypeError as error:  # texts or objects, which no tensor holds
-        raise UserError(f"detectron2 weights {model} hold more than numbers ({error}); {GET}") from error
+        raise UserError(
+            f"detectron2 weights {model} hold more than numbers ({error}); get {DETECTRON2.origin}"
+        ) from error

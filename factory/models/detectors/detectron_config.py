@@ -1,6 +1,6 @@
-"""detectron2's settings for a job's `detector.config`, read as data: nothing in them is run or fetched.
+"""detectron2's settings that a job's `detector.config` names, read as data: nothing in them is run or fetched.
 
-detectron2's own reader would open whatever `_BASE_` names, also by http, and imports a zoo's .py settings.
+detectron2's own reader would open whatever `_BASE_` names, also by http, and would import settings written in Python.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from factory.errors import UserError
 from factory.home import at_home
 from factory.untrusted import Unreadable, text, yaml_text
 
-CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"
-BASE = "_BASE_"
-CHAIN = 8  # files, each the base of the one before; the zoo's have two
+CONFIG = "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x.yaml"  # of the paper's detector
+BASE = "_BASE_"  # the entry that names the file whose settings these are laid over
+CHAIN = 8  # files at most, each the base of the one before; those of the zoo have two
 LARGEST = 1 << 20  # bytes of a settings file; the zoo's have a few hundred
 TAKE = f"take a Mask R-CNN's, such as {CONFIG}"
 
 
 def require_readable(name: str) -> None:
-    """UserError for what is wrong with a config, as far as it shows without detectron2."""
+    """UserError for faults of a config that show without detectron2: Python code, damaged YAML, boxes without masks."""
     if name.endswith(".py"):
         raise UserError(f"detector.config {name} is Python code (a LazyConfig), which is not run; {TAKE}")
     if at_home(name).is_file():
@@ -34,8 +34,8 @@ def require_readable(name: str) -> None:
 
 
 def load(name: str) -> Any:
-    """The CfgNode of a name in detectron2's model zoo or of a YAML file. UserError where it is neither, cannot be read,
-    or finds boxes only."""
+    """The CfgNode of a name in detectron2's model zoo or of a YAML file. UserError where `name` is neither, cannot be
+    read, or is of a network that finds boxes only."""
     from detectron2 import model_zoo
     from detectron2.config import get_cfg
 
@@ -48,7 +48,8 @@ def load(name: str) -> Any:
             raise UserError(f"detector.config {name} is no file, nor in detectron2's model zoo; {TAKE}") from error
     else:
         config = get_cfg()
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:  # one file, whose version detectron2 may raise
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            # All settings in one file, because detectron2 may have to convert them from an older version.
             yaml.safe_dump(flattened(path), file)
             file.flush()
             try:
@@ -66,17 +67,17 @@ def _no_masks(name: str) -> str:
 
 
 def flattened(path: Path) -> dict[str, Any]:
-    """The settings of a YAML file laid over those of its `_BASE_`, and so on.
+    """The settings of a YAML file, laid over those of its `_BASE_`, which are laid over those of their own, and so on.
 
-    A base lies in the folder of the job's config, below it, or in the folder above, as in detectron2's model zoo.
-    UserError for bases elsewhere, circles, Python tags, and what is no mapping.
+    A base must lie in the folder of the job's config, below it, or in the folder above, as in detectron2's model zoo.
+    UserError for a base elsewhere, a circle of bases, Python tags, and a file that holds no mapping.
     """
     root = path.resolve().parent.parent
     values: dict[str, Any] = {}
     for _ in range(CHAIN):
-        found = _read(path)
-        base = found.pop(BASE, None)
-        values = _over(found, values)
+        settings = _read(path)
+        base = settings.pop(BASE, None)
+        values = _over(settings, values)
         if base is None:
             return values
         if not isinstance(base, str) or "://" in base or base.startswith(("/", "~")):
@@ -99,7 +100,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _over(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """values laid over base, mapping by mapping."""
+    """`values` laid over `base`: mappings are merged entry by entry, any other value replaces that of `base`."""
     merged = dict(base)
     for name, value in values.items():
         below = merged.get(name)

@@ -1,4 +1,4 @@
-"""Instance segmentation: who and what is where in an image."""
+"""Mask2Former by transformers, a detector."""
 
 from __future__ import annotations
 
@@ -8,30 +8,20 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from factory.errors import UserError
+from factory.errors import UserError, first_line
 from factory.models.bad_answer import BadAnswer
-from factory.models.detectors.base import Detector, Instance, distinct, instance
+from factory.models.detectors.base import Instance, distinct, instance
 from factory.models.device import quiet
 from factory.weights.locate import locate
-from factory.weights.networks import first_line, load_network
-
-
-def load_detector(
-    kind: str, model: str, threshold: float, device: str | torch.device = "cpu", config: str | None = None
-) -> Detector:
-    """kind `mask2former` (a transformers folder or hub id) or `detectron2` (a weights file of its model zoo, and the
-    config that they belong to; none: Mask R-CNN R50-FPN)."""
-    if kind == "mask2former":
-        return Mask2Former(model, threshold, device)
-    from factory.models.detectors.detectron import CONFIG, MaskRCNN
-
-    return MaskRCNN(model, threshold, device, config or CONFIG)
+from factory.weights.networks import load_network
 
 
 class Mask2Former:
-    """Mask2Former by transformers; a label called `person` is a person, every other one an object."""
+    """A `Detector`. What the network labels `person` is a person, and every other label is an object."""
 
     def __init__(self, model: str, threshold: float = 0.5, device: str | torch.device = "cpu") -> None:
+        """model: a transformers folder or hub id; threshold: least score of an instance. UserError: the model is
+        missing, damaged, or has no label `person`."""
         quiet()
         from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
 
@@ -52,23 +42,25 @@ class Mask2Former:
 
     @torch.inference_mode()
     def detect(self, images: list[np.ndarray]) -> list[list[Instance]]:
-        """See `base.Detector`. score = class probability x mean mask probability inside the mask, as in the
-        paper of Mask2Former.
+        """See `Detector`. score = class probability x mean mask probability inside the mask, as in the paper of
+        Mask2Former.
 
-        Not transformers' own post-processing: that goes through a fixed 384 px grid and lets one query win under two
-        labels, so that a person could occlude itself as an object.
+        The post-processing of transformers is not used: it goes through a fixed 384 px grid and lets one query win
+        under two labels, so that a person could occlude itself as an object.
         """
         inputs = self.processor(images=images, return_tensors="pt").to(self.device)
         outputs = self.network(pixel_values=inputs["pixel_values"], pixel_mask=inputs["pixel_mask"])
-        if not torch.isfinite(outputs.class_queries_logits).all():  # NaN is no more than any threshold: nobody seen
+        if not torch.isfinite(
+            outputs.class_queries_logits
+        ).all():  # NaN exceeds no threshold: the image would pass for one without people
             raise BadAnswer("the detector's network gives what is not finite (NaN or infinity)")
         probability, label = outputs.class_queries_logits.softmax(-1)[..., :-1].max(-1)  # the last class is `nothing`
-        found: list[list[Instance]] = []
+        instances: list[list[Instance]] = []
         for i, image in enumerate(images):
             chosen = torch.nonzero(probability[i] >= self.threshold)[:, 0]
             logits = outputs.masks_queries_logits[i, chosen][None]
             if not len(chosen):
-                found.append([])
+                instances.append([])
                 continue
             logits = interpolate(logits, size=image.shape[:2], mode="bilinear")[0]
             masks = logits > 0
@@ -76,5 +68,5 @@ class Mask2Former:
             scores = (probability[i, chosen] * certainty * masks.any(2).any(1)).tolist()
             rows = zip(scores, label[i, chosen].tolist(), masks.cpu().numpy(), strict=True)
             least = max(self.threshold, 1e-6)  # an empty mask scores 0
-            found.append(distinct([instance(s, kind in self.people, m) for s, kind, m in rows if s >= least]))
-        return found
+            instances.append(distinct([instance(s, kind in self.people, m) for s, kind, m in rows if s >= least]))
+        return instances

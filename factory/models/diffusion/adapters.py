@@ -1,4 +1,5 @@
-"""Fine-tuned weights over a diffusion model (guidance D): LoRA, or attention processors of custom diffusion."""
+"""Fine-tuned weights laid over a diffusion model (guidance D): a LoRA, or the attention processors of custom
+diffusion."""
 
 from __future__ import annotations
 
@@ -7,23 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from factory.errors import UserError
-from factory.models.diffusion.layout import WIDTHS, unreachable
+from factory.models.diffusion.layout import WIDTHS
+from factory.weights.catalogue import PEFT
 from factory.weights.files import check_file
+from factory.weights.hub import fetched
 from factory.weights.locate import locate
 from factory.weights.pickles import load_checkpoint
 
-FILES = [
+FILES = tuple(  # as diffusers' training scripts call them
     f"pytorch_{kind}_weights.{end}" for end in ("safetensors", "bin") for kind in ("lora", "custom_diffusion")
-]  # as diffusers' training scripts save them
-INWARD = (".down.weight", ".lora_A.weight", ".lora_down.weight")  # one of each pair of a LoRA
+)
+# Ends of the names of one matrix of each pair of a LoRA.
+INWARD = (".down.weight", ".lora_A.weight", ".lora_down.weight")
 
 
 def add_adapter(pipe: Any, model: str, scale: float = 1.0) -> None:
-    """Lay the weights of a file, or of a folder or hub id with one of FILES, over the pipeline's; LoRA times scale.
+    """Lay the weights of an adapter over those of the pipeline, a LoRA's times `scale`. model: a file, or a folder or
+    hub id with one of FILES.
 
-    UserError when they are missing, damaged, of another family, or fit no layer of this model.
+    UserError when the weights are missing, damaged, of another family, or fit no layer of this model.
     """
-    path = find(model)
+    path = find_adapter(model)
     check_file(path, f"adapter {model}")
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
@@ -35,9 +40,8 @@ def add_adapter(pipe: Any, model: str, scale: float = 1.0) -> None:
     else:
         state = dict(load_checkpoint(path, "adapter"))
     unet = getattr(pipe, "unet", None)
-    check_family(
-        path, {name: list(value.shape) for name, value in state.items() if hasattr(value, "shape")}, _config(unet)
-    )
+    shapes = {name: list(value.shape) for name, value in state.items() if hasattr(value, "shape")}
+    require_family(path, shapes, unet.config if unet is not None else {})
     if any("custom_diffusion" in name for name in state):
         _attention_processors(pipe, path, state)
         return
@@ -45,9 +49,9 @@ def add_adapter(pipe: Any, model: str, scale: float = 1.0) -> None:
     _lora(pipe, path, {_named(name, network): value for name, value in state.items()}, scale)
 
 
-def check_family(path: Path, shapes: Mapping[str, list[int]], unet: Mapping[str, Any]) -> None:
-    """UserError: neither LoRA nor attention processors, or of another family than the model's UNet. shapes: of the
-    file's tensors; unet: the UNet's config, empty where the model has a transformer."""
+def require_family(path: Path, shapes: Mapping[str, list[int]], unet: Mapping[str, Any]) -> None:
+    """UserError: the file holds neither LoRA nor attention processors, or is of another family than the model's UNet.
+    shapes: name -> shape of the file's tensors; unet: the UNet's config, empty where the model has a transformer."""
     if not any("lora" in name.lower() or "custom_diffusion" in name for name in shapes):
         raise UserError(f"adapter {path} holds neither LoRA nor attention processors: first {min(shapes, default='-')}")
     theirs = _family(shapes)
@@ -58,7 +62,8 @@ def check_family(path: Path, shapes: Mapping[str, list[int]], unet: Mapping[str,
 
 
 def _family(shapes: Mapping[str, list[int]]) -> str | None:
-    """The family whose layers the file is for, by their names and by the width of the text that they look at."""
+    """The family that the file's layers belong to, by their names and by the width of the text's code that they take;
+    None where neither tells."""
     for name, shape in shapes.items():
         if name.startswith("transformer.") or "double_blocks" in name or "joint_blocks" in name:
             return "a transformer"
@@ -69,15 +74,11 @@ def _family(shapes: Mapping[str, list[int]]) -> str | None:
     return None
 
 
-def _config(network: Any) -> Mapping[str, Any]:
-    return network.config if network is not None else {}
-
-
 def _lora(pipe: Any, path: Path, state: dict[str, Any], scale: float) -> None:
     try:
         import peft  # noqa: F401  # diffusers needs it for LoRA
     except ImportError:
-        raise UserError("adapter: LoRA needs the package peft: pip install -c constraints.txt peft") from None
+        raise UserError(f"adapter: peft is not installed; {PEFT.install}") from None
     try:
         pipe.load_lora_weights(state, adapter_name="job")
     except Exception as error:  # a layer of another shape raises in peft, in torch or in diffusers
@@ -115,30 +116,19 @@ def _attention_processors(pipe: Any, path: Path, state: dict[str, Any]) -> None:
 
 
 def _named(name: str, network: str) -> str:
-    """Files of attention processors alone leave out which network they belong to."""
+    """The name with its network in front, which files of attention processors leave out."""
     return f"{network}.{name}" if ".processor." in name and not name.startswith((network, "text_encoder")) else name
 
 
-def find(model: str) -> Path:
-    """The adapter's file. UserError: neither the file, nor a folder or hub id that holds one of FILES."""
+def find_adapter(model: str) -> Path:
+    """The adapter's file. UserError: `model` is neither the file, nor a folder or hub id that holds one of FILES."""
     path = locate(model)
-    if path is None:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-        why = "it holds none"
-        for name in FILES:
-            try:
-                return Path(hf_hub_download(model, name))
-            except Exception as error:  # absent under this name, or the hub is out of reach
-                asked = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
-                why = why if asked else unreachable(error)
-        raise UserError(f"adapter {model}: the hub gives none of {', '.join(FILES)} ({why})")
-    return file_in(path, model)
+    return fetched(model, FILES, f"adapter {model}") if path is None else file_in(path, model)
 
 
 def file_in(path: Path, model: str) -> Path:
-    """The adapter's file: `path` itself, or the first of FILES in that folder. UserError where it holds none."""
+    """The adapter's file: `path` itself, or the first of FILES that this folder holds. UserError where it holds
+    none."""
     if not path.is_dir():
         return path
     found = next((path / name for name in FILES if (path / name).is_file()), None)

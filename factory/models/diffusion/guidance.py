@@ -1,7 +1,7 @@
 """How a family of pipelines is guided, read from the signature of its call and the configs of its networks.
 
-A job names guidance_scale and negative_prompt. Families of diffusers take them under different names, or not at all,
-and most ignore in silence what has no effect on them.
+A job names guidance_scale and negative_prompt. Families of diffusers take these under different names, or not at all,
+and most ignore in silence an argument that has no effect on them.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from factory.errors import UserError
 
 @dataclass(frozen=True)
 class Guidance:
-    """What becomes of a job's guidance_scale and negative_prompt in the call of a pipeline.
+    """How a job's guidance_scale and negative_prompt enter the call of a pipeline.
 
-    parameter: the argument of the call that takes guidance_scale; None: nothing in this model does.
-    contrast: classifier-free guidance. Each step also predicts for the negative prompt and moves away from it, once the
-    scale exceeds `off`. Otherwise the scale is an input of a guidance-distilled network, or has no effect.
+    pipeline: name of its class; call: names of the call's arguments.
+    parameter: the argument of the call that takes guidance_scale; None: none has an effect on this model.
+    contrast: whether guidance is classifier-free: each step also predicts for the negative prompt and moves away from
+    that prediction, once the scale exceeds `off`. Otherwise the scale is an input of a guidance-distilled network, or
+    has no effect.
     """
 
     pipeline: str
@@ -31,11 +33,12 @@ class Guidance:
     off: float = 1.0
 
     def contrasts(self, scale: float) -> bool:
+        """Whether a step also predicts for the negative prompt at this scale."""
         return self.contrast and scale > self.off
 
     def check(self, scale: float, negative_prompt: str, where: str = "") -> None:
-        """UserError, which names the field below `where`, for what would have no effect. Up to 1, a scale asks for no
-        guidance."""
+        """UserError where the scale or the negative prompt would have no effect. A scale of up to 1 asks for no
+        guidance. where: the dotted field that holds both, for messages."""
         at = f"{where}." if where else ""
         if self.parameter is None and scale > 1:
             says = f"this {self.pipeline} takes no guidance (the model was distilled to draw without)"
@@ -49,16 +52,16 @@ class Guidance:
         raise UserError(f"{at}negative_prompt: {says}")
 
     def arguments(self, scale: float) -> dict[str, Any]:
-        """Keyword arguments of the call."""
+        """The keyword arguments of the call that carry the scale."""
         arguments: dict[str, Any] = {} if self.parameter is None else {self.parameter: scale}
         if "guidance_schedule" in self.call:
-            arguments["guidance_schedule"] = None  # the scale step by step: it excludes the other
+            arguments["guidance_schedule"] = None  # a scale for each step, which excludes one scale for all
         return arguments
 
 
 def guidance(kind: type, pipeline: Mapping[str, Any], network: Mapping[str, Any]) -> Guidance:
-    """Of a class of pipelines; pipeline, network: the configs of the pipeline (its model_index.json) and of its UNet
-    or transformer."""
+    """The guidance of a class of pipelines. pipeline: its config (model_index.json); network: the config of its UNet or
+    transformer."""
     parameters = inspect.signature(kind.__call__).parameters
     name = next((name for name in ("guidance_scale", "prior_guidance_scale") if name in parameters), None)
     parameter, contrast, off = name, True, 1.0
@@ -83,7 +86,8 @@ def guidance(kind: type, pipeline: Mapping[str, Any], network: Mapping[str, Any]
 
 
 def _contrasts(kind: Any, pipeline: Mapping[str, Any], network: Mapping[str, Any], scale: float) -> bool:
-    """What the pipeline itself answers, which knows of its config (is_distilled) and of its network."""
+    """Whether the pipeline does classifier-free guidance at this scale. Its own property is asked, which looks at the
+    config (is_distilled) and at the network."""
     config = SimpleNamespace(config=_Config(network))
     asked = SimpleNamespace(_guidance_scale=scale, config=_Config(pipeline), unet=config, transformer=config)
     return bool(kind.do_classifier_free_guidance.fget(asked))

@@ -1,5 +1,5 @@
-"""Pipelines that redraw an image under a depth map, with one change: the human region may start from noise instead of
-the encoded image. One for each way that a model takes its depth.
+"""Pipelines of diffusers that redraw an image under a depth map, with one change: the human region may start from noise
+instead of the encoded image. There is one pipeline for each way in which a model takes its depth.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from torch import Tensor
 
 
 class _HumanRegion:
-    """`region` (N, 1, h, w) bool at latent size, or None: where the encoded image is replaced before it is noised.
+    """region (N, 1, h, w) bool at latent size: where noise replaces the encoded image before it is noised; None:
+    nowhere.
 
-    diffusers takes ready latents only when they have four channels, hence a step of our own.
+    diffusers accepts ready latents only when they have four channels, so this class prepares the latents itself.
     """
 
     vae: Any  # set by diffusers
@@ -57,7 +58,8 @@ class _HumanRegion:
         return self.scheduler.add_noise(latents, added, timestep)
 
     def _encode(self, image: Tensor, dtype: torch.dtype) -> Any:
-        """SDXL's encoder overflows in half precision, and says so."""
+        """The image's code. SDXL's encoder overflows in half precision, and its config says so: it then works in
+        float32."""
         upcast = dtype == torch.float16 and self.vae.config.force_upcast
         if upcast:
             self.vae.to(torch.float32)

@@ -1,4 +1,5 @@
-"""Diffusers' pipelines from folders or hub ids: whole or not at all, without code or pickles of strangers.
+"""Diffusers' pipelines, loaded from folders or hub ids: whole or not at all, without running code or pickles of
+strangers.
 
 Every network is loaded by itself, so that an error names its folder.
 """
@@ -9,26 +10,16 @@ from typing import Any
 
 import torch
 
-from factory.errors import UserError
+from factory.errors import UserError, first_line
 from factory.models.device import quiet_diffusers
 from factory.models.diffusion.layout import UNUSED, Layout
-from factory.weights.files import choose
-from factory.weights.networks import first_line, load_network
-
-SCHEDULERS = {
-    "ddim": "DDIMScheduler",
-    "dpm++": "DPMSolverMultistepScheduler",
-    "euler": "EulerDiscreteScheduler",
-    "euler-a": "EulerAncestralDiscreteScheduler",
-    "heun": "HeunDiscreteScheduler",
-    "lcm": "LCMScheduler",
-    "pndm": "PNDMScheduler",
-    "unipc": "UniPCMultistepScheduler",
-}
+from factory.weights.folders import choose_variant
+from factory.weights.networks import load_network
 
 
 def load_pipeline(pipeline: Any, layout: Layout, dtype: str, variant: str | None = None, **parts: Any) -> Any:
-    """pipeline: a class of diffusers; parts: networks that the model itself does not hold.
+    """The pipeline of a model. pipeline: its class in diffusers; dtype: a name of torch's; variant: of the model's
+    files; parts: networks that the model itself does not hold.
 
     UserError when the model is missing, incomplete, damaged or of another kind. Nothing in it is run.
     """
@@ -49,7 +40,7 @@ def load_pipeline(pipeline: Any, layout: Layout, dtype: str, variant: str | None
             if issubclass(kind, ModelMixin | PreTrainedModel):  # not a tokenizer or a scheduler
                 width = {"dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype": getattr(torch, dtype)}
                 where = f"diffusion model {model}, folder {name}"
-                chosen = choose(folder / name, where, variant) if folder is not None else variant
+                chosen = choose_variant(folder / name, where, variant) if folder is not None else variant
                 variants.add(chosen)
                 parts[name] = load_network(kind, where, source, subfolder=name, variant=chosen, **width, **options)
     if variant and variants == {None}:
@@ -63,30 +54,9 @@ def load_pipeline(pipeline: Any, layout: Layout, dtype: str, variant: str | None
     return pipe
 
 
-def set_scheduler(pipe: Any, name: str | None) -> None:
-    """Another sampler with the model's own noise schedule; None: the model's own."""
-    if name is not None:
-        kind = check_scheduler(type(pipe.scheduler), name, type(pipe).__name__)
-        pipe.scheduler = kind.from_config(pipe.scheduler.config)
-
-
-def check_scheduler(own: Any, name: str, pipeline: str) -> Any:
-    """The class that SCHEDULERS names. own: the class of the model's scheduler. UserError: they do not go together."""
-    import diffusers
-
-    kind = getattr(diffusers, SCHEDULERS[name])
-    known = (
-        {compatible.__name__ for compatible in own._get_compatibles()} if hasattr(own, "_get_compatibles") else set()
-    )
-    if kind.__name__ not in known:
-        fits = ", ".join(short for short, full in SCHEDULERS.items() if full in known) or "only its own: leave it out"
-        raise UserError(f"scheduler {name} does not fit this model, a {pipeline}; there are: {fits}")
-    return kind
-
-
-def place(pipe: Any, device: torch.device, save_memory: str) -> Any:
-    """To the device. save_memory `slices`: attention and images one by one; `offload`: each network on the GPU only
-    while it works."""
+def place_on(pipe: Any, device: torch.device, save_memory: str) -> Any:
+    """The pipeline on the device. save_memory `slices`: attention heads and images are computed one by one; `offload`:
+    each network is on the GPU only while it works. UserError for `offload` without a GPU."""
     if save_memory == "offload":
         if device.type != "cuda":
             raise UserError("save_memory: offload moves networks to a GPU and back; there is none, leave it out")

@@ -1,4 +1,4 @@
-"""How much of a prompt the text encoder of a model reads. Loads the tokenizer alone, and only for a text that may be
+"""How much of a prompt the text encoder of a model reads. Only the tokenizer is loaded, and only for a text that may be
 too long."""
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from factory.models.diffusion.layout import Layout
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Class of pipelines -> (its tokenizer that reads furthest, tokens read; None: the tokenizer's own length). They cut in
-# silence what goes beyond. Families that are not listed wrap the prompt in words of their own: not known here.
+# Class of pipelines -> (the one of its tokenizers that reads furthest, the tokens that are read; None: the tokenizer's
+# own length). The pipelines cut a longer text in silence. Families that are not listed wrap the prompt in words of
+# their own, so that its length is not known here.
 READS: dict[str, tuple[str, int | None]] = {
     "StableDiffusionPipeline": ("tokenizer", None),
     "StableDiffusionDepth2ImgPipeline": ("tokenizer", None),
@@ -28,11 +29,11 @@ READS: dict[str, tuple[str, int | None]] = {
     "ChromaPipeline": ("tokenizer", 512),
     "CogView3PlusPipeline": ("tokenizer", 224),
 }
-MARGIN = 4  # tokens of the encoder's own around a text, on the generous side
+MARGIN = 4  # at least as many tokens as an encoder puts around a text
 
 
 class PromptReader:
-    """Cuts a prompt as the text encoder of a model does. `known` is False for families that are not in READS and where
+    """Cuts a prompt as the text encoder of a model does. `known` is False for a family that is not in READS, and where
     the tokenizer is not on this disk: then nothing is cut."""
 
     def __init__(self, layout: Layout) -> None:
@@ -45,7 +46,7 @@ class PromptReader:
 
     @cached_property
     def limit(self) -> int:
-        """Tokens, those of the encoder's own included."""
+        """The number of tokens that are read, with those that the encoder adds."""
         assert self.layout.folder is not None
         if self._limit is not None:
             return self._limit
@@ -55,8 +56,8 @@ class PromptReader:
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """CLIP's is its tokenizer.json alone, without the seconds that transformers takes to import. To those of other
-        families transformers adds tokens of its own."""
+        """The tokenizer. CLIP's is read from its tokenizer.json alone, which spares the seconds that transformers takes
+        to import; to those of other families transformers adds tokens of its own."""
         assert self.layout.folder is not None
         file = self.layout.folder / self.name / "tokenizer.json"
         if not file.is_file() or "CLIP" not in str(self.layout.index[self.name][1]):
@@ -87,7 +88,7 @@ class PromptReader:
         return UserError(f"diffusion model {self.layout.model}, {says}")
 
     def cut(self, text: str) -> str:
-        """The beginning of the text that the encoder reads; the text itself where it reads all."""
+        """The beginning of the text, as far as the encoder reads; the text itself where it reads all of it."""
         if not self.known or self.fits(text):
             return text
         tokenizer = self.tokenizer
@@ -100,5 +101,5 @@ class PromptReader:
         return text[: ends[read - 1]] if read > 0 else ""
 
     def fits(self, text: str) -> bool:
-        """Whether the text is so short that it is read whole: a token is a letter at least."""
+        """Whether the text is so short that it is read whole, whatever its tokens: a token has at least one letter."""
         return len(text) <= self.limit - MARGIN and text.isascii()

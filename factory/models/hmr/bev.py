@@ -2,8 +2,8 @@
 
 Only its network is used, and only the modules that hold it are imported. `import bev` or `import romp` would run
 bev/main.py and romp/main.py, which at once download weights into the home folder, after a `pip install wget`, and want
-SMPL-A's and SMIL's files, which users rarely have. Pose and shape are all that this factory needs, and the job's own
-body is posed by them. So the eleventh shape number, how childlike a body is, has no effect here.
+SMPL-A's and SMIL's files, which users rarely have. Of the network's answer only pose, shape and camera are used: they
+pose the job's own body. So the eleventh shape number, how childlike a body is, has no effect here.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from factory.geometry.rotations import matrix_to_axis_angle, sixd_to_matrix
 from factory.home import at_home
 from factory.models.bad_answer import BadAnswer
 from factory.models.hmr.base import BodyEstimate
-from factory.weights.catalogue import SIMPLE_ROMP
+from factory.weights import catalogue
 from factory.weights.pickles import load_checkpoint, require_finite
 
-SIDE = 512  # px of the network's input
-FOCAL = SIDE / 2 / np.tan(np.radians(60 / 2))  # px: its camera sees 60 degrees
-CONFIDENCE = 0.08  # least of a person's centre: what bev's command uses, whose `crowd` setting is on unless turned off
-SAME = 0.1  # mean distance of two people's joints over their size, below which they are one
+INPUT = 512  # px: the side of the network's input
+INPUT_FOCAL = INPUT / 2 / np.tan(np.radians(60 / 2))  # px: its camera sees 60 degrees
+CONFIDENCE = 0.08  # the least of a person's centre, as in bev's command, whose `crowd` setting is on by default
+SAME = 0.1  # two estimates are of one person where the mean distance of their joints is below this share of its size
 HIPS = [JOINTS54.index(name) for name in ("right_hip_lsp", "left_hip_lsp")]  # BEV's translation places their middle
-GET = "fetch BEV.pth from the releases of https://github.com/Arthur151/ROMP"
+GET = f"get {catalogue.BEV.origin}"
 
 
 class BEV:
@@ -49,7 +49,7 @@ class BEV:
         path = at_home(model)
         if not path.is_file():
             raise UserError(f"HMR model not found: {model}; {GET}")
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is
+        with contextlib.redirect_stdout(io.StringIO()):  # the network prints its name
             self.network = _network(CONFIDENCE)
         stored = load_checkpoint(path, "HMR model")
         if not isinstance(stored, dict) or not any(isinstance(value, Tensor) for value in stored.values()):
@@ -84,8 +84,8 @@ class BEV:
         top, left = (side - height) // 2, (side - width) // 2
         padded = np.zeros((side, side, 3), np.uint8)
         padded[top : top + height, left : left + width] = image
-        resized = np.asarray(Image.fromarray(padded).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints when there is nobody
+        resized = np.asarray(Image.fromarray(padded).resize((INPUT, INPUT), Image.Resampling.BICUBIC))
+        with contextlib.redirect_stdout(io.StringIO()):  # the network prints when it finds nobody
             out = self.network(torch.from_numpy(resized.copy())[None].float().to(self.device))
         if out is None:
             return BodyEstimate.nobody()
@@ -99,7 +99,7 @@ class BEV:
         joints = self.body(orient, body_pose, betas, still)[1]
         pelvis = joints[:, HIPS].mean(1)
         transl = _translation(camera) - pelvis
-        focal = FOCAL * side / SIDE
+        focal = INPUT_FOCAL * side / INPUT
         K = torch.tensor(
             [[focal, 0, side / 2 - left], [0, focal, side / 2 - top], [0, 0, 1]],
             dtype=torch.float32,
@@ -133,16 +133,16 @@ def _network(confidence: float) -> Any:
             _without_init(package)
         from bev.model import BEVv1
     except ImportError as error:
-        raise UserError(f"HMR kind bev needs simple_romp ({error}): {SIMPLE_ROMP}") from error
+        raise UserError(f"HMR kind bev needs simple_romp ({error}): {catalogue.SIMPLE_ROMP.install}") from error
     return BEVv1(center_thresh=confidence)
 
 
 def _without_init(package: str) -> None:
-    """Enter the package as imported, its `__init__` not run: its modules can be imported by name then. It stays so
-    entered, because modules that import each other later would else run the `__init__` after all."""
+    """Makes the package known to Python as imported without running its `__init__`, so that its modules can be imported
+    by name. It stays so: modules that import each other later would otherwise run the `__init__` after all."""
     if package in sys.modules:
         return
-    spec = find_spec(package)  # looks for it, imports nothing
+    spec = find_spec(package)  # this imports nothing
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError(f"No module named {package!r}")
     sys.modules[package] = module_from_spec(spec)
@@ -153,8 +153,8 @@ def _shape(value: Any) -> Any:
 
 
 def _translation(camera: Tensor) -> Tensor:
-    """BEV's camera (N, 3) = scale, y, x -> (N, 3) m of the pelvis in its 60 degree camera."""
-    tangent = SIDE / 2 / FOCAL
+    """camera (N, 3): BEV's scale, y, x -> (N, 3) m: the pelvis in BEV's camera of 60 degrees."""
+    tangent = INPUT / 2 / INPUT_FOCAL
     depth = 1 / (camera[:, :1] * tangent + 1e-3)
     return torch.cat([camera[:, [2, 1]] * depth * tangent, depth], 1)
 

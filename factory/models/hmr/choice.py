@@ -1,4 +1,4 @@
-"""Which estimator of bodies a job names: `spin`, `bev`, or one that another package brings.
+"""The estimators of bodies that a job can name: `spin`, `bev`, and those that other packages bring.
 
 A package brings one by an entry point, `hmr2 = "my_package:load"` under [project.entry-points."factory.hmr"]; the job
 then says `hmr: {kind: hmr2, model: PATH}`. All of such a package, for a network that takes crops:
@@ -39,7 +39,8 @@ GROUP = "factory.hmr"
 def load_hmr(
     kind: str, model: str, device: str | torch.device = "cpu", crop_scale: float = LOOSE, body: str = "starter:body"
 ) -> BodyEstimator:
-    """body: the job's body model, which bev needs. UserError for an unknown kind or bad weights."""
+    """The estimator of this kind with the weights `model`. body: the job's body model, which bev needs. UserError
+    for an unknown kind or bad weights."""
     device = torch.device(device)
     if kind == "spin":
         from factory.models.hmr.spin import load_spin
@@ -55,5 +56,5 @@ def load_hmr(
 
 
 def kinds() -> list[str]:
-    """All that `load_hmr` takes here."""
+    """All kinds that `load_hmr` takes with the packages installed here."""
     return ["spin", "bev", *sorted(entry_points(group=GROUP).names)]

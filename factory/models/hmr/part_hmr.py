@@ -1,8 +1,8 @@
-"""An estimator that looks at each joint by itself: the starter's.
+"""The starter's network, which describes each joint by itself before it puts the body together.
 
-Attention by part as in PARE (Kocabas et al. 2021): a map for each joint says where it is, and the features under that
-map are what is told about it. Where the maps point (soft argmax, as in integral pose regression, Sun et al. 2018), how
-far each joint is from the pelvis, and those features then give pose, shape and camera.
+It uses attention by part, as PARE does (Kocabas et al. 2021): a map for each joint gives its place in the crop, and the
+features under the map describe the joint. The place of each map (by soft argmax, as in integral pose regression, Sun et
+al. 2018), the depth of each joint and its description then give pose, shape and camera.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from factory.models.hmr.resnet import ResNet
 JOINTS, SHAPES = 24, 10
 
 
-class Seen(NamedTuple):
-    """What the image says of each joint, before the body is put together."""
+class JointEvidence(NamedTuple):
+    """What the network reads from the image about each joint, before it puts the body together."""
 
     maps: Tensor  # (N, 24, S, S) logits
-    where: Tensor  # (N, 24, 2) x, y, -1 ... 1 across the crop
+    where: Tensor  # (N, 24, 2) x, y: the place of each map, -1 ... 1 across the crop
     depth: Tensor  # (N, 24) m behind the pelvis
-    features: Tensor  # (N, F) all of it, and of the whole image
+    features: Tensor  # (N, F): places, depths and descriptions of all joints, and a description of the whole image
 
 
 class PartHMR(ResNet):
-    """layers, width: of the residual network; parts: channels that each joint is described in; hidden: of the
-    regressor; crop: input side in px."""
+    """layers: blocks of each stage of the residual network; width: channels of its first stage; parts: channels that
+    describe each joint; hidden: width of the regressor; crop: side of the input in px."""
 
     init_pose: Tensor
     init_shape: Tensor
@@ -61,8 +61,8 @@ class PartHMR(ResNet):
         self.register_buffer("init_shape", torch.zeros(1, SHAPES))
         self.register_buffer("init_cam", torch.tensor([[0.9, 0, 0]]))
 
-    def look(self, x: Tensor) -> Seen:
-        """x (N, 3, crop, crop), ImageNet-normalised RGB."""
+    def look(self, x: Tensor) -> JointEvidence:
+        """x (N, 3, crop, crop), ImageNet-normalised RGB -> what it shows of each joint."""
         _, *stages = self.stages(x)
         size = stages[0].shape[2:]
         layers = [lateral(stage) for lateral, stage in zip(self.lateral, stages, strict=True)]
@@ -71,16 +71,16 @@ class PartHMR(ResNet):
         share = maps.flatten(2).softmax(-1)  # (N, 24, S S)
         row, column = ((2 * torch.arange(side, device=x.device) + 1) / side - 1 for side in size)
         grid = torch.stack([column.expand(*size), row[:, None].expand(*size)], -1).flatten(0, 1)
-        where = (share[..., None] * grid).sum(2)  # no product of matrices, which autocast would round
+        place = (share[..., None] * grid).sum(2)  # not a product of matrices, which autocast would round
         under = torch.einsum("njs,ncs->njc", share, merged.float().flatten(2))
-        told = torch.einsum("njc,jcp->njp", under, self.describe)
-        depth = (told * self.depth).sum(-1)
+        described = torch.einsum("njc,jcp->njp", under, self.describe)
+        depth = (described * self.depth).sum(-1)
         whole = stages[-1].float().mean((2, 3))
-        features = torch.cat([whole, where.flatten(1), depth, told.relu().flatten(1)], 1)
-        return Seen(maps, where, depth, features)
+        features = torch.cat([whole, place.flatten(1), depth, described.relu().flatten(1)], 1)
+        return JointEvidence(maps, place, depth, features)
 
     def body(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(N, F) -> rotations (N, 24, 3, 3), betas (N, 10), camera (N, 3)."""
+        """features (N, F) of `look` -> rotations (N, 24, 3, 3), betas (N, 10), camera (N, 3)."""
         state = self.first(features)
         for block in self.blocks:
             state = state + block(state)

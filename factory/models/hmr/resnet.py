@@ -1,6 +1,7 @@
-"""The residual network under estimators (He et al. 2016, bottleneck blocks), under torchvision's and SPIN's names.
+"""The residual network that estimators are built on (He et al. 2016, bottleneck blocks).
 
-Written out because torchvision's has no width to choose: the starter's is narrow.
+Its parameters have the names that torchvision and SPIN use. It is written out because the starter's network is
+narrower than torchvision's can be.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from torch import Tensor, nn
 
 
 class Bottleneck(nn.Module):
+    """inner: channels of the input; planes: of the 3 x 3 convolution; stride: of the same. The output has expansion
+    times `planes` channels."""
+
     expansion = 4
 
     def __init__(self, inner: int, planes: int, stride: int) -> None:
@@ -33,7 +37,8 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """layers: blocks per stage; width: channels of the first stage's blocks. `channels`: what each stage gives."""
+    """layers: blocks of each stage; width: channels inside the blocks of the first stage. `channels`: those of the
+    output of each stage."""
 
     def __init__(self, layers: list[int], width: int) -> None:
         super().__init__()
@@ -50,7 +55,7 @@ class ResNet(nn.Module):
             setattr(self, f"layer{i + 1}", nn.Sequential(*stage))
 
     def stages(self, x: Tensor) -> list[Tensor]:
-        """x (N, 3, S, S) -> for each stage (N, channels, S / 4, S / 4), S / 8 and so on."""
+        """x (N, 3, S, S) -> the output of each stage: (N, channels, S / 4, S / 4), then S / 8 and so on."""
         x, out = self.maxpool(self.bn1(self.conv1(x)).relu()), []
         for i in range(len(self.channels)):
             x = self.get_submodule(f"layer{i + 1}")(x)

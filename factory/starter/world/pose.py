@@ -1,6 +1,6 @@
-"""Anatomical angles -> SMPL pose. People think in "hip flexed 90 degrees", SMPL in 24 axis-angle vectors.
+"""Anatomical angles ("hip flexed by 90 degrees") -> SMPL's pose of 24 axis-angle vectors.
 
-Frame: SMPL's rest pose, x to the body's left, y up, z to its front, arms along x. All angles are degrees.
+Frame: SMPL's rest pose, x to the body's left, y up, z to its front, arms along x. All angles are in degrees.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-# angle: (lowest, highest) by anatomy; "both sides" angles are given once and stored for left and right
+# Angle: (lowest, highest) by anatomy. Those of SIDE_LIMITS exist for the left and for the right side.
 LIMITS = {
     "pitch": (-360, 360),  # whole body, about x: 90 = face down, 180 = upside down, -90 = on the back
     "roll": (-360, 360),  # whole body, about z: tilts to its right (its left side rises)
@@ -37,7 +37,8 @@ STANDING = {"lift": -76, "elbow": 12, "forward": 5, "spread": 4, "knee": 4, "hip
 
 
 def key_pose(**angles: float) -> np.ndarray:
-    """A vector of all angles, standing at ease where nothing is said. `knee=90` bends both, `knee_l=90` the left."""
+    """The vector of all angles, in the order of ANGLES. Angles not given are those of standing at ease. `knee=90` bends
+    both knees, `knee_l=90` the left one."""
     vector = np.zeros(len(ANGLES))
     for name, value in {**STANDING, **angles}.items():
         for full in (name,) if name in INDEX else (f"{name}_l", f"{name}_r"):
@@ -46,7 +47,7 @@ def key_pose(**angles: float) -> np.ndarray:
 
 
 def mirror(vector: np.ndarray) -> np.ndarray:
-    """The same pose, left and right exchanged."""
+    """The vector of the mirror image: left and right exchanged."""
     out = vector.copy()
     for name, i in INDEX.items():
         if name in ("roll", "lean", "twist", "turn"):
@@ -58,28 +59,28 @@ def mirror(vector: np.ndarray) -> np.ndarray:
 
 def to_smpl(vector: np.ndarray, yaw: float = 0.0) -> np.ndarray:
     """Angles -> (24, 3) axis-angle rad, world frame; yaw turns the whole body about the vertical (to its left)."""
-    a = {name: float(vector[i]) for name, i in INDEX.items()}
+    angle = {name: float(vector[i]) for name, i in INDEX.items()}
     pose = np.zeros((24, 3))
 
     def put(joint: int, order: str, *degrees: float) -> None:
         pose[joint] = Rotation.from_euler(order, degrees, degrees=True).as_rotvec()
 
-    put(0, "YXZ", yaw, a["pitch"], a["roll"])
+    put(0, "YXZ", yaw, angle["pitch"], angle["roll"])
     for joint in (3, 6, 9):
-        put(joint, "YXZ", a["twist"] / 3, a["bend"] / 3, -a["lean"] / 3)
+        put(joint, "YXZ", angle["twist"] / 3, angle["bend"] / 3, -angle["lean"] / 3)
     for joint in (12, 15):
-        put(joint, "YX", a["turn"] / 2, a["nod"] / 2)
+        put(joint, "YX", angle["turn"] / 2, angle["nod"] / 2)
     for side, sign, hip, knee, ankle, collar, shoulder, elbow, wrist in (
         ("l", 1, 1, 4, 7, 13, 16, 18, 20),
         ("r", -1, 2, 5, 8, 14, 17, 19, 21),
     ):
-        put(hip, "XZY", -a[f"hip_{side}"], sign * a[f"spread_{side}"], sign * a[f"hip_twist_{side}"])
-        put(knee, "X", a[f"knee_{side}"])
-        put(ankle, "X", a[f"point_{side}"])
-        lift = a[f"lift_{side}"]
-        shrug = 0.3 * max(lift - 15, 0)  # the collar bone carries part of a raised arm
+        put(hip, "XZY", -angle[f"hip_{side}"], sign * angle[f"spread_{side}"], sign * angle[f"hip_twist_{side}"])
+        put(knee, "X", angle[f"knee_{side}"])
+        put(ankle, "X", angle[f"point_{side}"])
+        lift = angle[f"lift_{side}"]
+        shrug = 0.3 * max(lift - 15, 0)  # above 15 degrees the collar bone turns along with the arm
         put(collar, "Z", sign * shrug)
-        put(shoulder, "YZX", -sign * a[f"forward_{side}"], sign * (lift - shrug), a[f"arm_twist_{side}"])
-        put(elbow, "Y", -sign * a[f"elbow_{side}"])
-        put(wrist, "Z", sign * a[f"wrist_{side}"])
+        put(shoulder, "YZX", -sign * angle[f"forward_{side}"], sign * (lift - shrug), angle[f"arm_twist_{side}"])
+        put(elbow, "Y", -sign * angle[f"elbow_{side}"])
+        put(wrist, "Z", sign * angle[f"wrist_{side}"])
     return pose

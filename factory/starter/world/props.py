@@ -1,6 +1,6 @@
-"""Things in the scene: closed meshes placed against a posed body. Each is a labelled object in the truth.
+"""Props of a scene: closed meshes placed against a posed body. Each is a labelled object in the ground truth.
 
-World frame: y up, ground at 0, metres. The body faces `front` (unit, horizontal); `side` is its left.
+World frame: y up, the ground at 0, metres. The body faces `front` (unit vector, horizontal); `side` is to its left.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import numpy as np
 import trimesh
 from trimesh import creation
 
-# SMPL joint indices the props refer to
+# Indices of SMPL's joints that the props are placed by.
 PELVIS, SPINE3, HEAD = 0, 9, 15
 FEET, WRISTS, HANDS, KNEES = (10, 11), (20, 21), (22, 23), (4, 5)
 
 
 @dataclass
 class Prop:
-    """A closed mesh of one colour. label: its name; vertices (V, 3) m, world; faces (F, 3); colour (3,) in [0, 1]."""
+    """A closed mesh of one colour. label: the name of the object; vertices (V, 3) m, world frame; faces (F, 3); colour
+    (3,) RGB in [0, 1]."""
 
     label: str
     vertices: np.ndarray
@@ -30,7 +31,7 @@ class Prop:
 
 @dataclass
 class Setting:
-    """What a prop may lean on. joints (J, 3) and vertices (V, 3) of the first body, world frame, m."""
+    """The posed body that a prop is placed against. joints (J, 3) and vertices (V, 3) m, world frame; front (3,)."""
 
     joints: np.ndarray
     vertices: np.ndarray
@@ -39,14 +40,16 @@ class Setting:
 
     @property
     def side(self) -> np.ndarray:
+        """(3,) unit vector to the body's left."""
         return np.cross([0, 1, 0], self.front)
 
     def mid(self, joints: tuple[int, ...]) -> np.ndarray:
+        """(3,) m: the point in the middle of some joints."""
         return self.joints[list(joints)].mean(0)
 
     @property
     def frame(self) -> np.ndarray:
-        """4x4: x = the body's left, y up, z = its front, origin on the ground under the pelvis."""
+        """(4, 4) body frame -> world. Body frame: x left, y up, z to the front, origin on the ground below it."""
         matrix = np.eye(4)
         matrix[:3, :3] = np.stack([self.side, [0, 1, 0], self.front], 1)
         matrix[[0, 2], 3] = self.joints[PELVIS, [0, 2]]
@@ -87,7 +90,7 @@ def _join(meshes: list[trimesh.Trimesh]) -> trimesh.Trimesh:
 
 
 def _local(setting: Setting, *meshes: trimesh.Trimesh) -> trimesh.Trimesh:
-    """Meshes built around the body's own frame -> world."""
+    """Join meshes that were built in the body's frame, and move them into the world frame."""
     mesh = _join(list(meshes))
     mesh.apply_transform(setting.frame)
     return mesh
@@ -96,6 +99,7 @@ def _local(setting: Setting, *meshes: trimesh.Trimesh) -> trimesh.Trimesh:
 def _through_hands(
     setting: Setting, before: float, after: float, radius: float, direction: np.ndarray
 ) -> trimesh.Trimesh:
+    """A rod along `direction` through the middle of the hands, from `before` m behind it to `after` m beyond it."""
     centre = setting.mid(HANDS)
     direction = direction / np.linalg.norm(direction)
     return _rod(centre - before * direction, centre + after * direction, radius)
@@ -167,7 +171,7 @@ def _guitar(s: Setting) -> trimesh.Trimesh:
 
 
 def _panel(s: Setting) -> trimesh.Trimesh:
-    """At the body's side: in front of it, it would hide who is at work on it."""
+    """A panel at the body's side. In front of the body it would hide the person at work on it."""
     x, z = s.rng.choice([-1, 1]) * s.rng.uniform(0.5, 0.75), s.rng.uniform(0.3, 0.55)
     height = s.rng.uniform(0.8, 1.3)
     return _local(s, _box((s.rng.uniform(0.35, 0.55), height, 0.08), np.array([x, height / 2, z])))
@@ -299,15 +303,16 @@ PROPS: dict[str, tuple[Callable[[Setting], trimesh.Trimesh], np.ndarray]] = {
 }
 
 
-def place(name: str, setting: Setting) -> Prop:
-    """Build a prop against the body."""
+def build_prop(name: str, setting: Setting) -> Prop:
+    """The prop of this name (a key of PROPS), placed against the body."""
     make, colours = PROPS[name]
     mesh = make(setting)
     return Prop(name, np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces), _pick(colours, setting.rng))
 
 
 def occluder(setting: Setting, towards_camera: np.ndarray) -> Prop:
-    """Something unrelated between the camera and a part of the body. towards_camera: unit, horizontal."""
+    """An object of no relation to the action, between the camera and a part of the body. towards_camera (3,): unit
+    vector, horizontal."""
     rng = setting.rng
     across = np.cross([0, 1, 0], towards_camera)
     foot = setting.joints[PELVIS] + rng.uniform(0.45, 0.8) * towards_camera + rng.normal(0, 0.35) * across

@@ -1,4 +1,4 @@
-"""One scene by seed: people in an action, dressed, with props, in a place, before a camera; rendered with its truth."""
+"""One scene by seed: dressed people in an action, with props, before a background; rendered with its ground truth."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from factory.geometry.body import BodyModel
 from factory.geometry.depth import inverse_depth
 from factory.geometry.rasteriser import interpolate, rasterise
 from factory.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from factory.starter.pack import resolve
 from factory.starter.world.actions import ACTIONS, sample_pose
-from factory.starter.world.places import PLACES, paint
+from factory.starter.world.backgrounds import BACKGROUNDS, paint
 from factory.starter.world.pose import to_smpl
-from factory.starter.world.props import Prop, Setting, occluder, place
+from factory.starter.world.props import Prop, Setting, build_prop, occluder
 from factory.starter.world.wardrobe import Wardrobe
+from factory.weights.locate import resolve
 
 SIZE = 128  # px
 LATENT = 32  # px of the latent grid
 SUPERSAMPLING = 2
 MAX_PEOPLE = 3
-FIRST_OBJECT = 10  # instance ids: 0 background, 1.. people, FIRST_OBJECT.. objects
-# lowest point of the body above the ground, metres, by what carries it
+FIRST_OBJECT = 10  # instance ids: 0 is the background, people count from 1, objects from here
+# Height of the body's lowest point over the ground, metres (lowest, highest), by what carries the body.
 SUPPORT = {
     "ground": (0, 0),
     "seat": (0, 0),
@@ -47,7 +47,7 @@ DESCRIPTIONS = (
     "a full shot of",
     "a pretty photo of",
 )
-# subject: (people, first shape coefficients: size and build, hair)
+# Subject of the prompt -> kind of body, see `_shape`; "woman" and "old" also say something of the hair.
 SUBJECTS = {
     "a person": "any",
     "an athlete": "any",
@@ -69,11 +69,12 @@ PLURAL = ("women", "men", "children", "several people", "multiple people", "some
 
 
 @dataclass
-class Sample:
-    """A rendered scene. Camera frame: OpenCV axes, metres. P people.
+class Scene:
+    """A rendered scene of P people. Camera frame: OpenCV axes, metres.
 
-    image (128, 128, 3) uint8; instances (128, 128) uint8 visible ids; pose (P, 72); betas (P, 10); transl (P, 3);
-    K (3, 3) px; depth (128, 128) float32 m: the people's, 0 where something else is seen.
+    image (128, 128, 3) uint8; instances (128, 128) uint8: the id visible in each pixel; pose (P, 72) axis-angle; betas
+    (P, 10); transl (P, 3) m; K (3, 3) px; depth (128, 128) float32 m of people, 0 where another thing is visible.
+    objects: the label of each prop; the first has the id FIRST_OBJECT.
     """
 
     image: np.ndarray
@@ -89,14 +90,14 @@ class Sample:
 
     @property
     def latent_depth(self) -> np.ndarray:
-        """(32, 32) float32 in [-1, 1]: what conditions the depth-to-image model; all -1 when nobody is visible."""
+        """(32, 32) float32 in [-1, 1]: the control image of the depth-to-image model; all -1 where no person is."""
         if not self.depth.any():
             return np.full((LATENT, LATENT), -1, np.float32)
         return inverse_depth(self.depth, LATENT, LATENT)
 
 
 class World:
-    """Draws scenes. Deterministic: the same seed gives the same bytes on the same machine."""
+    """Draws scenes. The same seed gives the same bytes on the same machine."""
 
     def __init__(self, body_path: str = "starter:body") -> None:
         path = resolve(body_path)
@@ -110,7 +111,8 @@ class World:
     def _faces(self) -> np.ndarray:
         return self.body.faces.numpy()
 
-    def sample(self, seed: int, action: str | None = None) -> Sample:
+    def sample(self, seed: int, action: str | None = None) -> Scene:
+        """The scene of a seed. action: a key of ACTIONS; None draws one."""
         rng = np.random.default_rng(seed)
         name = action or str(rng.choice(list(ACTIONS)))
         act = ACTIONS[name]
@@ -127,7 +129,7 @@ class World:
 
         front = np.array([np.sin(np.radians(yaw)), 0, np.cos(np.radians(yaw))])
         settings = [Setting(joints[i], vertices[i], front, rng) for i in range(count)]
-        props = [place(p, setting) for p in act.props if rng.random() < 0.85 for setting in settings]
+        props = [build_prop(p, setting) for p in act.props if rng.random() < 0.85 for setting in settings]
         rotation, eye, K = _camera(vertices, rng)
         if rng.random() < 0.25:
             towards = (eye - joints[0, 0]) * [1, 0, 1]
@@ -136,12 +138,12 @@ class World:
             self.wardrobe.dress(rng, SUBJECTS[subject] == "woman" or rng.random() < 0.25, SUBJECTS[subject] == "old")
             for _ in range(count)
         ]
-        image, instances, depth = self._render(vertices, dressed, props, act.place, rotation, eye, K, rng)
+        image, instances, depth = self._render(vertices, dressed, props, act.background, rotation, eye, K, rng)
 
         root = torch.from_numpy(rotation) @ axis_angle_to_matrix(torch.from_numpy(pose[:, 0]))
         pose[:, 0] = matrix_to_axis_angle(root).numpy()
         transl = (rest_pelvis + shift - eye) @ rotation.T - rest_pelvis
-        return Sample(
+        return Scene(
             image,
             prompt,
             name,
@@ -155,6 +157,7 @@ class World:
         )
 
     def _pose(self, pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """pose (P, 24, 3), betas (P, 10) -> vertices (P, V, 3), joints (P, J, 3) m, world axes, not yet moved."""
         full = torch.from_numpy(pose.reshape(len(pose), 72)).float()
         with torch.no_grad():
             vertices, joints = self.body(
@@ -164,7 +167,7 @@ class World:
 
     @staticmethod
     def _stand(vertices: np.ndarray, support: str, rng: np.random.Generator) -> np.ndarray:
-        """(P, 3) m: sets each body on its support, the first at the origin, the others beside it."""
+        """(P, 3) m: the shift that sets each body on its support, the first at the origin, the others beside it."""
         lift = rng.uniform(*SUPPORT[support])
         shift = np.zeros((len(vertices), 3))
         side = rng.choice([-1, 1])
@@ -176,8 +179,21 @@ class World:
                 shift[i, 2] += rng.normal(0, 0.4)
         return shift
 
-    def _render(self, vertices, dressed, props: list[Prop], where: str, rotation, eye, K, rng):
-        """Image (128, 128, 3) uint8, instances (128, 128) uint8, people's visible depth (128, 128) float32 m."""
+    def _render(
+        self,
+        vertices: np.ndarray,
+        dressed: list[np.ndarray],
+        props: list[Prop],
+        background: str,
+        rotation: np.ndarray,
+        eye: np.ndarray,
+        K: np.ndarray,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Image (128, 128, 3) uint8, instances (128, 128) uint8, depth of visible people (128, 128) float32 m.
+
+        vertices (P, V, 3) m, world frame; dressed: (V, 3) colours of each; rotation, eye and K: the camera.
+        """
         size = SIZE * SUPERSAMPLING
         big = torch.from_numpy(np.diag([SUPERSAMPLING, SUPERSAMPLING, 1.0]) @ K).float()
         sun = _unit(np.array([rng.normal(0, 0.7), rng.uniform(0.7, 1.6), 0]) + 0.8 * _unit(eye * [1, 0, 1]))
@@ -198,11 +214,13 @@ class World:
 
         v, u = np.mgrid[:size, :size].astype(np.float32) + 0.5
         rays = np.stack([u, v, np.ones_like(u)], -1) @ (np.linalg.inv(big.numpy()).T @ rotation).astype(np.float32)
-        image, floor = paint(PLACES[where], rays, eye.astype(np.float32), rng)
+        image, floor = paint(BACKGROUNDS[background], rays, eye.astype(np.float32), rng)
         shadow_points = points - sun * (points[:, 1:2] / sun[1])
         ground = torch.from_numpy((shadow_points - eye) @ rotation.T).float()
         low = torch.from_numpy(K).float().expand(2, 3, 3)
-        plain = rasterise(torch.stack([seen, ground]), faces, low, SIZE, SIZE)  # truth at pixel centres, and the shadow
+        plain = rasterise(
+            torch.stack([seen, ground]), faces, low, SIZE, SIZE
+        )  # the ground truth at pixel centres, and the shadow
         shade = (plain.face[1] >= 0).numpy()
         shade = shade.repeat(SUPERSAMPLING, 0).repeat(SUPERSAMPLING, 1)
         image = image * np.where(floor & shade, 0.62, 1.0)[..., None]
@@ -220,7 +238,7 @@ class World:
 
 
 def _shape(kind: str, rng: np.random.Generator) -> np.ndarray:
-    """(10,) betas. Component 0 is size, 1 is build (positive: narrower chest, wider hips)."""
+    """(10,) betas of a kind of body. Component 0 is size, 1 is build (positive: narrower chest, wider hips)."""
     betas = rng.normal(0, 0.6, 10)
     if kind == "child":
         betas[0] = rng.uniform(-4.2, -3.0)
@@ -234,9 +252,11 @@ def _shape(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def _camera(vertices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """World -> camera rotation (3, 3), eye (3,) m, K (3, 3) px: looks at the people, who fill most of the frame."""
+    """World -> camera rotation (3, 3), eye (3,) m, K (3, 3) px of a camera whose image the people nearly fill."""
     elevation, roll = np.radians(rng.uniform(-2, 22)), np.radians(rng.normal(0, 2))
-    back = np.array([0, np.sin(elevation), np.cos(elevation)])  # from the people to the eye; their yaw does the rest
+    back = np.array(
+        [0, np.sin(elevation), np.cos(elevation)]
+    )  # from the people to the eye; the view from other sides comes from their yaw
     right = _unit(np.cross([0, 1, 0], back))
     up = np.cross(back, right)
     spin = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
@@ -255,7 +275,7 @@ def _camera(vertices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
 
 
 def _normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """(V, 3) unit vertex normals, area-weighted."""
+    """(V, 3) unit normals of the vertices, weighted by the area of their faces."""
     triangles = points[faces]
     flat = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     normals = np.stack([np.bincount(faces.ravel(), np.repeat(flat[:, k], 3), len(points)) for k in range(3)], -1)
@@ -263,6 +283,7 @@ def _normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 
 def _shrink(image: np.ndarray) -> np.ndarray:
+    """(H, W, C) -> the mean of each block of SUPERSAMPLING px squared."""
     s = SUPERSAMPLING
     return image.reshape(image.shape[0] // s, s, image.shape[1] // s, s, -1).mean((1, 3))
 

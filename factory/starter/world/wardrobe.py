@@ -1,4 +1,4 @@
-"""Skin, hair and clothes: one colour per vertex, from the body's regions and where they lie on the resting body."""
+"""Skin, hair and clothes as one colour for each vertex, chosen by the regions of the body and by rest positions."""
 
 from __future__ import annotations
 
@@ -25,53 +25,55 @@ CLOTH = np.array(
 
 
 class Wardrobe:
-    """Dresses one body. labels (V,) region index, names (R,), rest (V, 3) the resting template, m."""
+    """Draws the colours of one body's vertices."""
 
     def __init__(self, labels: np.ndarray, names: list[str], rest: np.ndarray) -> None:
-        self.where = {name: labels == i for i, name in enumerate(names)}
+        """labels (V,) index of each vertex's region, names of the R regions, rest (V, 3) m: the body in its T-pose."""
+        self.region = {name: labels == i for i, name in enumerate(names)}
         self.rest = rest
-        self.elbow_side = np.abs(rest[:, 0])
-        leg = self.where["upper_leg"]
+        self.out = np.abs(rest[:, 0])  # m from the midline: along the arm in the T-pose
+        leg = self.region["upper_leg"]
         self.mid_thigh = (rest[leg, 1].min() + rest[leg, 1].max()) / 2
-        arm = self.where["upper_arm"]
-        self.mid_arm = (self.elbow_side[arm].min() + self.elbow_side[arm].max()) / 2
+        arm = self.region["upper_arm"]
+        self.mid_arm = (self.out[arm].min() + self.out[arm].max()) / 2
 
     def dress(self, rng: np.random.Generator, long_hair: bool, old: bool) -> np.ndarray:
-        """(V, 3) float32 colours in [0, 1]."""
+        """(V, 3) float32 RGB in [0, 1]. long_hair: hair down to the shoulders; old: grey hair."""
         colours = np.empty_like(self.rest, dtype=np.float32)
         colours[:] = self._shade(SKIN, rng)
         shirt, trousers, shoes = (self._shade(CLOTH, rng) for _ in range(3))
-        if rng.random() < 0.2:  # one piece
+        if rng.random() < 0.2:  # a dress or an overall
             trousers = shirt
-        at = self.where
-        colours[at["torso"]] = shirt
-        colours[at["hips"]] = trousers
+        region = self.region
+        colours[region["torso"]] = shirt
+        colours[region["hips"]] = trousers
         sleeve = rng.choice(["none", "short", "long"], p=[0.25, 0.45, 0.3])
         if sleeve != "none":
-            colours[at["upper_arm"] & ((self.elbow_side < self.mid_arm) | (sleeve == "long"))] = shirt
+            colours[region["upper_arm"] & ((self.out < self.mid_arm) | (sleeve == "long"))] = shirt
         if sleeve == "long":
-            colours[at["forearm"]] = shirt
+            colours[region["forearm"]] = shirt
         leg = rng.choice(["bare", "short", "long"], p=[0.15, 0.35, 0.5])
         if leg != "bare":
-            colours[at["upper_leg"] & ((self.rest[:, 1] > self.mid_thigh) | (leg == "long"))] = trousers
+            colours[region["upper_leg"] & ((self.rest[:, 1] > self.mid_thigh) | (leg == "long"))] = trousers
         if leg == "long":
-            colours[at["lower_leg"]] = trousers
+            colours[region["lower_leg"]] = trousers
         if rng.random() < 0.85:
-            colours[at["foot"]] = shoes
+            colours[region["foot"]] = shoes
         hair = np.clip(GREY + rng.normal(0, 0.05), 0, 1) if old else self._shade(HAIR, rng)
-        crown = at["scalp"]
+        crown = region["scalp"]
         if long_hair:
-            low = self.rest[at["scalp"], 1].min()
+            low = self.rest[region["scalp"], 1].min()
             back = self.rest[:, 2] < 0.045
             crown = crown | (
                 back
                 & (self.rest[:, 1] > low - 0.2)
-                & (at["face"] | at["neck"] | at["torso"])
-                & (self.elbow_side < 0.11)
+                & (region["face"] | region["neck"] | region["torso"])
+                & (self.out < 0.11)
             )
         colours[crown] = hair
         return colours
 
     @staticmethod
     def _shade(colours: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """One of the colours (C, 3), slightly changed."""
         return np.clip(colours[rng.integers(len(colours))] + rng.normal(0, 0.04, 3), 0.03, 0.98)

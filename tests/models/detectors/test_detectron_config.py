@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from factory.doctor import checks
+from factory.doctor.checks import checks
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.models.detectors import detectron_config

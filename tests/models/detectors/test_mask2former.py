@@ -11,8 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
 from factory.models.detectors.base import distinct, instance
+from factory.models.detectors.choice import load_detector
 from factory.models.detectors.detectron import read_weights
-from factory.models.detectors.mask2former import load_detector
 
 IMAGES = [np.random.default_rng(i).integers(0, 256, (100, 90, 3), np.uint8) for i in range(2)]
 

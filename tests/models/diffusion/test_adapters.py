@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
-from factory.models.diffusion.base import TextToImage
+from factory.models.diffusion.text_to_image import TextToImage
 from tests.support.families import lora
 from tests.support.images import apart
 

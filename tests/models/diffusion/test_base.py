@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from factory.errors import UserError
-from factory.models.diffusion.base import DepthToImage, TextToImage
+from factory.models.diffusion.depth_to_image import DepthToImage
+from factory.models.diffusion.text_to_image import TextToImage
 from tests.support.images import apart
 
 PROMPTS, SEEDS = ["a man diving", "a woman running", "a child"], [11, 12, 13]

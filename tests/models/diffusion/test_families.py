@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from factory.errors import UserError
-from factory.models.diffusion.base import ControlNetToImage, DepthToImage, TextToImage
+from factory.models.diffusion.controlnet import ControlNetToImage
+from factory.models.diffusion.depth_to_image import DepthToImage
+from factory.models.diffusion.text_to_image import TextToImage
 from tests.support.families import FAMILIES, lora, save, unet
 from tests.support.images import apart
 

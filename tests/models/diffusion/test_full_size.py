@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from factory.models.diffusion.base import DepthToImage, TextToImage
+from factory.models.diffusion.depth_to_image import DepthToImage
+from factory.models.diffusion.text_to_image import TextToImage
 from tests.support.tiny_models import text_parts
 
 # As their hubs' config.json say.

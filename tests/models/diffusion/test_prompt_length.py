@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from factory.errors import UserError
-from factory.models.diffusion.base import TextToImage
 from factory.models.diffusion.layout import Layout
 from factory.models.diffusion.prompt_length import READS, PromptReader
+from factory.models.diffusion.text_to_image import TextToImage
 from tests.support.families import save
 from tests.support.tiny_models import LONG
 

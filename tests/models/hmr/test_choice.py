@@ -13,9 +13,10 @@ from factory.errors import UserError
 from factory.geometry.body import BodyModel
 from factory.geometry.camera import project
 from factory.geometry.crops import keypoint_crop, square_crop
-from factory.geometry.placing import place
+from factory.geometry.placing import place_bodies
 from factory.models.bad_answer import BadAnswer
 from factory.models.hmr import bev
+from factory.models.hmr.base import estimate_bodies
 from factory.models.hmr.choice import kinds, load_hmr
 from factory.models.hmr.crop import CropHMR
 from factory.models.hmr.spin import load_hmr_network, load_spin
@@ -34,6 +35,25 @@ def load(model, device, crop_scale):
 
     return CropHMR(predict, 32, device, crop_scale)
 """
+OF_WHOLE_IMAGES = """
+import numpy as np
+from factory.models.hmr.base import BodyEstimate
+
+class Finder:
+    finds = True
+
+    def estimate(self, images, boxes):
+        return [self.everybody(image) for image in images]
+
+    def everybody(self, image):
+        height, width = image.shape[:2]
+        crop, camera = np.array([[width / 2, height / 2, width]]), np.array([[0.9, 0, 0]])
+        upright = np.pi * np.eye(1, 3)
+        return BodyEstimate(upright, np.zeros((1, 69)), np.zeros((1, 10)), camera, crop, score=np.array([0.7]))
+
+def load(model, device, crop_scale):
+    return Finder()
+"""
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
 
 
@@ -41,22 +61,31 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
 def installed(tmp_path, monkeypatch) -> None:
     """A package as pip leaves it: a module and its metadata."""
     (tmp_path / "my_hmr.py").write_text(PLUGIN)
+    (tmp_path / "my_finder.py").write_text(OF_WHOLE_IMAGES)
     metadata = tmp_path / "my_hmr-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-hmr\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[factory.hmr]\nmine = my_hmr:load\n")
+    (metadata / "entry_points.txt").write_text("[factory.hmr]\nmine = my_hmr:load\nwhole = my_finder:load\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
-    sys.modules.pop("my_hmr", None)
+    for name in ("my_hmr", "my_finder"):
+        sys.modules.pop(name, None)
 
 
 def test_an_installed_package_brings_an_estimator(installed):
-    assert kinds() == ["spin", "bev", "mine"]
+    assert kinds() == ["spin", "bev", "mine", "whole"]
     hmr = load_hmr("mine", "0.5", crop_scale=2.0)
     found = hmr.estimate([IMAGE], [np.array([[10, 20, 30, 60], [40, 5, 60, 55]])])
     assert len(found[0]) == 2 and not hmr.finds
     assert found[0].betas[0].tolist() == [0.5] * 10
     np.testing.assert_allclose(found[0].crop[1], [50, 30, 100])
+
+
+def test_an_installed_package_may_look_at_whole_images(installed):
+    hmr = load_hmr("whole", "no file")
+    found = estimate_bodies(hmr, [IMAGE, IMAGE[:32]], None)
+    assert hmr.finds and [len(people) for people in found] == [1, 1]
+    assert found[0].crop.tolist() == [[48, 32, 96]] and found[1].score.tolist() == [np.float32(0.7)]
 
 
 def test_an_unknown_kind_is_told_what_there_is(tiny_hmr):
@@ -112,29 +141,63 @@ def bev_file(tmp_path_factory) -> Path:
     return path
 
 
-def test_bev_finds_people_in_its_own_camera(bev_file):
+def test_bevs_own_network_runs(bev_file):
     hmr = load_hmr("bev", str(bev_file))
     assert hmr.finds
-    assert len(hmr.estimate([IMAGE], None)) == 1  # its own network runs, whatever it sees with random weights
-    seen = torch.zeros(3, 3 + 22 * 6 + 11)
-    seen[:, :3] = torch.tensor(
-        [[0.5, 0.1, -0.3], [0.4, 0.0, 0.4], [0.5, 0.1, -0.301]]
-    )  # scale, y, x; the last is a twin
-    seen[:, 3:135] = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(22)
-    hmr.network = lambda pixels: {"params_pred": seen, "center_confs": torch.tensor([0.5, 0.9, 0.4])}
+    assert len(hmr.estimate([IMAGE], None)) == 1  # whatever it sees with random weights
+
+
+@pytest.fixture
+def bev_answering(tmp_path, monkeypatch):
+    """BEV with a network that finds the people that it is told, as rows of scale, y, x. simple_romp is not needed."""
+    for name, source in LAYOUT.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    torch.save({"backbone.weight": torch.ones(2, 2), "backbone.bias": torch.ones(2)}, tmp_path / "BEV.pth")
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("bev", "romp")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    hmr = load_hmr("bev", str(tmp_path / "BEV.pth"))
+
+    def answering(cameras: list, scores: list):
+        params = torch.zeros(len(cameras), 3 + 22 * 6 + 11)
+        params[:, :3] = torch.tensor(cameras)
+        params[:, 3:135] = torch.tensor([1.0, 0, 0, 1, 0, 0]).repeat(22)
+        hmr.network = lambda pixels: {"params_pred": params, "center_confs": torch.tensor(scores)}
+        return hmr
+
+    yield answering
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("bev", "romp")]:
+        del sys.modules[name]
+
+
+def test_bev_finds_people_in_its_own_camera(bev_answering):
+    twin = [0.5, 0.1, -0.301]  # scale, y, x
+    hmr = bev_answering([[0.5, 0.1, -0.3], [0.4, 0.0, 0.4], twin], [0.5, 0.9, 0.4])
     people = hmr.estimate([IMAGE], None)[0]
     assert len(people) == 2 and people.crop[0].tolist() == [48, 32, 96]
     K = people.K
     assert K[0, 0] == pytest.approx(48 / np.tan(np.pi / 6), rel=1e-5) and K[:2, 2].tolist() == [48, 32]
-    placed = place(people, K, BodyModel("starter:body"))
+    placed = place_bodies(people, K, BodyModel("starter:body"))
     hips = placed.joints[:, [25 + 2, 25 + 3]].mean(1, keepdim=True)
     found = project(hips.numpy(), K)[:, 0]
     # Its image plane: x and y over 60 degrees, seen from the depth that its scale stands for.
     np.testing.assert_allclose(found, [[48 + 0.4 * 48, 32], [48 - 0.3 * 48, 32 + 0.1 * 48]], atol=0.05)
     scores = people.score.tolist()
     assert scores == sorted(scores, reverse=True)
-    box = np.array([0, 0, 96, 64], np.float32)
-    assert len(hmr.estimate([IMAGE], [np.stack([box, box])])[0]) == 2
+    boxes = np.array([[0, 0, 90, 64], [30, 0, 120, 64], [0, 0, 10, 64]], np.float32)  # nearest: second, first, second
+    by_box = hmr.estimate([IMAGE], [boxes])[0]
+    assert len(by_box) == 3 and by_box.camera.tolist() == people.camera[[1, 0, 1]].tolist()
+
+
+def test_a_bev_that_finds_nobody(bev_answering):
+    """Neither people behind its camera nor anybody at all: an empty answer, or an error where boxes ask for bodies."""
+    behind = bev_answering([[-1.0, 0.1, -0.3]], [0.9])
+    assert len(behind.estimate([IMAGE], None)[0]) == 0
+    behind.network = lambda pixels: None
+    assert len(behind.estimate([IMAGE], None)[0]) == 0
+    with pytest.raises(ValueError, match="finds nobody"):
+        behind.estimate([IMAGE], [np.array([[0, 0, 9, 9]])])
 
 
 def test_bev_files_that_are_not(bev_file, tmp_path):

@@ -11,7 +11,7 @@ import torch
 
 from factory.errors import UserError
 from factory.geometry.rotations import axis_angle_to_matrix
-from factory.models.priors.vposer import VPoserPrior
+from factory.models.priors.choice import load_prior
 
 SHAPES = {  # written down from the published file, not from this code
     "encoder_net.1": (63,),
@@ -84,7 +84,7 @@ def reference(body_pose: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_the_published_checkpoint_is_read(folder):
-    prior = VPoserPrior(str(folder), kind="vposer-v2")
+    prior = load_prior("vposer-v2", str(folder))
     mean, deviation = prior.encode(POSES)
     mu, sigma = reference(torch.from_numpy(POSES[:, :63]))
     np.testing.assert_allclose(mean, mu, atol=1e-4)
@@ -95,7 +95,7 @@ def test_the_published_checkpoint_is_read(folder):
 
 
 def test_codes_become_poses(folder):
-    prior = VPoserPrior(str(folder), kind="vposer-v2")
+    prior = load_prior("vposer-v2", str(folder))
     codes = np.random.default_rng(1).normal(size=(4, 32)).astype(np.float32)
     poses = prior.decode(codes)
     assert poses.shape == (4, 63) and poses.dtype == np.float32
@@ -109,7 +109,7 @@ def test_the_authors_package_agrees(folder):
     sizes = types.SimpleNamespace(model_params=types.SimpleNamespace(num_neurons=512, latentD=32))
     theirs = package.VPoser(sizes).eval()
     theirs.load_state_dict({k.removeprefix("vp_model."): v for k, v in state().items() if k.startswith("vp_model.")})
-    mean, _ = VPoserPrior(str(folder), kind="vposer-v2").encode(POSES)
+    mean, _ = load_prior("vposer-v2", str(folder)).encode(POSES)
     np.testing.assert_allclose(mean, theirs.encode(torch.from_numpy(POSES[:, :63])).mean.detach(), atol=1e-5)
 
 
@@ -125,21 +125,21 @@ def test_a_checkpoint_runs_no_code(folder):
     snapshot = next(folder.glob("snapshots/*.ckpt"))
     torch.save({"state_dict": state(), "hidden": Boom(folder / "ran")}, snapshot)
     with pytest.raises(UserError):
-        VPoserPrior(str(folder), kind="vposer-v2")
+        load_prior("vposer-v2", str(folder))
     snapshot.write_bytes(pickle.dumps(Boom(folder / "ran")))
     with pytest.raises(UserError):
-        VPoserPrior(str(folder), kind="vposer-v2")
+        load_prior("vposer-v2", str(folder))
     assert not (folder / "ran").exists()
 
 
 def test_bad_folders_are_refused_in_one_line(folder, tmp_path, tiny_vposer):
-    with pytest.raises(UserError, match="no snapshots/.*V02_05_epoch=13.*after registration"):
-        VPoserPrior(str(tiny_vposer), kind="vposer-v2")  # a v1 folder
+    with pytest.raises(UserError, match=r"lacks snapshots/\*.ckpt; get V02_05 from .*after registration"):
+        load_prior("vposer-v2", str(tiny_vposer))  # a v1 folder
     snapshot = next(folder.glob("snapshots/*.ckpt"))
     whole = snapshot.read_bytes()
     snapshot.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="V02_05_epoch=13.*damaged"):
-        VPoserPrior(str(folder), kind="vposer-v2")
+        load_prior("vposer-v2", str(folder))
     for name, value, words in (
         ("encoder_net.7.weight", None, "encoder_net.7.weight"),
         ("encoder_net.8.mu.weight", torch.zeros(16, 512), r"torch.Size\(\[16, 512\]\)"),
@@ -147,7 +147,7 @@ def test_bad_folders_are_refused_in_one_line(folder, tmp_path, tiny_vposer):
         changed = state() | {f"vp_model.{name}": value}
         torch.save({"state_dict": {k: v for k, v in changed.items() if v is not None}}, snapshot)
         with pytest.raises(UserError, match=f"other layers than vposer-v2.*{words}"):
-            VPoserPrior(str(folder), kind="vposer-v2")
+            load_prior("vposer-v2", str(folder))
     torch.save([1], snapshot)
     with pytest.raises(UserError, match="other layers"):
-        VPoserPrior(str(folder), kind="vposer-v2")
+        load_prior("vposer-v2", str(folder))
