@@ -168,13 +168,14 @@ def load_inception(path: Path, where: str) -> Inception:
         weights = torch_file.load(path)
     except Exception as error:  # a damaged file leads to whatever its reader raises
         raise UserError(f"{where} is no file of weights ({first_line(error)}); fetch it again") from error
-    network = Inception()
+    with torch.device("meta"):  # draws no random weights
+        network = Inception()
+    # How many batches a training has seen: newer files count them, and nothing reads them.
+    counters = {name: torch.tensor(0) for name in network.state_dict() if name.endswith("num_batches_tracked")}
     try:
-        network.load_state_dict(weights, strict=False)
-        wanted = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
-        missing = sorted(wanted - set(weights))
+        missing = network.load_state_dict({**counters, **weights}, strict=False, assign=True).missing_keys
     except Exception as error:  # no mapping, no tensors, other shapes
         raise UserError(f"{where} does not fit FID's Inception ({first_line(error)}); fetch it again") from error
     if missing:
         raise UserError(f"{where} lacks {len(missing)} layers of FID's Inception, first {missing[0]}; fetch it again")
-    return network.eval()
+    return network.float().eval()
