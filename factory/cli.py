@@ -34,7 +34,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override a field: --set stages.refine.strength=0.6. Repeatable."),
 ]
-FORMATS = "spin|hmr2|bedlam|camerahmr|humandata"
+EXPORT_FORMATS = "spin|hmr2|bedlam|camerahmr|humandata"
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
@@ -68,9 +68,9 @@ def _look_at_output(planned: Plan) -> None:
     from factory.store.disk import expanded
 
     if "://" not in planned.job.output and os.path.lexists(expanded(planned.job.output)):
-        from factory.store.ledger import check  # takes longer to import than all else of a plan
+        from factory.store.ledger import require_writable  # takes longer to import than all else of a plan
 
-        check(planned.job, planned)
+        require_writable(planned.job, planned)
 
 
 @app.command()
@@ -81,7 +81,7 @@ def run(job: Job, set_: Set = None) -> None:
     from factory.plan import plan as make_plan
     from factory.present.card import write as write_card
     from factory.present.progress import RunProgress
-    from factory.present.words import counts, duration, fault_lines
+    from factory.present.words import counts, duration, error_lines
 
     console = open_console()
     planned = make_plan(load(job, set_ or ()))
@@ -96,8 +96,11 @@ def run(job: Job, set_: Set = None) -> None:
     except KeyboardInterrupt:
         say(console, f"\nStopped. What was finished is kept in {spec.output}; the same command goes on from there.")
         raise typer.Exit(1) from None
+    from factory.store.dataset import open_data
+
     words = counts(summary.states, summary.reasons)
-    write_card(spec.output)
+    data = open_data(spec.output, keep=True)
+    write_card(data)
     if not summary.units_done:
         say(console, f"Nothing to do: {spec.output} is complete. {summary.planned:,} records: {words}.")
     else:
@@ -105,10 +108,9 @@ def run(job: Job, set_: Set = None) -> None:
         say(console, f"Done in {duration(summary.seconds)}: {summary.planned:,} records in {shards}: {words}.")
         say(console, f"Look at it: factory inspect {spec.output}")
     if summary.states.get("failed"):
-        from factory.store.failed import faults
-        from factory.store.status import read_index
+        from factory.store.failed import count_errors
 
-        for line in fault_lines(faults(read_index(spec.output))):
+        for line in error_lines(count_errors(data.rows)):
             say(console, f"Failed: {line}")
     if not summary.states.get("ok"):  # a script must see that there is nothing to train on
         say(console, f"Not one of {summary.planned:,} records could be used; why: factory status {spec.output}")
@@ -140,17 +142,18 @@ def status(out: Out, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from factory.present.tables import show_status
-    from factory.store.failed import faults
-    from factory.store.status import read_index
+    from factory.store.dataset import open_data
+    from factory.store.failed import count_errors
     from factory.store.status import status as read_status
 
-    state = read_status(out)
-    failed = faults(read_index(out)) if state.states.get("failed") else []
+    data = open_data(out, keep=True)
+    state = read_status(data)
+    errors = count_errors(data.rows) if state.states.get("failed") else []
     if as_json:
-        content = {**asdict(state), "complete": state.complete, "faults": [asdict(fault) for fault in failed]}
+        content = {**asdict(state), "complete": state.complete, "faults": [asdict(error) for error in errors]}
         print(json.dumps(content, indent=2, default=str))
     else:
-        show_status(open_console(), state, failed)
+        show_status(open_console(), state, errors)
 
 
 @app.command()
@@ -163,8 +166,9 @@ def inspect(
 ) -> None:
     """Write OUT/report.html: what the data set looks like."""
     from factory.present.report import write
+    from factory.store.dataset import open_data
 
-    address, written = write(out, limit, to)
+    address, written = write(open_data(out, keep=True), limit, to)
     say(open_console(), f"{'Report' if written else 'The report is up to date'}: {address}")
 
 
@@ -181,12 +185,13 @@ def stats(
     from dataclasses import asdict
 
     from factory.present.stats import collect, show
+    from factory.store.dataset import open_data
 
-    some = [collect(one, where) for one in (out, other) if one is not None]
+    figures = [collect(open_data(each), where) for each in (out, other) if each is not None]
     if as_json:
-        print(json.dumps([asdict(one) for one in some], indent=2))
+        print(json.dumps([asdict(each) for each in figures], indent=2))
     else:
-        show(open_console(), some)
+        show(open_console(), figures)
 
 
 @app.command()
@@ -242,7 +247,7 @@ def retry(
 @app.command()
 def export(
     out: Out,
-    format_: Annotated[str, typer.Option("--format", metavar=FORMATS, help="The trainer that shall read it.")],
+    format_: Annotated[str, typer.Option("--format", metavar=EXPORT_FORMATS, help="The trainer that shall read it.")],
     to: Annotated[str, typer.Option("--to", metavar="DIR", help="The folder to write; made where there is none.")],
     split: Annotated[str, typer.Option(metavar="NAME=SHARE,...", help="Such as train=0.95,val=0.05.")] = "train=1",
     where: Annotated[str | None, typer.Option(help="Only these, such as 'score > 30 and people = 1' (SQL).")] = None,
@@ -270,7 +275,7 @@ def export(
 @app.command()
 def validate(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="An export, ours or anybody's.", show_default=False)],
-    format_: Annotated[str, typer.Option("--format", metavar=FORMATS, help="The trainer that shall read it.")],
+    format_: Annotated[str, typer.Option("--format", metavar=EXPORT_FORMATS, help="The trainer that shall read it.")],
 ) -> None:
     """Check a folder against what a trainer's loader demands, field by field."""
     from factory.export.validate import validate as check

@@ -37,15 +37,15 @@ from factory.geometry.crops import cut, normalise, square_crop
 from factory.geometry.joints import FLIP24, FLIP49
 from factory.job import JobSpec
 
-CROP_SCALE = 1.2  # side of the crop over the longer side of the body's box
+BOX_SCALE = 1.2  # side of the crop over the longer side of the body's box
 # SPIN's augmentation: spread of the scale, spread of the turn (degrees; none in 60 % of the samples), colour noise.
 SCALE, TURN, UNTURNED, COLOUR = 0.25, 30.0, 0.6, 0.4
-LEAST = 1.0  # px: the side of the smallest box
-PELVIS = 8  # of SPIN-49: SMPL's root joint
-LABELS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox")  # of smpl.npz, that are read here
+LEAST_SIDE = 1.0  # px: the side of the smallest box
+SPIN_PELVIS = 8  # of SPIN-49: SMPL's root joint
+LABEL_ARRAYS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox")  # of smpl.npz, that are read here
 
 
-class Sample(NamedTuple):
+class TrainingSample(NamedTuple):
     """One person. A DataLoader stacks the tensors and lists the keys.
 
     image (3, crop, crop) float32, ImageNet-normalised RGB, black outside the picture.
@@ -74,7 +74,7 @@ class View(NamedTuple):
 
 
 def load(out: str | Path, *, crop: int = 224, train: bool = True, where: str | None = None, shuffle: int = 1000) -> Any:
-    """The people of all sealed shards, as a `webdataset.DataPipeline` of `Sample`: an IterableDataset.
+    """The people of all sealed shards, as a `webdataset.DataPipeline` of `TrainingSample`: an IterableDataset.
 
     crop: side of the images, px. train: augmented and in random order (by torch's seed), else as they lie. where: a
     condition on the index, as for `factory export`. shuffle: images held to draw from.
@@ -99,7 +99,7 @@ def _find(out: str, where: str | None) -> tuple[JobSpec, dict[str, int], frozens
     """The job; path of each shard that holds samples that fit -> how many; keys of those samples, None for all."""
     from factory.store.dataset import open_data
     from factory.store.fs import LocalFiles
-    from factory.store.part import SCHEMA
+    from factory.store.index import SCHEMA
     from factory.store.where import Where, select
 
     data = open_data(out)
@@ -109,8 +109,8 @@ def _find(out: str, where: str | None) -> tuple[JobSpec, dict[str, int], frozens
     shards: dict[str, int] = {}
     keys: set[str] = set()
     sealed = sorted(data.sealed)
-    for shard, rows in zip(sealed, data.tables(sealed), strict=True):
-        tar_name = data.names((shard, None))[0]
+    for shard, index in zip(sealed, data.read_indexes(map(data.shard, sealed)), strict=True):
+        rows, tar_name = index.table()[0], data.shard(shard).tar_name
         chosen = rows.filter(select(condition, rows))["key"].to_pylist()
         if chosen:
             shards[str((data.files.root / tar_name).absolute())] = len(chosen)
@@ -170,13 +170,14 @@ def _shuffle(items: Iterable[dict], size: int) -> Iterator[dict]:
 def _samples(shards: Iterable[dict], job: JobSpec) -> Iterator[dict]:
     """The samples of the shards, as webdataset has them: __key__, and extension -> bytes. A data set may be a
     stranger's: what webdataset reads itself may be packed, sparse or a link."""
-    from factory.store import opened, tar
+    from factory.store.decode import most_sample_bytes
+    from factory.store.tar import tar_stream
 
     for shard in shards:
         sample: dict = {}
         try:
             with open(shard["url"], "rb") as file:
-                for name, content in tar.walk(file, opened.most_bytes(job)):
+                for name, content in tar_stream(file, most_sample_bytes(job)):
                     key, _, extension = name.partition(".")
                     if sample and sample["__key__"] != key:
                         yield sample
@@ -196,22 +197,24 @@ def _select(samples: Iterable[dict], keys: frozenset[str]) -> Iterator[dict]:
     return (sample for sample in samples if sample["__key__"] in keys)
 
 
-def _people(samples: Iterable[dict], size: int, train: bool, job: JobSpec) -> Iterator[Sample]:
-    from factory.store import opened
+def _people(samples: Iterable[dict], size: int, train: bool, job: JobSpec) -> Iterator[TrainingSample]:
+    from factory.store.decode import decode_image, decode_people
     from factory.untrusted import Unreadable
 
     rng = np.random.default_rng(_seed()) if train else None
     for sample in samples:
         try:
-            image, people = opened.image(sample["jpg"], job), opened.people(sample["smpl.npz"], LABELS)
+            image, people = decode_image(sample["jpg"], job), decode_people(sample["smpl.npz"], LABEL_ARRAYS)
         except (Unreadable, KeyError) as error:
             raise _damaged(f"{sample['__url__']}: {sample['__key__']}", error) from None
         for i in range(len(people["pose"])):
             label = {name: rows[i] for name, rows in people.items()}
-            if (label["bbox"][2:] - label["bbox"][:2] < LEAST).any():  # out of the picture: no export holds it either
+            if (
+                label["bbox"][2:] - label["bbox"][:2] < LEAST_SIDE
+            ).any():  # out of the picture: no export holds it either
                 continue
-            view = View(square_crop(label["bbox"], CROP_SCALE))
-            yield look(sample["__key__"], i, image, label, _augmented(view, rng) if rng else view, size)
+            view = View(square_crop(label["bbox"], BOX_SCALE))
+            yield crop_person(sample["__key__"], i, image, label, _augmented(view, rng) if rng else view, size)
 
 
 def _augmented(view: View, rng: np.random.Generator) -> View:
@@ -221,7 +224,9 @@ def _augmented(view: View, rng: np.random.Generator) -> View:
     return View(view.crop * np.array([1, 1, scale], np.float32), turn, bool(rng.random() < 0.5), colour)
 
 
-def look(key: str, person: int, image: np.ndarray, label: dict[str, np.ndarray], view: View, size: int) -> Sample:
+def crop_person(
+    key: str, person: int, image: np.ndarray, label: dict[str, np.ndarray], view: View, size: int
+) -> TrainingSample:
     """image (H, W, 3) uint8 and one row of each array of smpl.npz, seen so -> image and label that fit each other."""
     x, y, side = (float(v) for v in view.crop)
     if view.turn:
@@ -235,11 +240,13 @@ def look(key: str, person: int, image: np.ndarray, label: dict[str, np.ndarray],
     pose = label["pose"].reshape(24, 3).copy()
     pose[0] = (turn * Rotation.from_rotvec(pose[0])).as_rotvec()
     joints3d = label["joints3d"].copy()
-    joints3d[:, :3] = (joints3d[:, :3] - joints3d[PELVIS, :3]) @ matrix.T
+    joints3d[:, :3] = (joints3d[:, :3] - joints3d[SPIN_PELVIS, :3]) @ matrix.T
     joints2d = label["joints2d"].copy()
     joints2d[:, :2] = (joints2d[:, :2] - view.crop[:2]) * 2 / side @ matrix[:2, :2].T
     weak = transl_to_weak(*(torch.from_numpy(a[None]) for a in (label["transl"], view.crop, label["K"])))[0].numpy()
-    rest = (label["joints3d"][PELVIS, :3] - label["transl"])[:2]  # the root joint before it is moved: no turn moves it
+    rest = (label["joints3d"][SPIN_PELVIS, :3] - label["transl"])[
+        :2
+    ]  # the root joint before it is moved: no turn moves it
     root = matrix[:2, :2] @ (weak[1:] + rest)  # m from the crop's centre
     if view.flip:
         picture = picture[:, ::-1]
@@ -250,4 +257,4 @@ def look(key: str, person: int, image: np.ndarray, label: dict[str, np.ndarray],
     camera = np.concatenate([weak[:1], root - rest])
     arrays = (pose.reshape(72), label["betas"], camera, joints2d, joints3d)
     tensors = (torch.from_numpy(np.ascontiguousarray(array, np.float32)) for array in arrays)
-    return Sample(key, person, normalise(picture[None].copy())[0], *tensors)
+    return TrainingSample(key, person, normalise(picture[None].copy())[0], *tensors)

@@ -16,7 +16,7 @@ from factory.engine.run import run
 from factory.geometry.body import BodyModel
 from factory.present.pictures import contact_sheet
 from factory.present.samples import painter
-from factory.store.status import read_index, read_sample
+from factory.store.dataset import open_data
 from factory.weights.locate import resolve
 from tests.support.command import ROOT
 
@@ -28,9 +28,9 @@ def draw(job: Path, to: Path, columns: Sequence[str], samples: int, side: int, p
     with tempfile.TemporaryDirectory() as folder:
         spec = load(job, [f"output={folder}/out"])
         run(spec)
-        rows = [row for row in read_index(spec.output).to_pylist() if row["state"] == "ok"][:samples]
+        rows = [row for row in open_data(spec.output).rows.to_pylist() if row["state"] == "ok"][:samples]
         paint = painter(spec, BodyModel(resolve(spec.body.model)), columns, side)
-        drawn = [[paint(read_sample(spec.output, row))[name] for name in columns] for row in rows]
+        drawn = [[paint(open_data(spec.output).sample_files(row))[name] for name in columns] for row in rows]
     Image.fromarray(contact_sheet(drawn, per_row, side, gap=4)).save(to, quality=90)
     print(to.relative_to(ROOT), flush=True)
 

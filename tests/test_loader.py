@@ -22,7 +22,7 @@ from factory.geometry.crops import MEAN, STD, square_crop
 from factory.geometry.joints import FLIP24, FLIP49
 from factory.job import JobSpec
 from factory.record import Record
-from factory.store.status import read_index, read_sample
+from factory.store.dataset import open_data
 from tests.support import small
 from tests.support.forge import arrays, forge
 
@@ -75,10 +75,10 @@ def views(record: Record) -> dict[str, loader.View]:
 @pytest.mark.parametrize("name", ["plain", "flip", "turn", "all"])
 def test_label_and_image_stay_one(record, name):
     """The body posed anew gives the 3D joints, the camera sees them where the 2D ones are, and so does the image."""
-    sample = loader.look("a", 0, record.final, label(record), views(record)[name], 256)
+    sample = loader.crop_person("a", 0, record.final, label(record), views(record)[name], 256)
     pose = sample.pose[None]
     joints = spin49(small.body()(pose[:, :3], pose[:, 3:], sample.betas[None], torch.zeros(1, 3))[1])
-    rooted = joints[0] - joints[0, loader.PELVIS]
+    rooted = joints[0] - joints[0, loader.SPIN_PELVIS]
     assert (rooted - sample.joints3d[:, :3]).norm(dim=-1).max() < 0.02  # no body is quite its mirror image
     seen = project_on_crop(joints, sample.camera[None])[0]
     assert (seen - sample.joints2d[:, :2]).norm(dim=-1).max() < 0.03  # 1.5 % of the crop
@@ -99,7 +99,7 @@ def test_flips_are_left_for_right():
 
 def test_every_person_of_every_sample_once(out):
     found = [(sample.key, sample.person) for sample in factory.load(out, crop=64, train=False)]
-    rows = [row for row in read_index(str(out)).to_pylist() if row["size"]]
+    rows = [row for row in open_data(str(out)).rows.to_pylist() if row["size"]]
     assert found == [(row["key"], i) for row in rows for i in range(row["people"])] and len(found) == 8
 
 
@@ -128,7 +128,7 @@ def test_workers_share_the_shards_and_see_the_same(out):
 
 
 def test_training_is_augmented_and_follows_the_seed(out):
-    def draw(seed: int) -> list[loader.Sample]:
+    def draw(seed: int) -> list[loader.TrainingSample]:
         torch.manual_seed(seed)
         return list(factory.load(out, crop=64))
 
@@ -141,7 +141,7 @@ def test_training_is_augmented_and_follows_the_seed(out):
 
 
 def test_a_condition_chooses(out):
-    rows = {row["key"]: row for row in read_index(str(out)).to_pylist()}
+    rows = {row["key"]: row for row in open_data(str(out)).rows.to_pylist()}
     keys = {sample.key for sample in factory.load(out, crop=32, where="oks > 0.75")}
     assert keys == {key for key, row in rows.items() if row["size"] and row["oks"] > 0.75} and 0 < len(keys) < 7
 
@@ -160,12 +160,12 @@ def test_no_data_set(tmp_path):
 
 
 def test_images_are_those_of_the_shards(out):
-    row = next(row for row in read_index(str(out)).to_pylist() if row["size"])
-    files = read_sample(str(out), row)
+    row = next(row for row in open_data(str(out)).rows.to_pylist() if row["size"])
+    files = open_data(str(out)).sample_files(row)
     image = np.asarray(Image.open(io.BytesIO(files["jpg"])))
     with np.load(io.BytesIO(files["smpl.npz"])) as people:
         first = {name: people[name][0] for name in people.files}
-    expected = loader.look(row["key"], 0, image, first, loader.View(square_crop(first["bbox"], 1.2)), 64)
+    expected = loader.crop_person(row["key"], 0, image, first, loader.View(square_crop(first["bbox"], 1.2)), 64)
     found = next(iter(factory.load(out, crop=64, train=False)))
     assert torch.equal(found.image, expected.image) and torch.equal(found.joints2d, expected.joints2d)
 

@@ -15,8 +15,8 @@ from factory.record import Record, Unit
 from factory.stages.estimate import Estimate
 from factory.stages.render import Render
 from factory.stages.score import Score
-from factory.store.part import SCHEMA
-from factory.store.sample import PERSON
+from factory.store.index import SCHEMA
+from factory.store.sample import PERSON_ARRAYS
 from tests.support import records
 from tests.support.command import ROOT, needs_weights
 
@@ -69,7 +69,7 @@ def test_the_order_that_readers_of_earlier_data_sets_rely_on():
     ]  # fmt: skip
     assert [name for name in SCHEMA.names if name in METRICS] == [metric.name for metric in of_images()]
     assert SCHEMA.names[13:16] == ["pose_score", "people", "silhouette_iou"]
-    assert list(PERSON)[11:] == [
+    assert list(PERSON_ARRAYS)[11:] == [
         "detection_score", "pose_score", "visible_share", "oks", "oks_initial", "reestimate_pa_mpjpe",
     ]  # fmt: skip
 

@@ -131,7 +131,7 @@ def sparse() -> bytes:
 
 def test_a_sparse_member_is_not_made_whole():
     with pytest.raises(tarfile.ReadError, match="no plain file"):
-        list(tar.members(sparse() + tar.trailer(1024)))
+        list(tar.tar_members(sparse() + tar.tar_trailer(1024)))
 
 
 @pytest.mark.parametrize("name", ["poses", "keypoints"])

@@ -43,14 +43,14 @@ def checks(job: JobSpec | None) -> Iterator[Finding]:
 def _output(job: JobSpec) -> Iterator[Finding]:
     """Whether the job may write to its output, and how much of the data set is there."""
     from factory.plan import plan
-    from factory.store.ledger import check
+    from factory.store.ledger import require_writable
 
     try:
         planned = plan(job)
     except UserError:
         return  # `_disk` reports it
     try:
-        left = check(job, planned)
+        left = require_writable(job, planned)
         yield Finding("ok", "output", f"{planned.units - left:,} of {planned.units:,} units are there")
     except UserError as error:
         yield Finding("fault", "output", str(error).removeprefix("output: "))

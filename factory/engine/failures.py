@@ -7,7 +7,8 @@ from collections import Counter
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.record import State
-from factory.store.part import Part, index_table
+from factory.store.index import index_table
+from factory.store.part import Part
 
 ENOUGH = 100  # records that a run must have done before it can be ended; max_failed_fraction in job.py says so too
 

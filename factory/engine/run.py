@@ -23,7 +23,7 @@ from factory.plan import Plan, plan
 from factory.record import Unit
 from factory.stages.base import Stage
 from factory.store.contents import made_from
-from factory.store.ledger import Ledger, check, open_ledger
+from factory.store.ledger import Ledger, open_ledger, require_writable
 from factory.store.part import Parts
 
 Kind = Literal["waiting", "resumed", "unit", "sealed", "isolating"]
@@ -78,7 +78,7 @@ def run(
     job = planned.job  # the plan has filled in the number of records when the job leaves it to its images
     stages = stages or default_stages(job)
     contents = made_from(planned)
-    missing = check(job, planned, contents)
+    missing = require_writable(job, planned, contents)
     stop = Stop()
     with stop.error_first(), ExitStack() as stack:
         if job.engine == "ray" and missing:

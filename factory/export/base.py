@@ -14,9 +14,9 @@ from factory.errors import UserError
 from factory.export import archive
 from factory.export.contract import Field, problems
 from factory.export.people import PeopleRows, people_of
-from factory.export.source import Sample, Source
+from factory.export.source import ExportSample, ExportSource
 from factory.store.fs import LocalFiles
-from factory.store.sample import npz
+from factory.store.sample import npz_bytes
 from factory.untrusted.pictures import size_of
 
 PIECE = 1000  # images: one tar, or one folder of images; a power of ten, so that numbers of pieces read well
@@ -32,7 +32,7 @@ class Format(ABC):
     trainer: ClassVar[str]
     turned: ClassVar[tuple[str, ...]] = ()  # words in a data set's name at which it turns images
 
-    def __init__(self, source: Source, target: Path) -> None:
+    def __init__(self, source: ExportSource, target: Path) -> None:
         self.source, self.target, self.files = source, target, LocalFiles(target, "--to")
         self.dataset = source.job.name.replace("_", "-")  # BEDLAM and CameraHMR split their lists of names at "_"
 
@@ -46,7 +46,7 @@ class Format(ABC):
                 )
 
     @abstractmethod
-    def step(self, split: str, piece: int, number: int, samples: Iterable[Sample]) -> int:
+    def step(self, split: str, piece: int, number: int, samples: Iterable[ExportSample]) -> int:
         """Write the step, which belongs to the piece; returns how many people are in it."""
 
     def join(self, split: str, piece: int, steps: Iterable[int]) -> None:  # noqa: B027
@@ -120,16 +120,16 @@ class Table(Format):
         images = re.escape(Path(self.images(), "images").as_posix())
         return re.compile(rf"parts(/{SPLIT})?|{images}(/{SPLIT}(/\d{{6,}})?)?" + f"|{chain}" * bool(chain))
 
-    def step(self, split: str, piece: int, number: int, samples: Iterable[Sample]) -> int:
+    def step(self, split: str, piece: int, number: int, samples: Iterable[ExportSample]) -> int:
         folder = f"images/{split}/{piece:06d}"
         jpgs, kept = {}, []
         for sample in samples:
             jpgs[f"{sample.key}.jpg"] = sample.jpg
-            kept.append(Sample(sample.key, b"", sample.width, sample.height, sample.people))
+            kept.append(ExportSample(sample.key, b"", sample.width, sample.height, sample.people))
         self.files.put_all((Path(self.images()) / folder).as_posix(), jpgs)
         people = people_of(kept)
         images = np.array([f"{folder}/{key}.jpg" for key in people.keys])
-        self.files.put(self.part(split, number, "npz"), [npz(self.columns(people, images))])
+        self.files.put(self.part(split, number, "npz"), [npz_bytes(self.columns(people, images))])
         return len(images)
 
     def finish(self, split: str, steps: int) -> None:

@@ -21,11 +21,11 @@ from factory.export.contract import Field
 from factory.export.humandata import numpy1
 from factory.export.masks import seen
 from factory.export.people import PX, people_of
-from factory.export.source import Sample
+from factory.export.source import ExportSample
 from factory.geometry.crops import LOOSE
 from factory.geometry.joints import FLIP49, SMPL_OF_SPIN49, TWINS
-from factory.store import tar
-from factory.store.sample import npz
+from factory.store.sample import npz_bytes
+from factory.store.tar import tar_segment, tar_trailer
 from factory.untrusted import inert
 from factory.untrusted.pictures import size_of
 from factory.untrusted.tars import walk
@@ -52,15 +52,15 @@ FIELDS = (
 class Hmr2(Format):
     name, trainer = "hmr2", "4D-Humans (HMR2) or TokenHMR"
 
-    def step(self, split: str, piece: int, number: int, samples: Iterable[Sample]) -> int:
+    def step(self, split: str, piece: int, number: int, samples: Iterable[ExportSample]) -> int:
         count, chunks = 0, []
         for sample in samples:
             entries, masks = people(sample), seen(sample)
             if entries:  # an image without people is left out
                 files = {"jpg": sample.jpg, "data.pyd": b"".join(pickles.dump(entries))}
                 if masks is not None:
-                    files["detection.npz"] = npz({"masks": masks}, deflate=True)
-                chunks.append(tar.segment((f"{sample.key}.{name}", content) for name, content in files.items()))
+                    files["detection.npz"] = npz_bytes({"masks": masks}, deflate=True)
+                chunks.append(tar_segment((f"{sample.key}.{name}", content) for name, content in files.items()))
                 count += len(entries)
         self.files.put(self.part(split, number, "tar"), chunks)
         return count
@@ -74,7 +74,7 @@ class Hmr2(Format):
                 segment = self.files.read(part)
                 size += len(segment)
                 yield segment
-            yield tar.trailer(size)
+            yield tar_trailer(size)
 
         if not (self.target / name).is_file():
             self.files.put(name, chunks())
@@ -122,7 +122,7 @@ class Hmr2(Format):
         yield from recipe.problems(folder)
 
 
-def people(sample: Sample) -> list[dict[str, Any]]:
+def people(sample: ExportSample) -> list[dict[str, Any]]:
     """The list that `<key>.data.pyd` holds: a dict for each person. `scale` is (width, height) / 200 px; in HMR2's
     evaluation files it is another."""
     rows = people_of([sample])

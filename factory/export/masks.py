@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from factory.export.source import Sample
+from factory.export.source import ExportSample
 
 # Pairs of joints of OpenPose-25: limbs, feet, spine, and the sides of the trunk.
 BONES = np.array([(0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (10, 11), (11, 22),
@@ -15,7 +15,7 @@ BONES = np.array([(0, 1), (1, 2), (2, 3), (3, 4), (1, 5), (5, 6), (6, 7), (1, 8)
 STEPS = np.linspace(0, 1, 6)[:, None, None]  # points along each bone, from its first joint (0) to its second (1)
 
 
-def seen(sample: Sample) -> np.ndarray | None:
+def seen(sample: ExportSample) -> np.ndarray | None:
     """(P, H, W) bool, a mask for each person; None when the data set holds no depth maps. Each pixel of the depth map
     is given to the person whose bone is nearest to it in space."""
     if sample.depth is None:

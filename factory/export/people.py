@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from factory.export.source import ARRAYS, Sample
+from factory.export.source import ARRAYS, ExportSample
 from factory.geometry.camera import transl_to_weak
 from factory.geometry.crops import LOOSE, TORSOS_PER_SIDE, torso_length
 from factory.geometry.joints import J24_TORSOS
@@ -69,7 +69,7 @@ class PeopleRows:
         return transl_to_weak(transl, crop, K).astype(np.float32)
 
 
-def people_of(samples: Sequence[Sample]) -> PeopleRows:
+def people_of(samples: Sequence[ExportSample]) -> PeopleRows:
     """All people of the samples except those whose box is smaller than LEAST."""
     keep = [(np.diff(sample.people["bbox"].reshape(-1, 2, 2), axis=1)[:, 0] >= LEAST).all(1) for sample in samples]
 

@@ -30,20 +30,22 @@ import numpy as np
 from factory.errors import UserError
 from factory.export import formats, split
 from factory.export.base import PIECE, STEP, Format
-from factory.export.source import Source
+from factory.export.source import ExportSource
 from factory.present.words import size
-from factory.store import layout, lock
+from factory.store import lock
+from factory.store.dataset import open_data
 from factory.store.disk import expanded, free_space
+from factory.store.job_json import job_identity
 from factory.untrusted import text
 
-MARK, README = "export.json", "README.md"
-MOST, COUNT = 1 << 26, 1 << 10  # bytes of MARK and of the mark of a step
+EXPORT_MARK, README = "export.json", "README.md"
+EXPORT_MARK_BYTES, STEP_MARK_BYTES = 1 << 26, 1 << 10  # of EXPORT_MARK and of the mark of a step, at most
 LAYOUT = 2  # of what an export holds: raise it whenever its bytes change, for two versions must not write one export
-Step = tuple[str, int, int, np.ndarray]  # split, piece, number, places (N, 4)
+Step = tuple[str, int, int, np.ndarray]  # split, piece, number, locations (N, 4)
 
 
 @dataclass(frozen=True)
-class Summary:
+class ExportSummary:
     images: dict[str, int]  # by split
     people: dict[str, int]
     shards: int  # that were read
@@ -54,13 +56,13 @@ class Summary:
 def export(
     out: str, to: str, name: str, shares: str = split.WHOLE, where: str | None = None, workers: int = 1,
     on_piece: Callable[[int, int], None] = lambda done, total: None,
-) -> Summary:  # fmt: skip
+) -> ExportSummary:  # fmt: skip
     """Write the data set in `out` to the folder `to`, or what is missing of it there.
 
     on_piece(done, total) tells how many of the images are written, first of all those of an earlier, killed export.
     UserError, before anything is touched, where that cannot be.
     """
-    kind, source, target = formats.find(name), Source(out), Path(expanded(to, "--to"))
+    kind, source, target = formats.find(name), ExportSource(open_data(out)), Path(expanded(to, "--to"))
     fractions = split.parse(shares)
     wanted: dict = {
         "format": name, "data": source.job.name, "job": _digest(source), "split": fractions, "where": where,
@@ -69,7 +71,7 @@ def export(
     there = _begun(target, source, wanted)
     if there:
         source.shards = _shards(source, there, target)
-    places = source.choose(fractions, where)
+    locations = source.choose(fractions, where)
     stale = there is not None and there["indexes"] != _indexes(source)
     if there and stale:
         if "images" in there:
@@ -77,15 +79,15 @@ def export(
                 f"--to {target}: is the whole export of an older state of {out}, of which {_differing(source, there)}"
                 " changed since; it stays as it is: write the new one elsewhere"
             )
-        source = Source(out)
-        places = source.choose(fractions, where)
+        source = ExportSource(source.data.listed_anew())
+        locations = source.choose(fractions, where)
     unsealed = source.plan.shards - len(source.shards)
     form = kind(source, target)
     if there and "images" in there:
-        _drop_parts(form, places)  # where it was killed at the very end
-        return Summary(there["images"], there["people"], len(source.shards), unsealed, done=False)
+        _drop_parts(form, locations)  # where it was killed at the very end
+        return ExportSummary(there["images"], there["people"], len(source.shards), unsealed, done=False)
     if not there:
-        _check_room(target, sum(int(some[:, 2].sum()) for some in places.values()))
+        _check_room(target, sum(int(some[:, 2].sum()) for some in locations.values()))
     form.check()
     wanted["indexes"] = _indexes(source)
     files = form.files
@@ -94,10 +96,10 @@ def export(
         if stale:
             form.clear()
         if stale or not there:
-            files.put(MARK, [_json(wanted)])
-        images = {part: len(some) for part, some in places.items()}
-        people = _steps(form, places, workers, on_piece)
-        for part, some in places.items():
+            files.put(EXPORT_MARK, [_json(wanted)])
+        images = {part: len(some) for part, some in locations.items()}
+        people = _steps(form, locations, workers, on_piece)
+        for part, some in locations.items():
             if not people[part]:
                 raise UserError(f"split {part}: none of its {len(some):,} images shows a person; export others")
         if changed := source.changed():
@@ -105,32 +107,32 @@ def export(
                 f"{out}: {source.plan.shard_name(changed[0])} was made anew while it was exported; run the same export"
                 " again"
             )
-        for part, some in places.items():
+        for part, some in locations.items():
             form.finish(part, _count(some))
-        guide = form.guide({part: (images[part], people[part]) for part in places})
+        guide = form.guide({part: (images[part], people[part]) for part in locations})
         files.put(README, [_readme(form, wanted, images, people, unsealed, guide).encode()])
-        files.put(MARK, [_json({**wanted, "images": images, "people": people})])
-        _drop_parts(form, places)
-    return Summary(images, people, len(source.shards), unsealed, done=True)
+        files.put(EXPORT_MARK, [_json({**wanted, "images": images, "people": people})])
+        _drop_parts(form, locations)
+    return ExportSummary(images, people, len(source.shards), unsealed, done=True)
 
 
 def _steps(
-    form: Format, places: dict[str, np.ndarray], workers: int, on_piece: Callable[[int, int], None]
+    form: Format, locations: dict[str, np.ndarray], workers: int, on_piece: Callable[[int, int], None]
 ) -> dict[str, int]:
     """Write the steps that are missing, and join those of each piece; split -> people in it."""
     people: Counter[str] = Counter()
-    left, done, total = [], 0, sum(map(len, places.values()))
-    for part, some in places.items():
+    left, done, total = [], 0, sum(map(len, locations.values()))
+    for part, some in locations.items():
         for i in range(_count(some)):
             step = part, i * STEP // PIECE, i, some[i * STEP : (i + 1) * STEP]
             try:
-                counted = text.loads(form.files.read(_mark(form, part, i), 0, COUNT + 1), COUNT)
+                counted = text.loads(form.files.read(_mark(form, part, i), 0, STEP_MARK_BYTES + 1), STEP_MARK_BYTES)
                 people[part] += int(counted["people"])
                 done += len(step[3])
             except (FileNotFoundError, ValueError, KeyError, TypeError):  # not made, or not whole
                 left.append(step)
     on_piece(done, total)
-    pieces, missing = deque(_pieces(places)), {(part, number) for part, _, number, _ in left}
+    pieces, missing = deque(_pieces(locations)), {(part, number) for part, _, number, _ in left}
 
     def join() -> None:
         while pieces and not any((pieces[0][0], number) in missing for number in pieces[0][2]):
@@ -144,13 +146,13 @@ def _steps(
         done += len(some)
         join()
         on_piece(done, total)
-    return {part: people[part] for part in places}
+    return {part: people[part] for part in locations}
 
 
-def _pieces(places: dict[str, np.ndarray]) -> Iterator[tuple[str, int, range]]:
+def _pieces(locations: dict[str, np.ndarray]) -> Iterator[tuple[str, int, range]]:
     """(split, number, its steps) of each piece, in order."""
     each = PIECE // STEP
-    for part, some in places.items():
+    for part, some in locations.items():
         for number, first in enumerate(range(0, _count(some), each)):
             yield part, number, range(first, min(first + each, _count(some)))
 
@@ -168,7 +170,7 @@ def _compute(form: Format, steps: list[Step], workers: int) -> Iterator[tuple[St
         waiting: deque[tuple[Step, Future[int]]] = deque()
         try:
             for step in steps:
-                arguments = form.name, form.source.out, str(form.target), step
+                arguments = form.name, form.source.address, str(form.target), step
                 waiting.append((step, pool.submit(_write_there, *arguments)))
                 if len(waiting) > 2 * workers:  # no more than that wait in memory
                     step, future = waiting.popleft()
@@ -193,8 +195,8 @@ def _end_with_parent() -> None:
 
 
 def _write(form: Format, step: Step) -> int:
-    part, piece, number, places = step
-    return form.step(part, piece, number, form.source.read(places))
+    part, piece, number, locations = step
+    return form.step(part, piece, number, form.source.read(locations))
 
 
 def _write_there(name: str, out: str, to: str, step: Step) -> int:
@@ -204,50 +206,50 @@ def _write_there(name: str, out: str, to: str, step: Step) -> int:
 
 @lru_cache
 def _opened(name: str, out: str, to: str) -> Format:
-    return formats.find(name)(Source(out), Path(to))
+    return formats.find(name)(ExportSource(open_data(out)), Path(to))
 
 
-def _count(places: np.ndarray) -> int:
+def _count(locations: np.ndarray) -> int:
     """Steps of a split."""
-    return -(-len(places) // STEP)
+    return -(-len(locations) // STEP)
 
 
 def _mark(form: Format, part: str, number: int) -> str:
     return form.part(part, number, "json")
 
 
-def _drop_parts(form: Format, places: dict[str, np.ndarray]) -> None:
+def _drop_parts(form: Format, locations: dict[str, np.ndarray]) -> None:
     endings = ("json", "npz", "tar")
-    steps = ((part, i) for part, some in places.items() for i in range(_count(some)))
+    steps = ((part, i) for part, some in locations.items() for i in range(_count(some)))
     form.files.delete([form.part(*step, ending) for step in steps for ending in endings])
 
 
-def _indexes(source: Source) -> dict[str, str]:
+def _indexes(source: ExportSource) -> dict[str, str]:
     """Name of a shard -> hash of its index."""
     return {source.plan.shard_name(shard): digest for shard, digest in source.digests.items()}
 
 
-def _shards(source: Source, there: dict, target: Path) -> list[int]:
+def _shards(source: ExportSource, there: dict, target: Path) -> list[int]:
     """The shards that the export was begun with. UserError where the data set no longer has them."""
     names = {source.plan.shard_name(shard): shard for shard in source.shards}
     if gone := sorted(set(there["indexes"]) - set(names)):
         raise UserError(
-            f"--to {target}: was made from shards that are not sealed in {source.out} now, such as {gone[0]}; let"
+            f"--to {target}: was made from shards that are not sealed in {source.address} now, such as {gone[0]}; let"
             " factory run finish them, or write elsewhere"
         )
     return sorted(names[name] for name in there["indexes"])
 
 
-def _differing(source: Source, there: dict) -> str:
+def _differing(source: ExportSource, there: dict) -> str:
     names = [name for name, digest in _indexes(source).items() if there["indexes"][name] != digest]
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more shards"
 
 
-def _begun(target: Path, source: Source, wanted: dict) -> dict | None:
+def _begun(target: Path, source: ExportSource, wanted: dict) -> dict | None:
     """What an export that was begun there is made of; None where there is nothing. UserError where something else is.
 
     A data set that has grown since makes no other export: the one that was begun is finished as it was."""
-    inside, data = target.resolve(), Path(source.out).resolve()
+    inside, data = target.resolve(), Path(source.address).resolve()
     if inside == data or data in inside.parents:
         raise UserError(f"--to {target}: lies inside the data set; write beside it")
     try:
@@ -258,17 +260,17 @@ def _begun(target: Path, source: Source, wanted: dict) -> dict | None:
         raise UserError(f"--to {target}: cannot be used ({error.strerror}); write elsewhere") from None
     if not names:
         return None
-    if MARK not in names:
+    if EXPORT_MARK not in names:
         raise UserError(f"--to {target}: holds files but no export (such as {min(names)}); write elsewhere")
     try:
-        there = text.loads(text.read(target / MARK, MOST), MOST)
+        there = text.loads(text.read(target / EXPORT_MARK, EXPORT_MARK_BYTES), EXPORT_MARK_BYTES)
         differ = [name for name in wanted if there[name] != wanted[name]]
         sound = bool(there["indexes"]) and all(isinstance(digest, str) for digest in there["indexes"].values())
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         sound = False
     if not sound or "layout" in differ:
         raise UserError(
-            f"--to {target}: its {MARK} is not one that this version can go on with; write elsewhere, or use the"
+            f"--to {target}: its {EXPORT_MARK} is not one that this version can go on with; write elsewhere, or use the"
             " version that began it"
         )
     if differ:
@@ -283,9 +285,9 @@ def _check_room(target: Path, need: int) -> None:
         raise UserError(f"--to {target}: needs about {size(need)}, {size(free)} are free; write elsewhere")
 
 
-def _digest(source: Source) -> str:
+def _digest(source: ExportSource) -> str:
     """What makes two jobs the same data set."""
-    return hashlib.sha256(json.dumps(layout.identity(source.job), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(job_identity(source.job), sort_keys=True).encode()).hexdigest()
 
 
 def _json(value: dict) -> bytes:

@@ -1,4 +1,4 @@
-"""What is read: the sealed shards of a data set, the samples in them that are wanted, and their people as arrays."""
+"""What an export reads: the sealed shards of a data set, the samples in them that are wanted, and their people."""
 
 from __future__ import annotations
 
@@ -13,23 +13,21 @@ import pyarrow.compute as pc
 from factory.errors import UserError
 from factory.export import split as splits
 from factory.job import JobSpec
-from factory.plan import Plan, plan
-from factory.store import layout, opened
-from factory.store.dataset import fetch, in_order
-from factory.store.fs import open_files
-from factory.store.layout import shard_names
-from factory.store.part import SCHEMA, Head, index_table
+from factory.store.dataset import DataSet
+from factory.store.decode import cut_sample, decode_depth, decode_json, decode_people
+from factory.store.index import SCHEMA, Head, StoredIndex
+from factory.store.read_ahead import in_order
 from factory.store.where import Where, select
 
 ARRAYS = ("pose", "betas", "transl", "K", "joints2d", "joints3d", "bbox", "detection_score")  # that exports need
-PLACE = ("shard", "offset", "size", "number")  # where a sample lies, and which record it is
-KINDS = [("split", "i4"), ("order", "f8"), *((name, "i8") for name in PLACE)]
+LOCATION = ("shard", "offset", "size", "number")  # where a sample lies, and which record it is
+ENTRY_FIELDS = [("split", "i4"), ("order", "f8"), *((name, "i8") for name in LOCATION)]
 NEVER_NULL = ("key", "source", "variant", "people", "offset", "size")
-DAMAGED = (ValueError, KeyError, FileNotFoundError)  # what reading raises whose bytes are not those written
+DAMAGE = (ValueError, KeyError, FileNotFoundError)  # what reading raises over bytes that are not those written
 
 
 @dataclass(frozen=True)
-class Sample:
+class ExportSample:
     """One image and its people; ARRAYS (P, ...) as in smpl.npz."""
 
     key: str
@@ -40,96 +38,98 @@ class Sample:
     depth: np.ndarray | None = None  # (H, W) float32 m, where it was stored
 
 
-class Source:
-    """A data set, opened for reading. UserError where there is none, or none of its shards is sealed.
+class ExportSource:
+    """The sealed shards of a data set. UserError where there are none.
 
-    shards: the sealed ones, by number. digests: shard -> hash of its index, once `choose` has read it.
+    shards: their numbers. digests: shard -> hash of its index, once `choose` has read it.
     """
 
-    def __init__(self, out: str) -> None:
-        self.out, self.files = out, open_files(out)
-        self.job = layout.read_job(out)
-        self.plan: Plan = plan(self.job)
-        self.sizes = self.files.sizes()
-        self.shards = sorted(layout.found(self.plan, self.sizes)[0])
+    def __init__(self, data: DataSet) -> None:
+        self.data, self.job, self.plan, self.address = data, data.job, data.plan, data.address
+        self.shards = sorted(data.sealed)
         self.digests: dict[int, str] = {}
         if not self.shards:
-            raise UserError(f"{out}: no shard is sealed yet, so there is nothing to export; let factory run go on")
+            raise UserError(
+                f"{self.address}: no shard is sealed yet, so there is nothing to export; let factory run go on"
+            )
 
     def choose(self, shares: dict[str, float], condition: str | None) -> dict[str, np.ndarray]:
-        """Split -> places (N, 4) int64: shard, offset, size, number of the record; shuffled. some 70 bytes a sample are
-        all that grows with the data set.
+        """Split -> locations (N, 4) int64: shard, offset, size, number of the record; shuffled. They are all that grows
+        with the data set: some 70 bytes a sample.
 
         UserError where nothing fits, where a split stays empty, where no sample shows a person, or where an index is
         damaged.
         """
-        where, found, total, people = None, [], 0, 0
-        for shard, rows in self._indexes():
+        where, kept, total, people = None, [], 0, 0
+        for shard, rows in self._tables():
             if condition is not None and where is None:
                 where = Where(condition, rows.schema)
             total += int((rows["size"].to_numpy() > 0).sum())
             rows = rows.filter(select(where, rows))
             people += pc.sum(rows["people"]).as_py() or 0
             keys = rows["key"].to_pylist()
-            entries = np.empty(len(keys), KINDS)
+            entries = np.empty(len(keys), ENTRY_FIELDS)
             entries["split"] = [splits.assign(group, shares) for group in _groups(rows)]
             entries["order"] = [splits.order(key) for key in keys]
             entries["shard"], entries["number"] = shard, [int(key[-8:]) for key in keys]
             entries["offset"], entries["size"] = rows["offset"].to_numpy(), rows["size"].to_numpy()
-            found.append(entries)
-        chosen = np.concatenate(found)
+            kept.append(entries)
+        chosen = np.concatenate(kept)
         if not len(chosen):
             raise UserError(
                 f"--where {condition!r}: none of the {total:,} samples fits" if total else
-                f"{self.out}: its sealed shards hold no sample; every record was rejected or failed"
+                f"{self.address}: its sealed shards hold no sample; every record was rejected or failed"
             )  # fmt: skip
         if not people:
-            raise UserError(f"{self.out}: none of the {len(chosen):,} images that fit shows a person; export others")
+            raise UserError(
+                f"{self.address}: none of the {len(chosen):,} images that fit shows a person; export others"
+            )
         chosen = chosen[np.argsort(chosen["order"], kind="stable")]
-        places = {
-            name: np.stack([chosen[chosen["split"] == i][field] for field in PLACE], 1) for i, name in enumerate(shares)
+        locations = {
+            name: np.stack([chosen[chosen["split"] == i][field] for field in LOCATION], 1)
+            for i, name in enumerate(shares)
         }
-        for name, some in places.items():
-            if not len(some):
+        for name, members in locations.items():
+            if not len(members):
                 raise UserError(
                     f"--split {name}={shares[name]:g}: none of the {len(chosen):,} images falls to it; enlarge it"
                 )
-        return places
+        return locations
 
     def changed(self) -> list[int]:
         """Those of the shards that `choose` has read whose index is another one now, or gone."""
-        names = [shard_names(self.plan, shard)[1] for shard in self.digests]
-        stored = fetch(self.files, names, self.sizes)
+        indexes = self.data.read_indexes(map(self.data.shard, self.digests))
         return [
-            shard for (shard, digest), data in zip(self.digests.items(), stored, strict=True)
-            if data is None or _digest(data) != digest
-        ]  # fmt: skip
+            shard
+            for (shard, digest), index in zip(self.digests.items(), indexes, strict=True)
+            if _digest(index) != digest
+        ]
 
-    def read(self, places: np.ndarray) -> Iterator[Sample]:
-        """The samples at (N, 4) places, in that order, one in memory at a time; from an object store some ahead.
+    def read(self, locations: np.ndarray) -> Iterator[ExportSample]:
+        """The samples at (N, 4) locations, in that order, one in memory at a time; from an object store some ahead.
         UserError, naming the sample, where one is damaged or is not the one that the plan has there."""
-        return in_order(self._read, places.tolist(), self.files, lambda place: place[2])
+        return in_order(self._read, locations.tolist(), self.data.files, lambda location: location[2])
 
-    def _read(self, place: list[int]) -> Sample:
-        shard, offset, size, number = place
-        name, key = shard_names(self.plan, shard)[0], self._key(number)
+    def _read(self, location: list[int]) -> ExportSample:
+        shard, offset, size, number = location
+        tar_name, key = self.data.shard(shard).tar_name, self._key(number)
         try:
-            return _sample(key, opened.segment(self.files, name, key, offset, size, self.job), self.job)
-        except DAMAGED as error:
-            raise UserError(f"{self.out}/{name}: {key}: {_damage(error)}") from None
+            files = cut_sample(self.data.files, tar_name, key, offset, size, self.job)
+            return _sample(key, files, self.job)
+        except DAMAGE as error:
+            raise UserError(f"{self.address}/{tar_name}: {key}: {_damage(error)}") from None
 
-    def _indexes(self) -> Iterator[tuple[int, pa.Table]]:
+    def _tables(self) -> Iterator[tuple[int, pa.Table]]:
         """(shard, rows) of the shards."""
-        names = [shard_names(self.plan, shard)[1] for shard in self.shards]
         self.digests = {}
-        for shard, name, data in zip(self.shards, names, fetch(self.files, names, self.sizes), strict=True):
+        for shard, index in zip(self.shards, self.data.read_indexes(map(self.data.shard, self.shards)), strict=True):
+            if index.gone:
+                raise UserError(f"{index.address}: {_damage(ValueError('it was removed just now'))}")
             try:
-                if data is None:
-                    raise ValueError("it was removed just now")
-                rows = self._checked(shard, *index_table(data, f"{self.out}/{name}"))
-            except (pa.ArrowException, OSError, *DAMAGED) as error:
-                raise UserError(f"{self.out}/{name}: {_damage(error)}") from None
-            self.digests[shard] = _digest(data)
+                rows = self._checked(shard, *index.table())
+            except (pa.ArrowException, OSError, *DAMAGE) as error:
+                raise UserError(f"{index.address}: {_damage(error)}") from None
+            self.digests[shard] = _digest(index)
             yield shard, rows
 
     def _checked(self, shard: int, rows: pa.Table, head: Head) -> pa.Table:
@@ -138,8 +138,8 @@ class Source:
             raise ValueError("its columns are not those of an index")
         if any(rows[name].null_count for name in NEVER_NULL):
             raise ValueError("values are missing")
-        tar_name = shard_names(self.plan, shard)[0]
-        stored = self.sizes.get(tar_name, 0)
+        tar_name = self.data.shard(shard).tar_name
+        stored = self.data.sizes.get(tar_name, 0)
         if head.bytes != stored:
             raise ValueError(f"it tells of {head.bytes} bytes, {tar_name} has {stored}")
         if rows.num_rows != self.plan.records_in(shard):
@@ -158,7 +158,8 @@ class Source:
 
 
 def _groups(rows: pa.Table) -> Iterator[str]:
-    """For each row a name that all share that were made from one image: they must not lie on both sides of a split."""
+    """For each row the name of its group. Rows that were made from one image are one group: they must not lie on both
+    sides of a split."""
     keys, count = rows["key"].to_pylist(), rows.num_rows
     sources = rows["source"].to_pylist() if "source" in rows.column_names else [""] * count
     variants = rows["variant"].to_pylist() if "variant" in rows.column_names else [0] * count
@@ -167,9 +168,9 @@ def _groups(rows: pa.Table) -> Iterator[str]:
         yield source or f"{name}{number - variant:08d}"
 
 
-def _sample(key: str, files: dict[str, bytes], job: JobSpec) -> Sample:
-    """One of DAMAGED where it is not what a sample must be."""
-    about, side = opened.sample_json(files["json"]), job.image_size
+def _sample(key: str, files: dict[str, bytes], job: JobSpec) -> ExportSample:
+    """One of DAMAGE where it is not what a sample must be."""
+    about, side = decode_json(files["json"]), job.image_size
     if about.key != key:
         raise ValueError(f"its json says that it is {about.key[:100]!r}")
     if (about.width, about.height) != (side, side):
@@ -177,15 +178,15 @@ def _sample(key: str, files: dict[str, bytes], job: JobSpec) -> Sample:
     jpg = files["jpg"]
     if not jpg.startswith(b"\xff\xd8") or not jpg.endswith(b"\xff\xd9"):
         raise ValueError("its jpg is cut off")
-    people = opened.people(files["smpl.npz"], ARRAYS)
+    people = decode_people(files["smpl.npz"], ARRAYS)
     if len(people["pose"]) != about.people:
         raise ValueError(f"{len(people['pose'])} people, not the {about.people} that its json tells of")
-    depth = opened.depth(files["depth.npy"], job) if "depth.npy" in files else None
-    return Sample(key, jpg, side, side, people, depth)
+    depth = decode_depth(files["depth.npy"], job) if "depth.npy" in files else None
+    return ExportSample(key, jpg, side, side, people, depth)
 
 
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
+def _digest(index: StoredIndex) -> str:
+    return "" if index.gone else hashlib.blake2b(index.data, digest_size=16).hexdigest()
 
 
 def _damage(error: Exception) -> str:

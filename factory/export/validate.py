@@ -7,7 +7,7 @@ from pathlib import Path
 
 from factory.errors import UserError
 from factory.export import formats
-from factory.export.run import MARK, MOST
+from factory.export.run import EXPORT_MARK, EXPORT_MARK_BYTES
 from factory.untrusted import text
 
 
@@ -24,8 +24,8 @@ def validate(folder: str, name: str) -> Iterator[str]:
 def _unfinished(root: Path) -> Iterator[str]:
     """Yield what is wrong when the folder holds the mark of an export that was not finished."""
     try:
-        mark = text.loads(text.read(root / MARK, MOST), MOST)
+        mark = text.loads(text.read(root / EXPORT_MARK, EXPORT_MARK_BYTES), EXPORT_MARK_BYTES)
     except (OSError, ValueError):
         return
     if isinstance(mark, dict) and "format" in mark and "images" not in mark:
-        yield f"{MARK}: this export is not finished; run the same factory export again"
+        yield f"{EXPORT_MARK}: this export is not finished; run the same factory export again"

@@ -19,12 +19,14 @@ from factory.metrics import METRICS, of_people
 from factory.present import pictures
 from factory.present.stats import Stats, figure, summarise
 from factory.record import State
-from factory.store.beside import CARD, PREVIEW, SHARDS, listed_shards, shard_list, signature, signed, stamp
-from factory.store.dataset import DataSet, in_order, open_data
+from factory.store.beside import card_state, decode_shard_list, encode_shard_list, shards_stamp, signed_card
+from factory.store.dataset import DataSet
 from factory.store.fs import Files
-from factory.store.part import LARGEST, Head
+from factory.store.index import LARGEST_INDEX, Head
+from factory.store.layout import CARD, PREVIEW, SHARD_LIST
+from factory.store.read_ahead import in_order
 from factory.store.sample import extensions
-from factory.store.survey import survey
+from factory.store.status import survey_data
 from factory.weights.catalogue import STARTER_LICENCE, needs
 from factory.weights.locate import resolve
 
@@ -33,54 +35,53 @@ ACTIONS = 100  # rows at most
 SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
 
-def write(out: str) -> bool:
+def write(data: DataSet) -> bool:
     """Write the card of a data set whose shards are all sealed, and write it anew where the shards have changed since.
     A card that was edited by hand stays; wids.json always lists the shards that are there. Returns whether anything
     was written."""
-    data = open_data(out, keep=True)
     if len(data.sealed) < data.plan.shards:
         return False
-    found = survey(data, parts=False)
-    if found.broken:
+    survey = survey_data(data, count_parts=False)
+    if survey.broken:
         return False
-    made_from = stamp(found.sealed, data.fingerprint)
-    there, listed = _there(data, CARD), _there(data, SHARDS)
-    card_of = signature(there) if there is not None else ""
-    keep_card, keep_list = card_of in (None, made_from), listed is not None and _stamp(listed) == made_from
+    stamp = shards_stamp({shard: head.own_hash for shard, head in survey.sealed.items()}, data.fingerprint)
+    card, listed = _there(data, CARD), _there(data, SHARD_LIST)
+    keep_card = card is not None and ((state := card_state(card)).edited or state.stamp == stamp)
+    keep_list = listed is not None and _stamp(listed) == stamp
     if keep_card and keep_list:
         return False
     if not keep_list:
-        data.files.put(SHARDS, [_shards(data, found.sealed, made_from)])
+        data.files.put(SHARD_LIST, [_shards(data, survey.sealed, stamp)])
     if not keep_card:
         rows = [row for row in data.rows.to_pylist() if row["size"]]
         if preview := _preview(data, rows):
             data.files.put(PREVIEW, [preview])
-        card = _card(data.job, summarise(out, data.job, data.rows), bool(preview))
-        data.files.put(CARD, [signed(card, made_from).encode()])
+        page = _card(data.job, summarise(data.address, data.job, data.rows), bool(preview))
+        data.files.put(CARD, [signed_card(page, stamp).encode()])
     return True
 
 
 def _there(data: DataSet, name: str) -> bytes | None:
-    return data.files.read(name, 0, LARGEST) if name in data.sizes else None
+    return data.files.read(name, 0, LARGEST_INDEX) if name in data.sizes else None
 
 
 def _stamp(listed: bytes) -> str | None:
     try:
-        return listed_shards(listed)[0]
+        return decode_shard_list(listed)[0]
     except ValueError:
         return None
 
 
-def _shards(data: DataSet, sealed: dict[int, Head], made_from: str) -> bytes:
+def _shards(data: DataSet, sealed: dict[int, Head], stamp: str) -> bytes:
     """The bytes of wids.json, the list of shards that the package `wids` reads."""
     shards = [shard for shard in sorted(sealed) if sealed[shard].bytes]
 
     def entry(shard: int) -> dict[str, Any]:
-        name, size = data.names((shard, None))[0], sealed[shard].bytes
+        name, size = data.shard(shard).tar_name, sealed[shard].bytes
         count = sealed[shard].states.get(State.OK, 0)
         return {"url": name, "md5sum": _md5(data.files, name, size), "nsamples": count, "filesize": size}
 
-    return shard_list(data.job.name, list(in_order(entry, shards, data.files, lambda shard: 0)), made_from)
+    return encode_shard_list(data.job.name, list(in_order(entry, shards, data.files, lambda shard: 0)), stamp)
 
 
 def _md5(files: Files, name: str, size: int, chunk: int = 1 << 24) -> str:
@@ -108,7 +109,7 @@ def _preview(data: DataSet, rows: list[dict]) -> bytes | None:
     paint = painter(data.job, body, ("final", "mesh"), SIDE)
     drawn = []
     for row, files in stored(data, chosen):
-        with damage(data.out, row["key"]):
+        with damage(data, row["key"]):
             drawn.append([image for image in paint(files).values() if image is not None])
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pictures.contact_sheet(drawn, 3, SIDE))).save(buffer, "JPEG", quality=88)

@@ -20,23 +20,23 @@ from factory.present.mesh import as_base64, coarse, encode_bodies
 from factory.present.samples import COLUMNS, POSED, damage, painter, spread, stored
 from factory.present.stats import Stats, action, figure, summarise
 from factory.present.words import size, state_counts
-from factory.store import opened
-from factory.store.dataset import DataSet, open_data
+from factory.store.dataset import DataSet
+from factory.store.decode import decode_people
 from factory.store.disk import WRITE_ELSEWHERE, expanded
 from factory.store.fs import Files, LocalFiles, open_files
-from factory.store.layout import REPORT
+from factory.store.layout import CONTACT, REPORT
 from factory.store.status import Status
 from factory.store.status import status as read_status
 
-TEMPLATE, SCRIPT, CONTACT = "report.html.j2", "report.js", "contact.png"
-SIDE = 320  # px at most, of a picture in the page
+TEMPLATE, SCRIPT = "report.html.j2", "report.js"
+PICTURE_SIDE = 320  # px at most, of a picture in the page
 LISTED = 500  # records without a sample at most
 IN_CONTACT = 48
-MARK = b'<meta name="factory-stamp"'  # a page of ours holds it near its beginning
+REPORT_MARK = b'<meta name="factory-stamp"'  # a page of ours holds it near its beginning
 
 
 @dataclass
-class Sample:
+class ShownSample:
     """One sample of the page: its index row; its pictures by column, (H, W, 3) uint8 or None where not stored; its
     bodies as `mesh.encode_bodies` gives them, None without the body model."""
 
@@ -45,31 +45,31 @@ class Sample:
     bodies: dict | None
 
 
-def write(out: str, limit: int = 48, to: str | None = None) -> tuple[str, bool]:
+def write(data: DataSet, limit: int = 48, to: str | None = None) -> tuple[str, bool]:
     """Write the report of a data set, complete or not. Returns its address, and whether there was anything to do.
 
     At most `limit` samples are shown, evenly spread. `to`: a folder for report.html and contact.png, or an .html file
-    for the page alone; without it, the data set. UserError: no data set there, it cannot be written to, or `to` holds
-    a file that is no report.
+    for the page alone; without it, the data set. UserError: it cannot be written to, or `to` holds a file that is no
+    report.
     """
     try:
-        return _write(out, limit, *_place(out, to))
+        return _write(data, limit, *_target(data, to))
     except UserError as error:
         if to is None and WRITE_ELSEWHERE in str(error):
-            raise UserError(f"{error}: factory inspect {out} --to DIR") from None
+            raise UserError(f"{error}: factory inspect {data.address} --to DIR") from None
         raise
 
 
-def _place(out: str, to: str | None) -> tuple[Files, str, str]:
+def _target(data: DataSet, to: str | None) -> tuple[Files, str, str]:
     """(where the report is written, the page's name, the contact sheet's name: empty for none)."""
     if to is None:
-        return open_files(out), REPORT, CONTACT
+        return data.files, REPORT, CONTACT
     place = Path(expanded(to, "--to"))
     page = "" if place.is_dir() or place.suffix.lower() not in (".html", ".htm") else place.name
     files = open_files(to) if "://" in to else LocalFiles(place.parent if page else place, "--to")
     names = (page, "") if page else (REPORT, CONTACT)
     there = {name for name in names if name and _lies(files, name)}
-    if there and not (_lies(files, names[0]) and MARK in files.read(names[0], 0, 600)):
+    if there and not (_lies(files, names[0]) and REPORT_MARK in files.read(names[0], 0, 600)):
         raise UserError(f"--to {to}: {min(there)} is there and belongs to no report; name another place")
     return files, *names
 
@@ -82,12 +82,11 @@ def _lies(files: Files, name: str) -> bool:
         return False
 
 
-def _write(out: str, limit: int, files: Files, page_name: str, contact: str) -> tuple[str, bool]:
-    data = open_data(out, keep=True)
+def _write(data: DataSet, limit: int, files: Files, page_name: str, contact: str) -> tuple[str, bool]:
     status, job, table = read_status(data), data.job, data.rows
     rows = sorted(table.to_pylist(), key=lambda row: row["key"])
     folder = files.root if isinstance(files, LocalFiles) else None
-    address = (folder / page_name).absolute().as_uri() if folder else f"{files.where}/{page_name}"
+    address = (folder / page_name).absolute().as_uri() if folder else f"{files.address}/{page_name}"
     stamp = _stamp(rows, limit)
     whole = _lies(files, page_name) and (not contact or _lies(files, contact))
     if whole and stamp.encode() in files.read(page_name, 0, 600):
@@ -104,12 +103,12 @@ def _write(out: str, limit: int, files: Files, page_name: str, contact: str) -> 
             )
     if contact:
         files.put(contact, [_png(pictures.contact_sheet(sheet))])
-    page = _page(status, job, summarise(out, job, table), rows, chosen, packed, faces, stamp)
+    page = _page(status, job, summarise(data.address, job, table), rows, chosen, packed, faces, stamp)
     files.put(page_name, (part.encode() for part in page))
     return address, True
 
 
-def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterator[Sample]]:
+def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterator[ShownSample]]:
     """(faces of the bodies, the samples). Without the body model, which may be on another machine, no bodies."""
     from factory.geometry.body import BodyModel
     from factory.weights.locate import resolve
@@ -120,23 +119,23 @@ def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterat
         body = None
     paint = painter(data.job, body)
 
-    def draw() -> Iterator[Sample]:
+    def draw() -> Iterator[ShownSample]:
         for row, files in stored(data, rows):
             bodies = None
-            with damage(data.out, row["key"]):
-                people = opened.people(files["smpl.npz"], POSED)
+            with damage(data, row["key"]):
+                people = decode_people(files["smpl.npz"], POSED)
                 if body is not None and len(people["K"]):
                     bodies = encode_bodies(people, body)
                 drawn = paint(files)
-            yield Sample(row, drawn, bodies)
+            yield ShownSample(row, drawn, bodies)
 
     return None if body is None else coarse(body)[1], draw()
 
 
-def _packed(sample: Sample, job: JobSpec) -> str:
+def _packed(sample: ShownSample, job: JobSpec) -> str:
     """The sample as the page holds it: JSON, its pictures inside."""
     links = {
-        name: pictures.data_uri(pictures.fit(image, SIDE))
+        name: pictures.data_uri(pictures.fit(image, PICTURE_SIDE))
         for name, image in sample.pictures.items()
         if image is not None
     }

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from factory.errors import UserError
 from factory.job import JobSpec
 from factory.present import pictures
-from factory.store import opened
 from factory.store.dataset import DataSet
+from factory.store.decode import decode_depth, decode_image, decode_mask, decode_people
 from factory.untrusted import Unreadable
 
 if TYPE_CHECKING:
@@ -29,20 +28,20 @@ def painter(job: JobSpec, body: BodyModel | None, columns: Sequence[str] = COLUM
 
     def paint(files: dict[str, bytes]) -> dict[str, np.ndarray | None]:
         out: dict[str, np.ndarray | None] = dict.fromkeys(columns)
-        final = opened.image(files["jpg"], job)
-        initial = opened.image(files["initial.jpg"], job) if "initial.jpg" in files else None
+        final = decode_image(files["jpg"], job)
+        initial = decode_image(files["initial.jpg"], job) if "initial.jpg" in files else None
         for name, image in (("initial", initial), ("final", final)):
             if name in columns:
                 out[name] = image
         if "masks" in columns and "person.png" in files:
             behind = final if initial is None else initial
             out["masks"] = pictures.masks(
-                behind, *(opened.mask(files[name], job) for name in ("person.png", "object.png"))
+                behind, *(decode_mask(files[name], job) for name in ("person.png", "object.png"))
             )
         if "depth" in columns and "depth.npy" in files:
-            out["depth"] = pictures.depth(opened.depth(files["depth.npy"], job))
+            out["depth"] = pictures.depth(decode_depth(files["depth.npy"], job))
         if "mesh" in columns and body is not None:
-            out["mesh"] = pictures.overlay(final, opened.people(files["smpl.npz"], POSED), body, side)
+            out["mesh"] = pictures.overlay(final, decode_people(files["smpl.npz"], POSED), body, side)
         return out
 
     return paint
@@ -57,19 +56,17 @@ def spread(rows: list[dict], limit: int) -> list[dict]:
 
 def stored(data: DataSet, rows: Sequence[dict]) -> Iterator[tuple[dict, dict[str, bytes]]]:
     """Each row and the files of its sample. UserError where one is not there."""
-    stream = data.samples(rows)
+    stream = data.all_sample_files(rows)
     for row in rows:
-        with damage(data.out, row["key"]):
+        with damage(data, row["key"]):
             files = next(stream)
         yield row, files
 
 
 @contextmanager
-def damage(out: str, key: str) -> Iterator[None]:
+def damage(data: DataSet, key: str) -> Iterator[None]:
     """UserError for a sample that is not there or not what it should be."""
     try:
         yield
     except (Unreadable, KeyError) as error:
-        raise UserError(
-            f"{out}: sample {key} is damaged ({error}); factory verify {out} tells how much of it"
-        ) from None
+        raise data.damaged(key, error) from None

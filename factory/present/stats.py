@@ -15,10 +15,10 @@ from rich.table import Table
 from factory.job import JobSpec
 from factory.metrics import METRICS, of_images
 from factory.present.terminal import say, shown
-from factory.present.words import fault_lines
-from factory.store.dataset import open_data
-from factory.store.failed import Fault, faults
-from factory.store.part import SCHEMA
+from factory.present.words import error_lines
+from factory.store.dataset import DataSet
+from factory.store.failed import ErrorCount, count_errors
+from factory.store.index import SCHEMA
 from factory.store.where import Where
 
 BINS = 20
@@ -50,7 +50,7 @@ class Stats:
     planned: int
     states: dict[str, int]
     reasons: dict[str, int]
-    faults: list[Fault]
+    faults: list[ErrorCount]
     refined: int
     people: dict[int, int]  # people in an image -> images
     actions: dict[str, int]  # -> people: poses that show the action
@@ -61,14 +61,13 @@ class Stats:
         return self.states.get("ok", 0)
 
 
-def collect(out: str, where: str | None = None) -> Stats:
-    """Figures of the finished records, or of those that fit a condition as for `factory export`. UserError: no data set
-    there, or the condition is wrong."""
-    data = open_data(out)
-    job, rows = data.job, data.rows
+def collect(data: DataSet, where: str | None = None) -> Stats:
+    """Figures of the finished records, or of those that fit a condition as for `factory export`. UserError: the
+    condition is wrong, or an index is damaged."""
+    rows = data.rows
     if where:
         rows = rows.filter(Where(where, SCHEMA)(rows))
-    return summarise(out, job, rows)
+    return summarise(data.address, data.job, rows)
 
 
 def summarise(out: str, job: JobSpec, rows: pa.Table) -> Stats:
@@ -84,7 +83,7 @@ def summarise(out: str, job: JobSpec, rows: pa.Table) -> Stats:
         planned=job.records,
         states=_counts(rows["state"].to_pylist()),
         reasons=_counts(reason for reason in rows["reason"].to_pylist() if reason),
-        faults=faults(rows),
+        faults=count_errors(rows),
         refined=sum(samples["refined"].to_pylist()),
         people=dict(sorted(Counter(people.tolist()).items())),
         actions=_counts(shown),
@@ -122,7 +121,7 @@ def show(console: Console, data_sets: Sequence[Stats], actions: int = 40) -> Non
         if one.faults:
             title = f" [dim]{escape(shown(one.out))}[/]" if len(data_sets) > 1 else ""
             console.print(f"[bold]why records failed[/]{title}")
-            for line in fault_lines(one.faults, 10):
+            for line in error_lines(one.faults, 10):
                 say(console, line)
             console.print()
     _print_measures(console, data_sets)

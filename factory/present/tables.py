@@ -16,11 +16,11 @@ from factory.job import JobSpec
 from factory.plan import Plan, template_fields
 from factory.present.estimate import seconds
 from factory.present.terminal import say, shown
-from factory.present.words import duration, fault_lines, size, state_counts
+from factory.present.words import duration, error_lines, size, state_counts
 
 if TYPE_CHECKING:
     from factory.engine.place import Node
-    from factory.store.failed import Fault
+    from factory.store.failed import ErrorCount
     from factory.store.status import Status
 
 STYLE = {"ok": "green", "rejected": "yellow", "failed": "red", "pending": "dim"}
@@ -67,7 +67,7 @@ def show_placement(console: Console, nodes: list[Node]) -> None:
     console.print(table)
 
 
-def show_status(console: Console, status: Status, faults: Sequence[Fault]) -> None:
+def show_status(console: Console, status: Status, faults: Sequence[ErrorCount]) -> None:
     """Print how far a data set is. faults: the errors of its failed records."""
     counts = state_counts(status.states, status.planned)
     done = status.planned - counts["pending"]
@@ -84,7 +84,7 @@ def show_status(console: Console, status: Status, faults: Sequence[Fault]) -> No
     console.print(_table(rows, status.name))
     if faults:
         console.print("[dim]why records failed[/]")
-        for line in fault_lines(faults):
+        for line in error_lines(faults):
             say(console, f"  {line}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from factory.store.failed import Fault
+    from factory.store.failed import ErrorCount
 
 STATES = ("ok", "rejected", "failed")
 
@@ -48,7 +48,7 @@ def counts(states: Mapping[str, int], reasons: Mapping[str, int] | None = None) 
     return ", ".join(words)
 
 
-def fault_lines(faults: Sequence[Fault], limit: int = 3) -> Iterator[str]:
+def error_lines(faults: Sequence[ErrorCount], limit: int = 3) -> Iterator[str]:
     """12 x estimate: ValueError: no depth (such as small-00000003): the most frequent faults, a line each."""
     for fault in faults[:limit]:
         yield f"{fault.count:,} x {fault.stage}: {fault.error} (such as {fault.key})"

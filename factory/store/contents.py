@@ -1,7 +1,7 @@
 """What the files hold that a job names: the identity of all that a data set is made from, whatever it is called.
 
-Of a model it costs milliseconds for gigabytes: a file of up to WHOLE bytes is read whole; of a larger one its size,
-both ends and pieces spread over it. Retrained, converted or swapped weights differ nearly everywhere, so they are
+Of a model it costs milliseconds for gigabytes: a file of up to READ_WHOLE bytes is read whole; of a larger one its
+size, both ends and pieces spread over it. Retrained, converted or swapped weights differ nearly everywhere, so they are
 noticed; a single changed byte need not be. Files of labels are read whole. Of images see `images.identity`.
 """
 
@@ -21,12 +21,12 @@ from factory.sources import images
 from factory.weights import catalogue
 from factory.weights.locate import locate
 
-WEIGHTS = ("model", "adapter", "controlnet")  # fields of a job that name a model
+MODEL_FIELDS = ("model", "adapter", "controlnet")  # fields of a job that name a model
 # What the loader of a model also reads, beside its file.
-BESIDE = {"body.model": catalogue.SMPL.beside, "stages.estimate.hmr.model": catalogue.SPIN.beside}
-BASE = re.compile(r"""^_BASE_\s*:\s*["']?([^"'#\n]+)""", re.M)  # detectron2: the file that a config goes on from
-WHOLE = 16 * 2**20  # bytes
-BLOCKS, BLOCK = 64, 64 * 1024  # number, bytes
+ALSO_READ = {"body.model": catalogue.SMPL.beside, "stages.estimate.hmr.model": catalogue.SPIN.beside}
+BASE_CONFIG = re.compile(r"""^_BASE_\s*:\s*["']?([^"'#\n]+)""", re.M)  # detectron2: the file that a config goes on from
+READ_WHOLE = 16 * 2**20  # bytes
+PIECES, PIECE_BYTES = 64, 64 * 1024  # of a larger file, that are read
 
 
 def made_from(plan: Plan) -> dict[str, str]:
@@ -37,7 +37,7 @@ def made_from(plan: Plan) -> dict[str, str]:
         with suppress(UserError):
             if path := locate(name):
                 found[field] = digest(path)
-                if field in BESIDE and (beside := path.parent / BESIDE[field]).is_file() and path.is_file():
+                if field in ALSO_READ and (beside := path.parent / ALSO_READ[field]).is_file() and path.is_file():
                     found[f"{field} ({beside.name})"] = digest(beside)
     detector = job.stages.estimate.detector
     if detector.config and Path(detector.config).is_file():
@@ -59,7 +59,7 @@ def _models(values: Any, prefix: str) -> list[tuple[str, str]]:
     """(dotted field, name) of the models that a job names."""
     found = []
     for key, value in values.items() if isinstance(values, dict) else ():
-        if key in WEIGHTS and isinstance(value, str):
+        if key in MODEL_FIELDS and isinstance(value, str):
             found.append((f"{prefix}{key}", value))
         found += _models(value, f"{prefix}{key}.")
     return found
@@ -76,9 +76,9 @@ def _of_config(path: Path) -> str:
     while path.is_file() and path.resolve() not in seen:
         seen.add(path.resolve())
         with open(path, "rb") as file:
-            data = file.read(WHOLE)
-        hasher.update(BASE.sub("", text := data.decode("utf-8", "replace")).encode() + b"\0")
-        base = BASE.search(text)
+            data = file.read(READ_WHOLE)
+        hasher.update(BASE_CONFIG.sub("", text := data.decode("utf-8", "replace")).encode() + b"\0")
+        base = BASE_CONFIG.search(text)
         path = path.parent / at_home(base[1].strip()) if base else path
     return hasher.hexdigest()
 
@@ -106,10 +106,10 @@ def _of_file(path: Path) -> bytes:
     size = path.stat().st_size
     hasher = hashlib.blake2b(f"{size}:".encode(), digest_size=16)
     with open(path, "rb") as file:
-        if size <= WHOLE:
+        if size <= READ_WHOLE:
             hasher.update(file.read())
         else:
-            for i in range(BLOCKS):
-                file.seek((size - BLOCK) * i // (BLOCKS - 1))
-                hasher.update(file.read(BLOCK))
+            for i in range(PIECES):
+                file.seek((size - PIECE_BYTES) * i // (PIECES - 1))
+                hasher.update(file.read(PIECE_BYTES))
     return hasher.digest()

@@ -19,11 +19,11 @@ from pathlib import Path
 from factory.errors import UserError
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # the names that `temporary` gives, and no other program
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+OPEN_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 AGAIN, WRITE_ELSEWHERE = "what is finished is kept", "write elsewhere"
-REFUSED = {  # what a user can mend about a disk
+MENDABLE = {  # what a user can mend about a disk
     errno.ENOSPC: f"no space is left; make room and run again, {AGAIN}",
     errno.EDQUOT: f"the quota is used up; make room and run again, {AGAIN}",
     errno.EFBIG: "a file may not grow that large here; lower samples_per_shard or raise the limit",
@@ -45,7 +45,7 @@ UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 @contextlib.contextmanager
-def mendable(where: str, field: str = "output") -> Iterator[None]:
+def mendable(address: str, field: str = "output") -> Iterator[None]:
     """UserError for an OSError of the disk in the block. A FileNotFoundError passes: callers expect it."""
     try:
         yield
@@ -54,8 +54,8 @@ def mendable(where: str, field: str = "output") -> Iterator[None]:
     except OSError as error:
         if error.errno in (None, errno.EBADF):  # of no disk: raised by a library, or a bug here
             raise
-        words = REFUSED.get(error.errno) or f"{error.strerror}; mend it and run again, {AGAIN}"
-        raise UserError(f"{field}: {where}: {words}") from None
+        words = MENDABLE.get(error.errno) or f"{error.strerror}; mend it and run again, {AGAIN}"
+        raise UserError(f"{field}: {address}: {words}") from None
 
 
 def expanded(path: str, field: str = "output") -> str:
@@ -96,21 +96,21 @@ def refuse_dangling(path: Path) -> None:
         raise UserError(f"output: {path} is a link that leads to no folder ({os.readlink(path)}); make that one first")
 
 
-def open_inner(name: str, folder: int, where: str) -> int:
+def open_inner(name: str, folder: int, path: str) -> int:
     """Descriptor of the folder `name` in an open one. UserError where it is a link."""
     try:
-        return os.open(name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+        return os.open(name, OPEN_FOLDER | os.O_NOFOLLOW, dir_fd=folder)
     except OSError:
-        refuse_link(name, folder, where)
+        refuse_link(name, folder, path)
         raise
 
 
-def refuse_link(name: str, folder: int, where: str) -> None:
+def refuse_link(name: str, folder: int, path: str) -> None:
     """UserError where `name` in an open folder is a link: what is written there might land anywhere."""
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
             raise UserError(
-                f"output: {where} is a link, and nothing is written through links inside a data set; "
+                f"output: {path} is a link, and nothing is written through links inside a data set; "
                 f"put what it points to in its place, or {WRITE_ELSEWHERE}"
             )
 
@@ -124,7 +124,7 @@ def free_space(path: Path) -> tuple[Path, int]:
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable, as far as the disk can."""
     try:
-        descriptor = os.open(path, FOLDER)
+        descriptor = os.open(path, OPEN_FOLDER)
     except PermissionError:  # one may be allowed to write in a folder and not to read it
         return
     try:

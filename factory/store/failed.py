@@ -14,21 +14,21 @@ VARYING = re.compile(r"0x[0-9a-fA-F]+|\d+")  # addresses, sizes and numbers of r
 
 
 @dataclass(frozen=True)
-class Fault:
-    """Records that failed in one stage with one error, apart from the numbers in it."""
+class ErrorCount:
+    """How many records failed in one stage with one error, apart from the numbers in its text."""
 
     stage: str
-    error: str  # as one of them has it, the first in the plan's order
+    error: str  # the text of the first of them in the plan's order
     key: str  # that record's
     count: int
 
 
-def faults(rows: pa.Table) -> list[Fault]:
-    """rows: of a data set's index (factory.store.part.SCHEMA). Most frequent first, then in the plan's order."""
+def count_errors(rows: pa.Table) -> list[ErrorCount]:
+    """The errors in the rows of an index (index.SCHEMA): most frequent first, then in the plan's order."""
     failed = rows.filter(pc.equal(rows["state"], State.FAILED)).select(["stage", "error", "key"])
-    found: dict[tuple[str, str], Fault] = {}
+    counts: dict[tuple[str, str], ErrorCount] = {}
     for row in failed.to_pylist():
-        alike = row["stage"], VARYING.sub("#", row["error"])
-        first = found.get(alike) or Fault(**row, count=0)
-        found[alike] = Fault(first.stage, first.error, first.key, first.count + 1)
-    return sorted(found.values(), key=lambda fault: -fault.count)
+        kind = row["stage"], VARYING.sub("#", row["error"])
+        first = counts.get(kind) or ErrorCount(**row, count=0)
+        counts[kind] = ErrorCount(first.stage, first.error, first.key, first.count + 1)
+    return sorted(counts.values(), key=lambda error: -error.count)

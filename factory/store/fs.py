@@ -17,7 +17,7 @@ from typing import Protocol
 
 from factory.errors import UserError
 from factory.store.disk import (
-    FOLDER,
+    OPEN_FOLDER,
     TEMPORARY,
     expanded,
     make_folder,
@@ -29,7 +29,7 @@ from factory.store.disk import (
     temporary,
 )
 
-URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._-]*)((?:/[A-Za-z0-9_=+,-][A-Za-z0-9._=+,-]*)*)/?")
+OUTPUT_URL = re.compile(r"(s3|gs|az)://([A-Za-z0-9][A-Za-z0-9._-]*)((?:/[A-Za-z0-9_=+,-][A-Za-z0-9._=+,-]*)*)/?")
 Fence = Callable[[], None]
 FOREIGN = {"lost+found", "@eaDir"}  # folders that file systems and NAS boxes keep for themselves
 
@@ -37,7 +37,7 @@ FOREIGN = {"lost+found", "@eaDir"}  # folders that file systems and NAS boxes ke
 class Files(Protocol):
     """The few operations the store needs. UserError where the place itself fails: full, read-only, out of reach."""
 
-    where: str  # for people
+    address: str  # as messages show it
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
         """Write the object, durably, in place of an older one. Done when it returns. `fence` raises where the caller
@@ -66,7 +66,7 @@ def open_files(out: str | os.PathLike[str]) -> Files:
         if not text or "\0" in text:
             raise UserError(f"output: {text!r} is no path")
         return LocalFiles(text)
-    match = URL.fullmatch(text)
+    match = OUTPUT_URL.fullmatch(text)
     if not match:
         shown = text.partition("://")[0] + "://..."  # the rest may hold a password
         raise UserError(
@@ -96,7 +96,7 @@ class LocalFiles:
     def __init__(self, root: str | os.PathLike[str], field: str = "output") -> None:
         """field: what messages call the place."""
         self.root = Path(root)
-        self.where, self.field = str(root), field
+        self.address, self.field = str(root), field
         self._held: int | None = None
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Fence | None = None) -> None:
@@ -113,7 +113,7 @@ class LocalFiles:
         written: dict[str, str] = {}  # temporary name -> name
         try:
             for name, chunks in contents:
-                refuse_link(name, folder, f"{self.where}: {name}")
+                refuse_link(name, folder, f"{self.address}: {name}")
                 unfinished = temporary(name)
                 written[unfinished] = name
                 flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -188,7 +188,7 @@ class LocalFiles:
         before = self._held
         with self._mendable(""):
             make_folder(self.root)
-            folder = self._held = os.open(self.root, FOLDER)
+            folder = self._held = os.open(self.root, OPEN_FOLDER)
         try:
             yield folder
         finally:
@@ -218,7 +218,7 @@ class LocalFiles:
         where there is no such folder, unless it is to be made."""
         *inner, last = name.split("/")
         if {"", ".", ".."} & {*inner, last}:
-            raise UserError(f"{self.field}: {name!r} is no name of a file below {self.where}")
+            raise UserError(f"{self.field}: {name!r} is no name of a file below {self.address}")
         with contextlib.ExitStack() as stack:
             try:
                 here = self._root(stack, make)
@@ -250,7 +250,7 @@ class LocalFiles:
         if make:
             make_folder(self.root)
         refuse_dangling(self.root)
-        here = os.open(self.root, FOLDER)
+        here = os.open(self.root, OPEN_FOLDER)
         stack.callback(os.close, here)
         return here
 
@@ -276,7 +276,7 @@ class LocalFiles:
                 yield here, name, entry
 
         with self._mendable(""), contextlib.ExitStack() as stack, contextlib.suppress(FileNotFoundError):
-            here = os.open(".", FOLDER, dir_fd=self._root(stack))  # anew: two listings would share one's progress
+            here = os.open(".", OPEN_FOLDER, dir_fd=self._root(stack))  # anew: two listings would share one's progress
             stack.callback(os.close, here)
             yield from inside(here, "")
 

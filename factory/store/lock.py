@@ -1,16 +1,16 @@
-"""One run at a time in one place.
+"""One run at a time at one output.
 
-A mark in the place, `.lock`, says who holds it, and is rewritten every BEAT seconds. In a folder the kernel's own lock
-lies on it, so that a killed run is never in the way on its own machine; in an object store each rewriting is a PUT on
-condition that nobody else has written since. Where a share knows no locks, the mark alone has to do: a run writes it,
-waits for SETTLE seconds, and holds the place if the mark is still its own. A run that finds the mark of another
+A mark there, `.lock`, names the run that holds it, and is rewritten every BEAT seconds. In a folder the kernel's own
+lock lies on it, so that a killed run is never in the way on its own machine; in an object store each rewriting is a PUT
+on condition that no other run has written since. Where a share knows no locks, the mark alone has to do: a run writes
+it, waits for SETTLE seconds, and holds the output if the mark is still its own. A run that finds the mark of another
 machine's run, whose process it cannot see, watches the mark for STALE seconds of its own clock: if the mark changes,
-the other run lives; if not, the place is free. So no two clocks are ever compared, and none need be right: the times in
-the mark are for people.
+the other run lives; if not, the output is free. So no two clocks are ever compared, and none need be right: the times
+in the mark are for people.
 
 A holder that is cut off finds out before its next write, because it writes nothing without a recent beat, and nothing
-where the folder or the mark is no longer in its place. That leaves the write that is under way when STALE ends; it
-brings the same bytes as the new holder's.
+where the folder or the mark was removed or replaced. That leaves the write that is under way when STALE ends; it brings
+the same bytes as the new holder's.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
 from factory.errors import UserError
-from factory.store.file_mark import FileMark, file_mark, probe
+from factory.store.file_mark import FileMark, KernelLock, file_mark, probe
 from factory.store.fs import Files, LocalFiles
-from factory.store.mark import NAME, Holder, Mark, encode, gone, in_use, kernel, parse
+from factory.store.mark import MARK_NAME, Holder, Mark, decode_holder, encode_holder, gone, in_use, kernel
 from factory.store.objects import ObjectFiles
 
 BEAT, STALE = 10.0, 60.0  # s
@@ -50,15 +50,15 @@ class Lease:
             self._beat()
         if self._lost:
             raise UserError(
-                f"output: {self.files.where} was taken over by {self.mark.read() or 'another run'}; this run ends"
+                f"output: {self.files.address} was taken over by {self.mark.read() or 'another run'}; this run ends"
             )
         for name in self.needs:
             try:
                 self.files.read(name, 0, 1)
             except FileNotFoundError:
                 raise UserError(
-                    f"output: {name} was taken from {self.files.where} while this run wrote to it; put it back and run "
-                    "again, what is finished is kept"
+                    f"output: {name} was taken from {self.files.address} while this run wrote to it; put it back and "
+                    "run again, what is finished is kept"
                 ) from None
 
     def _beats(self) -> None:
@@ -92,19 +92,19 @@ def hold(files: Files, say: Callable[[str], None] = lambda text: None) -> Iterat
     """Hold the place; a folder is made when absent. UserError when another run does. say: called before a wait."""
     with ExitStack() as stack:
         if not isinstance(files, LocalFiles):
-            _objects(files).require_conditions(NAME)
+            _objects(files).require_conditions(MARK_NAME)
         mark: Mark = (
             stack.enter_context(file_mark(files)) if isinstance(files, LocalFiles) else ObjectMark(_objects(files))
         )
         last = mark.read()
         if last and not mark.dead(last):
-            say(f"{files.where}: {last} held it last; watching for up to {STALE:g} s whether it lives")
-            _watch(mark, last, files.where)
+            say(f"{files.address}: {last} held it last; watching for up to {STALE:g} s whether it lives")
+            _watch(mark, last, files.address)
         now = time.time()
         locks = isinstance(mark, FileMark) and mark.locked
         me = Holder(os.getpid(), socket.gethostname(), now, now, 0, uuid.uuid4().hex, kernel(), locks)
         if not mark.write(me):
-            raise in_use(files.where, mark.read())
+            raise in_use(files.address, mark.read())
         yield stack.enter_context(Lease(mark, me, files))
 
 
@@ -114,18 +114,21 @@ def holder(files: Files) -> Holder | None:
     if not isinstance(files, LocalFiles):
         last = ObjectMark(_objects(files)).read()
     else:
-        held, last = probe(files)
-        if held:
+        seen = probe(files)
+        last = seen.last
+        if seen.lock is KernelLock.HELD:
             return last
-        if held is False and last and last.locks and last.host == socket.gethostname():
+        if seen.lock is KernelLock.FREE and last and last.locks and last.host == socket.gethostname():
             return None
     return last if last and not gone(last) and _recent(last) else None
 
 
-def seen(files: Files) -> Holder | None:
-    """The run whose lock this machine's kernel sees."""
-    held, last = probe(files) if isinstance(files, LocalFiles) else (False, None)
-    return last if held else None
+def local_holder(files: Files) -> Holder | None:
+    """The run whose lock this machine's kernel sees, if any. No request to a store, no look at a clock."""
+    if not isinstance(files, LocalFiles):
+        return None
+    seen = probe(files)
+    return seen.last if seen.lock is KernelLock.HELD else None
 
 
 class ObjectMark:
@@ -136,11 +139,11 @@ class ObjectMark:
         self.tag: str | None = None
 
     def read(self) -> Holder | None:
-        data, self.tag = self.files.read_tagged(NAME)
-        return parse(data)
+        data, self.tag = self.files.read_tagged(MARK_NAME)
+        return decode_holder(data)
 
     def write(self, holder: Holder | None) -> bool:
-        tag = self.files.swap(NAME, b"" if holder is None else encode(holder), self.tag)
+        tag = self.files.swap(MARK_NAME, b"" if holder is None else encode_holder(holder), self.tag)
         self.tag = tag or self.tag
         return tag is not None
 
@@ -151,7 +154,7 @@ class ObjectMark:
         return gone(holder)
 
 
-def _watch(mark: Mark, last: Holder, where: str) -> None:
+def _watch(mark: Mark, last: Holder, address: str) -> None:
     end = _clock() + STALE
     while _clock() < end:
         time.sleep(min(1.0, STALE / 10))
@@ -160,7 +163,7 @@ def _watch(mark: Mark, last: Holder, where: str) -> None:
             end = _clock() + STALE if now else 0.0
             last = now or last
         elif now != last:
-            raise in_use(where, now)
+            raise in_use(address, now)
 
 
 def _objects(files: Files) -> ObjectFiles:

@@ -1,4 +1,4 @@
-"""The mark that says which run holds a place: what stands in it, and what every kind of mark can do."""
+"""The mark that says which run holds an output: what stands in it, and what every kind of mark can do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Protocol
 from factory.errors import UserError
 from factory.untrusted import text
 
-NAME, MOST = ".lock", 4096  # bytes of it
+MARK_NAME, MARK_BYTES = ".lock", 4096  # bytes of it at most
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock; since and beat are seconds since the epoch by its own clock."""
+    """The run that holds a lock. `since` and `beat` are seconds since the epoch by its own clock."""
 
     pid: int
     host: str
@@ -24,52 +24,56 @@ class Holder:
     beat: float
     beats: int = 0
     run: str = ""  # a name of its own for every run
-    kernel: str = ""  # in which its pid means something
+    kernel: str = ""  # identifies the kernel and the pid namespace in which `pid` is valid
     locks: bool = True  # whether the kernel's lock lies on the mark, where it is a file
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}" if self.pid else "another run"
 
 
-UNKNOWN = Holder(0, "unknown", 0.0, 0.0)  # one whose mark cannot be read, or is not written yet
+UNKNOWN_HOLDER = Holder(0, "unknown", 0.0, 0.0)  # one whose mark cannot be read, or is not written yet
 
 
 class Mark(Protocol):
-    """The mark in its place."""
+    """The mark at its output."""
 
-    def read(self) -> Holder | None: ...
+    def read(self) -> Holder | None:
+        """The run that the mark names; None where it names none."""
 
     def check(self) -> bool:
-        """Whether the mark is still ours, as far as that is known without asking afar. UserError where it is no longer
-        in its place."""
+        """Whether the mark is still ours, as far as that is known without a request to a store. UserError where it was
+        removed or replaced."""
 
     def write(self, holder: Holder | None) -> bool:
-        """Whether it could be: not where somebody else has written since the last reading or writing."""
+        """Write the holder, or nothing for None. Returns whether it was written: it is not where another run has
+        written since our last reading or writing."""
 
     def dead(self, holder: Holder) -> bool:
         """Whether the holder is known to be gone."""
 
 
-def in_use(where: str, by: Holder | None) -> UserError:
-    return UserError(f"output: {where} is in use by {by or 'another run'}; wait for it, stop it, or write elsewhere")
+def in_use(address: str, by: Holder | None) -> UserError:
+    """What to raise where another run holds the output."""
+    return UserError(f"output: {address} is in use by {by or 'another run'}; wait for it, stop it, or write elsewhere")
 
 
 def gone(holder: Holder) -> bool:
-    """Whether the holder's process is known to be no more."""
+    """Whether the holder's process is known to have ended."""
     return bool(holder.kernel) and holder.kernel == kernel() and not Path("/proc", str(holder.pid)).exists()
 
 
 def kernel() -> str:
-    """The same for two processes only if they see each other's pids."""
+    """A text that is the same for two processes only if they see each other's pids."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + os.readlink("/proc/self/ns/pid")
 
 
-def parse(data: bytes) -> Holder | None:
+def decode_holder(data: bytes) -> Holder | None:
+    """The run that the bytes of a mark name; None where they name none."""
     try:
-        return Holder(**text.loads(data, MOST))
+        return Holder(**text.loads(data, MARK_BYTES))
     except (ValueError, TypeError):
         return None
 
 
-def encode(holder: Holder) -> bytes:
+def encode_holder(holder: Holder) -> bytes:
     return json.dumps(asdict(holder)).ljust(512).encode()  # one length: never a mix of two

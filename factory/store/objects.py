@@ -23,13 +23,13 @@ from typing import Any
 
 from factory.errors import UserError, redacted
 
-LARGEST = 4 * 10**9  # bytes of one PUT; the stores take about 5
+LARGEST_PUT = 4 * 10**9  # bytes of one PUT; the stores take about 5
 CLIENT = {"connect_timeout": "10s", "timeout": "15min"}  # a PUT of the largest object at 5 MB/s ends in time
 RETRY: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=15)}
-CHAIN = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
          "AWS_CONTAINER_CREDENTIALS_FULL_URI")  # fmt: skip
-ENDPOINT = re.compile(r"(AWS_ENDPOINT|AZURE_(STORAGE_)?ENDPOINT)\w*", re.IGNORECASE)  # variables that hold a URL
-URL = re.compile(r"https?://[^\s/?#]+([/?#]\S*)?", re.IGNORECASE)
+ENDPOINT = re.compile(r"(AWS_ENDPOINT|AZURE_(STORAGE_)?ENDPOINT)\w*", re.IGNORECASE)  # variables that hold a HTTP_URL
+HTTP_URL = re.compile(r"https?://[^\s/?#]+([/?#]\S*)?", re.IGNORECASE)
 LEASE = "FACTORY_LEASE"  # strict, or weak where the store knows no PUT on condition
 UNCONDITIONAL = re.compile(r"501 Not Implemented|405 Method Not Allowed|<Code>NotImplemented|NotSupported")
 
@@ -40,17 +40,17 @@ class ObjectFiles:
     def __init__(self, scheme: str, bucket: str, prefix: str) -> None:
         from obstore.store import from_url
 
-        self.where = f"{scheme}://{bucket}{prefix}"
+        self.address = f"{scheme}://{bucket}{prefix}"
         options: dict[str, Any] = {"client_options": dict(CLIENT), "retry_config": RETRY}
         if any(url.lower().startswith("http://") for url in _endpoints()):
             options["client_options"]["allow_http"] = True
         if scheme == "s3":
-            if not any(map(os.environ.get, CHAIN)):
+            if not any(map(os.environ.get, CREDENTIAL_VARIABLES)):
                 options |= _profile()
         self.strict = _strict()
         with self._one_line():
-            self.store = from_url(self.where, **options)
-            self.once = from_url(self.where, **{**options, "retry_config": {"max_retries": 0}})
+            self.store = from_url(self.address, **options)
+            self.once = from_url(self.address, **{**options, "retry_config": {"max_retries": 0}})
 
     def put(self, name: str, chunks: Iterable[bytes], fence: Callable[[], None] | None = None) -> None:
         import obstore
@@ -58,7 +58,7 @@ class ObjectFiles:
         data = b"".join(chunks)
         if fence:
             fence()
-        if len(data) > LARGEST:
+        if len(data) > LARGEST_PUT:
             raise UserError(
                 f"output: {name} has {len(data) / 1e9:.1f} GB, too much for one PUT; lower samples_per_shard"
             )
@@ -175,8 +175,8 @@ class ObjectFiles:
             if not UNCONDITIONAL.search(str(error)):
                 return  # whatever it is, the next request meets it too, and repeats what may pass
         raise UserError(
-            f"output: {self.where}: this store knows no PUT on condition, by which runs are kept from writing at once;"
-            f" set {LEASE}=weak and start one run at a time there, or write elsewhere"
+            f"output: {self.address}: this store knows no PUT on condition, by which runs are kept from writing at"
+            f" once; set {LEASE}=weak and start one run at a time there, or write elsewhere"
         )
 
     @contextmanager
@@ -188,17 +188,17 @@ class ObjectFiles:
             yield
         except FileNotFoundError as error:
             if "NoSuchBucket" in str(error) or "ContainerNotFound" in str(error):
-                raise UserError(f"output: {self.where}: there is no such bucket") from None
+                raise UserError(f"output: {self.address}: there is no such bucket") from None
             raise
         except BaseError as error:
-            raise UserError(f"output: {self.where}: {_reason(str(error))}") from None
+            raise UserError(f"output: {self.address}: {_reason(str(error))}") from None
 
 
 def _endpoints() -> list[str]:
     """The URLs in the environment at which a store is asked. UserError for what is none: the transport would panic."""
     named = {name: url.strip() for name, url in os.environ.items() if ENDPOINT.fullmatch(name) and url.strip()}
     for name, url in named.items():
-        if not URL.fullmatch(url):
+        if not HTTP_URL.fullmatch(url):
             raise UserError(f"{name}={url[:200]}: no address of a store; write it as http://HOST:PORT or https://HOST")
     return list(named.values())
 

@@ -6,17 +6,16 @@ import hashlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from factory.record import State
 from factory.store import lock
-from factory.store.dataset import DataSet, Place, open_data, read_index
-from factory.store.layout import part_names
+from factory.store.dataset import DataSet, open_data
+from factory.store.decode import most_sample_bytes
+from factory.store.index import FINGERPRINT, SCHEMA, Damaged, index_bytes, moved, tar_digest
+from factory.store.layout import Archive, part_archive
 from factory.store.lock import Lease
-from factory.store.opened import most_bytes
-from factory.store.part import FINGERPRINT, SCHEMA, Damaged, digest, index_bytes, index_table
-from factory.store.survey import survey
+from factory.store.status import survey_data
 
 
 @dataclass(frozen=True)
@@ -29,81 +28,72 @@ class Reopened:
 
 
 def retry(out: str, reason: str = "", say: Callable[[str], None] = lambda text: None) -> Reopened:
-    """Re-open the failed records whose stage and error hold `reason`, in any case of letters. Rejected ones stay.
+    """Re-open the failed records whose stage and error hold `reason`, in upper or lower case. Rejected ones stay.
 
     A record is made again with its whole unit. The unit's other records follow from their seeds, so they come out as
-    before. UserError: no data set is there, or a run holds it.
+    before. UserError: there is no data set, or a run holds it.
     """
     data = open_data(out)
     failed = records = units = 0
     with lock.hold(data.files, say) as lease:
-        data = DataSet(data.files, data.plan, data.out)  # as it lies there now
-        found = survey(data, parts=False)
-        for shard in sorted(found.broken):
-            raise Damaged(f"{out}/{data.names((shard, None))[1]}", "unreadable, or not of the tar beside it")
-        for shard, head in sorted(found.sealed.items()):
-            if "failed" in head.states:
-                count, matching = _failed_units(data, (shard, None), reason)
-                failed += count
-                if matching:
-                    records, units = records + len(matching), units + len(set(matching))
-                    reopen(data, shard, lease, set(matching))
-        for shard, present in found.parts.items():
-            for unit in present:
-                count, matching = _failed_units(data, (shard, unit), reason)
-                failed += count
-                if matching:
-                    records, units = records + len(matching), units + 1
-                    drop(data, (shard, unit), lease)
+        data = data.listed_anew()  # it may have changed before the lock was held
+        survey = survey_data(data, count_parts=False)
+        for shard in sorted(survey.broken):
+            raise Damaged(f"{out}/{data.shard(shard).index_name}", "unreadable, or not of the tar beside it")
+        with_failed = [data.shard(shard) for shard, head in sorted(survey.sealed.items()) if "failed" in head.states]
+        parts = [part_archive(shard, unit) for shard, present in survey.parts.items() for unit in present]
+        for archive in with_failed + parts:
+            count, matching = _failed_units(data, archive, reason)
+            failed += count
+            if not matching:
+                continue
+            records, units = records + len(matching), units + len(set(matching))
+            if archive.sealed:
+                reopen_shard(data, archive.shard, lease, set(matching))
+            else:
+                drop_archive(data, archive, lease)
     return Reopened(failed, records, units)
 
 
-def reopen(data: DataSet, shard: int, lease: Lease, without: Collection[int] = ()) -> set[int]:
-    """Turn a sealed shard back into its parts, and return the units that are kept. Left out are the units in `without`,
-    those whose bytes have changed, and all where the shard belongs to another job. A kill on the way leaves the shard
-    sealed as it was, or taken apart as asked."""
-    tar_name, index_name = data.names((shard, None))
+def reopen_shard(data: DataSet, shard: int, lease: Lease, without: Collection[int] = ()) -> set[int]:
+    """Turn a sealed shard back into its parts, and return the units that are kept. Units in `without` are left out, and
+    so are those whose bytes have changed, and all where the shard belongs to another job. A kill on the way leaves the
+    shard sealed as it was, or taken apart as asked."""
+    archive = data.shard(shard)
     kept: set[int] = set()
     try:
-        index = read_index(data.files, index_name, data.sizes)
-        table, head = index_table(index)
+        table, head = data.read_index(archive).table()
         lengths = head.units if head.fingerprint in ("", data.fingerprint) else []
-    except (Damaged, FileNotFoundError):
+    except Damaged:
         table, lengths = SCHEMA.empty_table(), []
-    start, most = 0, data.job.unit_size * most_bytes(data.job)  # an index of a stranger may claim anything
+    start, most = 0, data.job.unit_size * most_sample_bytes(data.job)  # the index of a stranger may claim anything
     for unit, (size, sha256) in enumerate(lengths):
         content = b""
         if unit not in without and size <= most:
             try:
-                content = data.files.read(tar_name, start, size) if size else b""
+                content = data.files.read(archive.tar_name, start, size) if size else b""
             except FileNotFoundError:
                 break
             if len(content) == size and hashlib.sha256(content).hexdigest() == sha256:
-                rows = moved(table.filter(pc.equal(table["unit"], unit)), -start)
-                written = index_bytes(rows, {**digest(content), FINGERPRINT: data.fingerprint})
-                for name, chunk in zip(part_names(shard, unit), (content, written), strict=True):
-                    data.files.put(name, [chunk], lease.check)
+                rows, part = moved(table.filter(pc.equal(table["unit"], unit)), -start), part_archive(shard, unit)
+                index = index_bytes(rows, {**tar_digest(content), FINGERPRINT: data.fingerprint})
+                data.files.put(part.tar_name, [content], lease.check)
+                data.files.put(part.index_name, [index], lease.check)
                 kept.add(unit)
         start += size
-    drop(data, (shard, None), lease)
+    drop_archive(data, archive, lease)
     return kept
 
 
-def drop(data: DataSet, place: Place, lease: Lease) -> None:
-    """Take a shard or a part away, the mark first: what has none is not there."""
-    for name in reversed(data.names(place)):
+def drop_archive(data: DataSet, archive: Archive, lease: Lease) -> None:
+    """Remove a shard or a part: the index first, because without it the tar does not count."""
+    for name in (archive.index_name, archive.tar_name):
         lease.check()
         data.files.delete([name])
 
 
-def moved(rows: pa.Table, by: int) -> pa.Table:
-    """Rows whose offsets count from `by` bytes further back."""
-    offsets = pa.array(rows["offset"].to_numpy() + by)
-    return rows.set_column(rows.schema.get_field_index("offset"), "offset", offsets).combine_chunks()
-
-
-def _failed_units(data: DataSet, place: Place, reason: str) -> tuple[int, list[int]]:
+def _failed_units(data: DataSet, archive: Archive, reason: str) -> tuple[int, list[int]]:
     """(failed records of a shard or part, the unit of each whose stage and error hold `reason`). Raises Damaged."""
-    table = data.table(place)
+    table = data.read_index(archive).table()[0]
     rows = table.filter(pc.equal(table["state"], State.FAILED)).to_pylist()
     return len(rows), [row["unit"] for row in rows if reason.lower() in f"{row['stage']}: {row['error']}".lower()]

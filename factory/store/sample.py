@@ -1,4 +1,4 @@
-"""One finished record as the files of one sample, and back. No pickle anywhere: jpg, png, json, npy, npz."""
+"""One finished record as the files of one sample: jpg, png, json, npy, npz, and no pickle."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from factory.job import JobSpec
 from factory.metrics import METRICS, Metric, may_be_missing, of_images, of_people
 from factory.record import Record
-from factory.store import tar
 
 # smpl.npz: array -> shape of one person's row. float32; units and frames as in factory.record.Person.
-PERSON: dict[str, tuple[int, ...]] = {
+PERSON_ARRAYS: dict[str, tuple[int, ...]] = {
     "global_orient": (3,),
     "body_pose": (69,),
     "pose": (72,),  # global_orient ++ body_pose
@@ -87,12 +86,12 @@ def extensions(job: JobSpec) -> list[str]:
     return ["jpg", "json", "smpl.npz", *extras]
 
 
-def members(record: Record, job: JobSpec) -> list[tuple[str, bytes]]:
+def encode_sample(record: Record, job: JobSpec) -> list[tuple[str, bytes]]:
     """(member name, bytes) of a finished record. Raises ValueError where the stages left something out."""
     final, shape = _present(record, "final"), (job.image_size, job.image_size, 3)
     if final.shape != shape or final.dtype != np.uint8:
         raise ValueError(f"final image is {final.dtype} {final.shape}, not uint8 {shape}")
-    files = {"jpg": _jpeg(final, job), "json": _json(record, job), "smpl.npz": npz(_people(record))}
+    files = {"jpg": _jpeg(final, job), "json": _json(record, job), "smpl.npz": npz_bytes(_people(record))}
     if "initial" in job.sample.extras:
         files["initial.jpg"] = _jpeg(_present(record, "initial"), job)
     if "depth" in job.sample.extras:
@@ -103,19 +102,7 @@ def members(record: Record, job: JobSpec) -> list[tuple[str, bytes]]:
     return [(f"{record.key}.{extension}", files[extension]) for extension in extensions(job)]
 
 
-def files_of(key: str, segment: bytes) -> dict[str, bytes]:
-    """Extension -> bytes of the one sample in a segment of a shard. ValueError where a member is not called
-    key.extension, tarfile.TarError where the segment is damaged."""
-    files = {}
-    for name, content in tar.members(segment):
-        stem, _, extension = name.partition(".")
-        if stem != key or extension in files:
-            raise ValueError(f"holds {name[:100]!r}, which is no file of this sample")
-        files[extension] = content
-    return files
-
-
-def npz(arrays: dict[str, np.ndarray], deflate: bool = False) -> bytes:
+def npz_bytes(arrays: dict[str, np.ndarray], deflate: bool = False) -> bytes:
     """numpy's .npz, stored or deflated, with the fixed dates that numpy does not set."""
     buffer, kind = io.BytesIO(), zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -128,7 +115,7 @@ def npz(arrays: dict[str, np.ndarray], deflate: bool = False) -> bytes:
 
 def _people(record: Record) -> dict[str, np.ndarray]:
     arrays = {}
-    for name, shape in PERSON.items():
+    for name, shape in PERSON_ARRAYS.items():
         rows: list[Any]
         if name == "pose":
             rows = [np.concatenate([person.global_orient, person.body_pose]) for person in record.people]

@@ -1,7 +1,7 @@
 """Tar bytes that depend on nothing but names and contents.
 
 A segment is a run of members without the zeros that end an archive, so segments laid one after the other, plus
-`trailer`, are an archive: that is how parts become a shard without being read again.
+`tar_trailer`, are an archive: that is how parts become a shard without being read again.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import tarfile
 from collections.abc import Iterable, Iterator
 from typing import IO
 
-BLOCK = tarfile.BLOCKSIZE  # 512
+TAR_BLOCK = tarfile.BLOCKSIZE  # 512 bytes
 
 
-def segment(members: Iterable[tuple[str, bytes]]) -> bytes:
+def tar_segment(members: Iterable[tuple[str, bytes]]) -> bytes:
     """Members as USTAR, in the order given: mtime 0, owner 0:0, mode 0644. ValueError for a name USTAR cannot hold."""
     out = bytearray()
     for name, data in members:
@@ -22,26 +22,26 @@ def segment(members: Iterable[tuple[str, bytes]]) -> bytes:
         info.size = len(data)
         out += info.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
         out += data
-        out += bytes(-len(data) % BLOCK)
+        out += bytes(-len(data) % TAR_BLOCK)
     return bytes(out)
 
 
-def trailer(size: int) -> bytes:
+def tar_trailer(size: int) -> bytes:
     """What ends an archive of `size` segment bytes: two zero blocks, and zeros up to tar's customary record."""
-    end = size + 2 * BLOCK
+    end = size + 2 * TAR_BLOCK
     return bytes(end - size + -end % tarfile.RECORDSIZE)
 
 
-def members(data: bytes) -> Iterator[tuple[str, bytes]]:
+def tar_members(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Names and contents of an archive or a segment. Raises tarfile.ReadError where it is damaged."""
-    return walk(io.BytesIO(data), len(data))
+    return tar_stream(io.BytesIO(data), len(data))
 
 
-def walk(file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
-    """As `members`, one at a time, of a file. A member is a plain file as `segment` writes it, of at most `most` bytes:
-    tarfile would also read links, sparse files that are as long as they say, and headers that name further headers.
-    """
-    while header := file.read(BLOCK):
+def tar_stream(file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the members of a tar file, one at a time. A member is a plain file as `tar_segment` writes
+    it, of at most `most` bytes: tarfile would also read links, sparse files that are as long as they say, and headers
+    that name further headers. Raises tarfile.ReadError where the file holds anything else."""
+    while header := file.read(TAR_BLOCK):
         if not header.strip(b"\0"):
             break
         try:
@@ -50,8 +50,8 @@ def walk(file: IO[bytes], most: int) -> Iterator[tuple[str, bytes]]:
             raise tarfile.ReadError(f"damaged header at byte {file.tell() - len(header)} ({error})") from None
         if info.type != tarfile.REGTYPE or not 0 <= info.size <= most:
             raise tarfile.ReadError(f"{info.name!r} is no plain file of at most {most:,} bytes")
-        content, padding = file.read(info.size), file.read(-info.size % BLOCK)
-        if len(content) + len(padding) != info.size + -info.size % BLOCK:
+        content, padding = file.read(info.size), file.read(-info.size % TAR_BLOCK)
+        if len(content) + len(padding) != info.size + -info.size % TAR_BLOCK:
             raise tarfile.ReadError(f"{info.name!r} ends before its {info.size:,} bytes")
         yield info.name, content
     rest = file.read(2 * tarfile.RECORDSIZE)

@@ -24,9 +24,9 @@ from PIL import Image
 from factory.engine.run import run
 from factory.plan import plan
 from factory.store import tar
-from factory.store.layout import shard_names
-from factory.store.part import digest, index_bytes, index_table
-from factory.store.status import read_index, read_sample
+from factory.store.dataset import open_data
+from factory.store.index import index_bytes, index_table, tar_digest
+from factory.store.layout import shard_archive
 from tests.support.posed_stages import STAGES, job
 
 MODELS = 60  # records that are really made
@@ -65,9 +65,9 @@ def tell(what: str, samples: int, wall: float, cpu: float) -> None:
 def synthesise(models: Path, out: Path, samples: int, side: int) -> None:
     """A data set of `samples` records, each a body of a small real one with a noisy image of its own side."""
     run(job(models, MODELS), STAGES)
-    rows = [row for row in read_index(str(models)).to_pylist() if row["size"]]
-    files = [read_sample(str(models), row) for row in rows]
-    schema = read_index(str(models)).schema
+    rows = [row for row in open_data(str(models)).rows.to_pylist() if row["size"]]
+    files = [open_data(str(models)).sample_files(row) for row in rows]
+    schema = open_data(str(models)).rows.schema
     random = np.random.default_rng(0)
     for one in files:
         buffer = io.BytesIO()
@@ -84,16 +84,17 @@ def synthesise(models: Path, out: Path, samples: int, side: int) -> None:
             number = shard * 1000 + i
             key, source = f"{spec.name}-{number:08d}", number % len(files)
             told = json.dumps({**json.loads(files[source]["json"]), "key": key}).encode()
-            segment = tar.segment((f"{key}.{e}", told if e == "json" else c) for e, c in files[source].items())
+            segment = tar.tar_segment((f"{key}.{e}", told if e == "json" else c) for e, c in files[source].items())
             table.append(
                 {**rows[source], "key": key, "shard": shard, "unit": i // 20, "offset": len(data), "size": len(segment)}
             )
             data += segment
-        data += tar.trailer(len(data))
-        tar_name, index_name = shard_names(planned, shard)
-        (out / tar_name).write_bytes(data)
-        (out / index_name).write_bytes(index_bytes(pa.Table.from_pylist(table, schema), digest(bytes(data))))
-    assert index_table((out / index_name).read_bytes())[0].num_rows
+        data += tar.tar_trailer(len(data))
+        archive = shard_archive(planned, shard)
+        (out / archive.tar_name).write_bytes(data)
+        rows, written = pa.Table.from_pylist(table, schema), tar_digest(bytes(data))
+        (out / archive.index_name).write_bytes(index_bytes(rows, written))
+    assert index_table((out / archive.index_name).read_bytes())[0].num_rows
 
 
 def measured(where: Path, samples: int, name: str, workers: int) -> tuple[float, float, float]:

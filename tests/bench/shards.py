@@ -22,6 +22,7 @@ from factory.job import JobSpec
 from factory.present import card, report
 from factory.present.stats import collect
 from factory.store import layout
+from factory.store.dataset import open_data
 from factory.store.status import status
 from factory.store.verify import verify
 from tests.support import s3, small
@@ -41,9 +42,9 @@ def job(out: str, shards: int) -> JobSpec:
 def commands(out: str, folder: str) -> dict[str, Callable[[], object]]:
     return {
         "status": lambda: status(out),
-        "stats": lambda: collect(out),
-        "card": lambda: card.write(out),
-        "inspect": lambda: report.write(out, 12),
+        "stats": lambda: collect(open_data(out)),
+        "card": lambda: card.write(open_data(out)),
+        "inspect": lambda: report.write(open_data(out), 12),
         "verify": lambda: verify(out),
         "export": lambda: export(out, tempfile.mkdtemp(dir=folder), "spin"),
     }
@@ -83,7 +84,7 @@ def main() -> None:
                 print(
                     f"{place:>6} {name:>8} {seconds:>7.2f} s {1000 * seconds / shards:>9.1f} {told} {old}", flush=True
                 )
-            for name in (card.CARD, card.PREVIEW, card.SHARDS, layout.REPORT, layout.CONTACT):
+            for name in (layout.CARD, layout.PREVIEW, layout.SHARD_LIST, layout.REPORT, layout.CONTACT):
                 Path(spec.output, name).unlink(missing_ok=True)
         proxy.shutdown()
         shutil.rmtree(spec.output)

@@ -22,8 +22,9 @@ import pyarrow as pa
 from factory.job import JobSpec
 from factory.plan import Plan, plan
 from factory.store import layout, tar
+from factory.store.index import SCHEMA, index_bytes, tar_digest
 from factory.store.ledger import check, open_ledger
-from factory.store.part import SCHEMA, Part, digest, index_bytes
+from factory.store.part import Part
 from factory.store.status import status
 
 DATA = b"x" * 512  # one sample's bytes
@@ -55,15 +56,16 @@ def make(spec: JobSpec) -> None:
         last = planned.shards - 1
         for index in range(planned.units_in(last) - 1):
             rows, data = unit(planned, last, index)
-            ledger.commit(last, index, Part(data, index_bytes(pa.Table.from_pylist(rows, SCHEMA), digest(data))))
+            ledger.commit(last, index, Part(data, index_bytes(pa.Table.from_pylist(rows, SCHEMA), tar_digest(data))))
     units = [unit(planned, 0, index) for index in range(planned.units_in(0))] if last else []
     data = b"".join(data for _, data in units)
-    tar_bytes = data + tar.trailer(len(data))
+    tar_bytes = data + tar.tar_trailer(len(data))
     lengths = [[len(data), hashlib.sha256(data).hexdigest()] for _, data in units]
     table = pa.Table.from_pylist([row for rows, _ in units for row in rows], SCHEMA)
-    index = index_bytes(table, {**digest(tar_bytes), "units": json.dumps(lengths)})
+    index = index_bytes(table, {**tar_digest(tar_bytes), "units": json.dumps(lengths)})
     for shard in range(last):
-        for name, content in zip(layout.shard_names(planned, shard), (tar_bytes, index), strict=True):
+        archive = layout.shard_archive(planned, shard)
+        for name, content in ((archive.tar_name, tar_bytes), (archive.index_name, index)):
             (out / name).write_bytes(content)
 
 

@@ -25,8 +25,8 @@ import webdataset
 from factory.engine.run import run
 from factory.engine.scratch import PREFIX
 from factory.job import JobSpec
-from factory.store import lock
-from factory.store.ledger import read_index
+from factory.store.dataset import open_data
+from factory.store.mark import MARK_NAME
 from factory.store.status import status
 from factory.store.verify import verify
 from tests.chaos.faulty_stages import LINES, calls, guilty
@@ -158,7 +158,7 @@ class Arena:
         """The data set against one that was made in peace."""
         peace = self.job.model_copy(update={"output": str(self.root / "peace"), "engine": "inline"})
         run(peace, LINES["Raises" if self.ended else self.peace])
-        rows = read_index(self.job.output).to_pylist()
+        rows = open_data(self.job.output).rows.to_pylist()
         keys = Counter(row["key"] for row in rows)
         samples = Counter(sample["__key__"] for sample in self._samples())
         promised = {row["key"] for row in rows if row["state"] == "ok"}
@@ -182,7 +182,7 @@ class Arena:
         ours, theirs = tree(self.job.output), tree(peace.output)
         if not self.ended:
             return ours == theirs
-        expected = read_index(peace.output).to_pylist()  # a record that raised: how it ended is told apart
+        expected = open_data(peace.output).rows.to_pylist()  # a record that raised: how it ended is told apart
         mine = next(row for row in rows if row["key"] == guilty(self.job))
         if mine["state"] != "failed" or self.ended not in mine["error"]:
             return False
@@ -200,7 +200,7 @@ class Arena:
             except psutil.NoSuchProcess:
                 pass
         _, alive = psutil.wait_procs(self.processes, max(0, deadline - time.monotonic()))
-        files = [path for path in Path(self.job.output).rglob(".*") if path.name != lock.NAME]
+        files = [path for path in Path(self.job.output).rglob(".*") if path.name != MARK_NAME]
         scratch = list((self.root / "t").glob(PREFIX + "*"))
         live = status(self.job.output).live
         held = [f"lock held by {live}"] if live else []

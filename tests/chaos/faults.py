@@ -14,6 +14,7 @@ import pytest
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.store import lock
+from factory.store.mark import MARK_NAME
 from factory.store.reopen import retry
 from factory.store.verify import repair, verify
 from tests.chaos.arena import PATIENCE, SHARDS, UNITS, Arena, images
@@ -139,7 +140,7 @@ def file_damaged(arena: Arena) -> None:
     """A bit flips or the end is lost, of a shard, an index or a part, half way."""
     out = Path(arena.job.output)
     arena.disturb(arena.on("inline"), lambda process: process.kill())
-    if files := sorted(path for path in out.rglob("*") if path.is_file() and path.name not in ("job.json", lock.NAME)):
+    if files := sorted(path for path in out.rglob("*") if path.is_file() and path.name not in ("job.json", MARK_NAME)):
         one = arena.random.choice(files)
         data = bytearray(one.read_bytes())
         if arena.random.random() < 0.5:
@@ -171,11 +172,11 @@ def disk_refuses(arena: Arena) -> None:
 def output_disturbed(arena: Arena) -> None:
     """The folder is moved away under the run, or its job or its lock is removed; put back when the run has ended."""
     out = Path(arena.job.output)
-    what = arena.random.choice([out, out / "job.json", out / lock.NAME])
+    what = arena.random.choice([out, out / "job.json", out / MARK_NAME])
     aside = out.with_name("aside")
     code, wrong = arena.disturb(arena.on("inline"), lambda process: what.rename(aside) and None)
     assert code in (0, REFUSED) and "Traceback" not in wrong and wrong.count("\n") <= 1, (code, wrong)  # 0: it was done
-    if what.name == lock.NAME:
+    if what.name == MARK_NAME:
         aside.unlink()
     else:
         aside.rename(what)

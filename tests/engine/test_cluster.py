@@ -16,7 +16,7 @@ from factory.engine import cluster, lookout
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.store.status import read_index
+from factory.store.dataset import open_data
 from factory.store.verify import verify
 from tests.chaos.arena import prove
 from tests.chaos.faults import actors_killed_again_and_again, node_lost
@@ -99,7 +99,7 @@ def test_a_record_that_kills_or_holds_its_worker_fails_alone(job, on_ray, nodes,
     on_ray = on_ray.model_copy(update={"max_unit_seconds": 2.0})
     run(on_ray, [Draw, People, stage, Finish], lambda event: kinds.append(event.kind))
     assert kinds.count("isolating") in (1, 2) and kinds.count("unit") == 6  # 2: another unit waited in that worker
-    good, rows = (read_index(j.output).to_pylist() for j in (job, on_ray))
+    good, rows = (open_data(j.output).rows.to_pylist() for j in (job, on_ray))
     found = rows.pop(5)
     told = [found[name] for name in ("state", "stage", "error", "attempts")]
     assert told == ["failed", "render", error, 5]

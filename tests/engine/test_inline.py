@@ -9,7 +9,7 @@ import pytest
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
-from factory.store.status import read_index
+from factory.store.dataset import open_data
 from factory.store.verify import verify
 from tests.support.files import tree
 from tests.support.run_to_kill import kill_run_after
@@ -52,7 +52,7 @@ def test_a_record_that_hangs_fails_alone(job, tmp_path):
     before = signal.getsignal(signal.SIGALRM)
     run(job.model_copy(update={"max_unit_seconds": 0.5}), [Draw, People, Hang, Finish])
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
-    good, rows = (read_index(j.output).to_pylist() for j in (peace, job))
+    good, rows = (open_data(j.output).rows.to_pylist() for j in (peace, job))
     found = rows.pop(5)
     told = [found[name] for name in ("state", "stage", "error", "attempts")]
     assert told == ["failed", "render", "took longer than 0.5 s", 3]
@@ -65,7 +65,7 @@ def test_a_record_that_hangs_fails_alone(job, tmp_path):
 def test_a_library_that_ends_its_process_fails_one_record(job):
     """It ended the run, silently and with exit code 0."""
     run(job, [Draw, People, Exits, Finish])
-    rows = {int(row["key"][-8:]): (row["state"], row["error"]) for row in read_index(job.output).to_pylist()}
+    rows = {int(row["key"][-8:]): (row["state"], row["error"]) for row in open_data(job.output).rows.to_pylist()}
     said = {
         5: "it called sys.exit(0)", 6: "it called sys.exit(from a generator)", 8: "it called sys.exit(3)",
         10: "Panic(index out of bounds)",
@@ -105,7 +105,7 @@ class Odd(Depth):
 
 def test_an_error_in_any_letters_reaches_the_index_safely(job):
     run(job, [Draw, People, Odd, Finish])
-    rows = {int(row["key"][-8:]): row["error"] for row in read_index(job.output).to_pylist()}
+    rows = {int(row["key"][-8:]): row["error"] for row in open_data(job.output).rows.to_pylist()}
     assert rows[5] == r"ValueError: b\udcffd \x1b[2J name " + "\N{SNOWMAN}"
     assert rows[6] == "Speechless: (it cannot be told)"
     assert verify(job.output).ok
@@ -152,4 +152,4 @@ def test_a_stage_computes_on_as_many_threads_as_it_holds_cores(job):
     stages["render"]["cpus"] = 3.5
     job = JobSpec.model_validate({**job.model_dump(), "stages": stages})
     run(job, [Draw, People, Threads, Finish])
-    assert set(read_index(job.output)["prompt"].to_pylist()[:3]) == {"3 threads"}
+    assert set(open_data(job.output).rows["prompt"].to_pylist()[:3]) == {"3 threads"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -118,17 +120,12 @@ def test_camerahmrs_gtkps_are_openpose_and_19(exported) -> None:
     assert np.abs(pixels - data["gtkps"][..., :2]).max() < 0.5
 
 
-def test_bedlam_wants_the_body_of_the_data_set(dataset, tmp_path, monkeypatch) -> None:
-    from factory.export import source
-
-    read = source.layout.read_job
-    elsewhere = {"model": str(tmp_path / "SMPL.npz"), "name": "open-body"}
-
-    def moved(out):
-        job = read(out)
-        return job.model_copy(update={"body": job.body.model_copy(update=elsewhere)})
-
-    monkeypatch.setattr(source.layout, "read_job", moved)
+def test_bedlam_wants_the_body_of_the_data_set(dataset, tmp_path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(dataset, out)
+    stored = json.loads((out / "job.json").read_text())
+    stored["job"]["body"]["model"] = str(tmp_path / "SMPL.npz")
+    (out / "job.json").write_text(json.dumps(stored))
     with pytest.raises(UserError, match="needs the body .*SMPL.npz"):
-        export(str(dataset), str(tmp_path / "to"), "bedlam")
+        export(str(out), str(tmp_path / "to"), "bedlam")
     assert not (tmp_path / "to").exists()

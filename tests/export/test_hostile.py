@@ -14,8 +14,8 @@ from factory.errors import UserError
 from factory.export.formats import FORMATS
 from factory.export.run import export
 from factory.export.validate import validate
-from factory.store.part import index_table
-from factory.store.status import read_sample
+from factory.store.dataset import open_data
+from factory.store.index import index_table
 from tests.support.files import export_tree
 from tests.support.forge import Change, arrays, forge, told
 
@@ -100,7 +100,7 @@ def test_a_sample_of_another_name_is_not_read(copied: Path) -> None:
     forge(copied, elsewhere)
     row = next(row for row in index_table((copied / "hard_poses-000000.parquet").read_bytes())[0].to_pylist() if row["size"])  # noqa: E501  # fmt: skip
     with pytest.raises(KeyError, match=row["key"]):
-        read_sample(str(copied), row)
+        open_data(str(copied)).sample_files(row)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-9] + b"?" + data[-8:]])

@@ -20,8 +20,8 @@ from factory.errors import UserError
 from factory.export.run import export
 from factory.job import JobSpec
 from factory.record import Record
-from factory.store.layout import read_job
-from factory.store.part import SCHEMA, digest, index_bytes, index_table
+from factory.store.dataset import open_data
+from factory.store.index import SCHEMA, index_bytes, index_table, tar_digest
 from factory.store.reopen import retry
 from tests.support.command import ROOT
 from tests.support.exports import people
@@ -89,7 +89,7 @@ def test_a_killed_export_then_retry_and_run_loses_and_doubles_nothing(
     kept = tmp_path / "kept"
     shutil.copytree(to, kept)
     assert retry(str(out)).records == 1
-    spec: JobSpec = read_job(str(out)).model_copy(update={"output": str(out)})
+    spec: JobSpec = open_data(out).job.model_copy(update={"output": str(out)})
     with pytest.raises(UserError, match="not sealed in .* now, such as hard_poses-000000; let factory run finish them"):
         export(str(out), str(to), name, "train=1", "key < 'hard_poses-00000060'")
     assert export_tree(to) == export_tree(kept)
@@ -109,7 +109,7 @@ def test_a_whole_export_of_an_older_state_is_left_as_it_is(dataset: Path, tmp_pa
     export(str(out), str(to), "camerahmr")
     before = export_tree(to)
     retry(str(out))
-    run(read_job(str(out)).model_copy(update={"output": str(out)}), HEALED)
+    run(open_data(out).job.model_copy(update={"output": str(out)}), HEALED)
     with pytest.raises(UserError, match="whole export of an older state of .* hard_poses-000000 changed .*elsewhere"):
         export(str(out), str(to), "camerahmr")
     assert export_tree(to) == before
@@ -124,7 +124,9 @@ def test_a_data_set_that_changes_under_an_export_is_told(dataset: Path, tmp_path
         data = (out / "hard_poses-000001.tar").read_bytes()
         rows = index_table(sealed)[0].to_pylist()
         rows[0]["attempts"] = 9
-        (out / "hard_poses-000001.parquet").write_bytes(index_bytes(pa.Table.from_pylist(rows, SCHEMA), digest(data)))
+        (out / "hard_poses-000001.parquet").write_bytes(
+            index_bytes(pa.Table.from_pylist(rows, SCHEMA), tar_digest(data))
+        )
 
     with pytest.raises(UserError, match="hard_poses-000001 was made anew while it was exported; run the same export"):
         export(str(out), str(to), "camerahmr", on_piece=resealed)

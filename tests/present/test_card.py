@@ -18,8 +18,9 @@ import factory
 from factory.job import JobSpec
 from factory.metrics import METRICS
 from factory.present import card
+from factory.store.dataset import open_data
+from factory.store.layout import CARD
 from factory.store.reopen import retry
-from factory.store.status import read_index
 from factory.store.verify import repair, verify
 from tests.support import small
 
@@ -34,16 +35,16 @@ def job(values: dict) -> JobSpec:
     """Three shards; all records of the first one were rejected."""
     job = spec(values)
     small.make(job, rejected=(0, 1, 2, 3, 6), two=(5,))
-    assert card.write(job.output)
+    assert card.write(open_data(job.output))
     return job
 
 
 def files(job: JobSpec) -> dict[str, bytes]:
-    return {name: Path(job.output, name).read_bytes() for name in (card.CARD, card.PREVIEW, card.SHARDS)}
+    return {name: Path(job.output, name).read_bytes() for name in (CARD, card.PREVIEW, card.SHARDS)}
 
 
 def front(job: JobSpec) -> dict:
-    return yaml.safe_load(files(job)[card.CARD].decode().split("---\n")[1])
+    return yaml.safe_load(files(job)[CARD].decode().split("---\n")[1])
 
 
 def test_every_reader_finds_the_same_samples_in_the_folder(job, tmp_path, monkeypatch):
@@ -52,7 +53,7 @@ def test_every_reader_finds_the_same_samples_in_the_folder(job, tmp_path, monkey
     import webdataset
     from torch.utils.data import DataLoader
 
-    keys = [row["key"] for row in read_index(job.output).to_pylist() if row["size"]]
+    keys = [row["key"] for row in open_data(job.output).rows.to_pylist() if row["size"]]
     assert len(keys) == 7 and not Path(job.output, "small-000000.tar").exists()
     folder = shutil.copytree(job.output, tmp_path / "copied")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_OFFLINE", True)
@@ -86,7 +87,7 @@ def test_the_shard_index_tells_the_truth(job):
 
 
 def test_counts_and_front_matter(job):
-    text = files(job)[card.CARD].decode()
+    text = files(job)[CARD].decode()
     assert front(job)["license"] == "apache-2.0" and front(job)["size_categories"] == ["n<1K"]
     for row in ("planned | 12", "ok | 7", "rejected | 5", "too small | 2", "no person | 3"):
         assert f"| {row} |" in text
@@ -99,17 +100,17 @@ def test_counts_and_front_matter(job):
 def test_the_same_data_set_has_the_same_card(job, values, tmp_path):
     again = spec(values, output=str(tmp_path / "again"))
     small.make(again, rejected=(0, 1, 2, 3, 6), two=(5,))
-    assert card.write(again.output) and files(again) == files(job)
+    assert card.write(open_data(again.output)) and files(again) == files(job)
 
 
 def test_an_edited_card_is_left_alone_and_an_unfinished_data_set_has_none(job, values, tmp_path):
-    assert not card.write(job.output)
-    mine = files(job)[card.CARD].decode().replace("# small", "# My data set")
-    Path(job.output, card.CARD).write_text(mine)
-    assert not card.write(job.output) and files(job)[card.CARD].decode() == mine and verify(job.output).ok
+    assert not card.write(open_data(job.output))
+    mine = files(job)[CARD].decode().replace("# small", "# My data set")
+    Path(job.output, CARD).write_text(mine)
+    assert not card.write(open_data(job.output)) and files(job)[CARD].decode() == mine and verify(job.output).ok
     half = spec(values, output=str(tmp_path / "half"))
     small.make(half, units=3)
-    assert not card.write(half.output) and not Path(half.output, card.CARD).exists()
+    assert not card.write(open_data(half.output)) and not Path(half.output, CARD).exists()
 
 
 def test_licences_of_real_weights(values):
@@ -118,8 +119,8 @@ def test_licences_of_real_weights(values):
     values["prompts"]["action"] = ["a | b <c>"]
     job = spec(values, records=2)
     small.make(job, rejected=())
-    assert card.write(job.output)
-    text = files(job)[card.CARD].decode()
+    assert card.write(open_data(job.output))
+    text = files(job)[CARD].decode()
     assert front(job)["license"] == "other" and front(job)["license_name"]
     assert re.search(r"generate \| `CompVis/stable-diffusion-v1-4` \| CreativeML OpenRAIL-M", text)
     assert "SMPL_NEUTRAL.npz` | non-commercial" in text and "a \\| b &lt;c&gt;" in text
@@ -128,14 +129,14 @@ def test_licences_of_real_weights(values):
 def test_nothing_but_rejected_records(values):
     job = spec(values, records=4)
     small.make(job, rejected=range(4))
-    assert card.write(job.output) and verify(job.output).ok
-    assert "![" not in Path(job.output, card.CARD).read_text() and not Path(job.output, card.PREVIEW).exists()
+    assert card.write(open_data(job.output)) and verify(job.output).ok
+    assert "![" not in Path(job.output, CARD).read_text() and not Path(job.output, card.PREVIEW).exists()
 
 
 def retried(job: JobSpec) -> None:
     """A record that had failed is made after all: its shard holds a sample more."""
     small.make(job, failed=(9,))
-    assert card.write(job.output)
+    assert card.write(open_data(job.output))
     assert retry(job.output).records == 1
     told = verify(job.output)
     assert told.ok and any("wids.json: tells another size" in note for note in told.notes)
@@ -147,17 +148,15 @@ def retried(job: JobSpec) -> None:
 def test_after_a_retry_card_and_shard_list_are_written_anew(values, tmp_path, edited):
     job = spec(values)
     retried(job)
-    assert [problem.partition(":")[0] for problem in verify(job.output).problems] == [card.SHARDS, card.CARD]
+    assert [problem.partition(":")[0] for problem in verify(job.output).problems] == [card.SHARDS, CARD]
     if edited:
-        Path(job.output, card.CARD).write_text("mine")
-    assert card.write(job.output)
+        Path(job.output, CARD).write_text("mine")
+    assert card.write(open_data(job.output))
     fresh = spec(values, output=str(tmp_path / "fresh"))
     small.make(fresh)
-    card.write(fresh.output)
-    expected = (
-        files(fresh) if not edited else {**files(fresh), card.CARD: b"mine", card.PREVIEW: files(job)[card.PREVIEW]}
-    )
-    assert files(job) == expected and verify(job.output).ok and not card.write(job.output)
+    card.write(open_data(fresh.output))
+    expected = files(fresh) if not edited else {**files(fresh), CARD: b"mine", card.PREVIEW: files(job)[card.PREVIEW]}
+    assert files(job) == expected and verify(job.output).ok and not card.write(open_data(job.output))
 
 
 @pytest.mark.parametrize(
@@ -172,16 +171,16 @@ def test_verify_sees_a_shard_list_that_lies_and_repair_takes_it_away(job, old, n
     path.write_text(told.replace(old, new, 1))
     assert verify(job.output).stale == [card.SHARDS]
     assert repair(job.output).stale == [card.SHARDS] and verify(job.output).ok
-    assert card.write(job.output) and path.read_text() == told
+    assert card.write(open_data(job.output)) and path.read_text() == told
 
 
 def test_a_card_of_other_shards_is_noticed(job, values, tmp_path):
     other = spec(values, output=str(tmp_path / "other"), seed=3)
     small.make(other)
-    card.write(other.output)
-    shutil.copy(Path(other.output, card.CARD), Path(job.output, card.CARD))
+    card.write(open_data(other.output))
+    shutil.copy(Path(other.output, CARD), Path(job.output, CARD))
     assert verify(job.output).problems == ["README.md: tells of the shards as they were before"]
-    assert card.write(job.output) and verify(job.output).ok
+    assert card.write(open_data(job.output)) and verify(job.output).ok
 
 
 def test_nothing_in_a_prompt_or_a_name_becomes_markup(values):
@@ -194,8 +193,8 @@ def test_nothing_in_a_prompt_or_a_name_becomes_markup(values):
     values["stages"]["generate"]["model"] = "own/`<b>x</b>"
     job = spec(values, records=16)
     small.make(job, rejected=())
-    assert card.write(job.output)
-    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(files(job)[card.CARD].decode())
+    assert card.write(open_data(job.output))
+    page = MarkdownIt("commonmark", {"html": True}).enable("table").render(files(job)[CARD].decode())
     assert re.findall(r"<(script|b|em)>", page) == [] and re.findall(r'<img src="?([^ "]*)', page) == ["preview.jpg"]
     assert set(re.findall(r'href="([^"]*)"', page)) == {"https://arxiv.org/abs/2303.09541"}
     cells = re.findall(r"<td>([^<]*)</td>\n<td>\d+</td>", page.split("poses per action")[1])

@@ -12,7 +12,7 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.metrics import of_images
 from factory.present.stats import BINS, action, bars, collect, distribution, show
-from factory.store.status import read_index
+from factory.store.dataset import open_data
 from tests.support import small
 from tests.support.command import Run
 
@@ -26,14 +26,14 @@ def job(values: dict) -> JobSpec:
 
 
 def test_counts(job):
-    found = collect(job.output)
+    found = collect(open_data(job.output))
     assert (found.planned, found.states, found.reasons) == (
         12,
         {"ok": 8, "rejected": 2},
         {"no person": 1, "too small": 1},
     )
     assert (found.people, found.refined) == ({1: 6, 2: 2}, 8)
-    rows = [row for row in read_index(job.output).to_pylist() if row["size"]]
+    rows = [row for row in open_data(job.output).rows.to_pylist() if row["size"]]
     diving = sum(row["people"] for row in rows if row["prompt"].endswith("diving"))
     assert found.actions == {"diving": diving, "walking": 10 - diving}
     oks = found.measures["oks"]
@@ -43,11 +43,11 @@ def test_counts(job):
 
 
 def test_a_condition(job):
-    rows = [row for row in read_index(job.output).to_pylist() if row["size"]]
-    assert collect(job.output, "score > 30").images == sum(row["pose_score"] > 30 for row in rows)
-    assert collect(job.output, "state = 'rejected'").states == {"rejected": 2}
+    rows = [row for row in open_data(job.output).rows.to_pylist() if row["size"]]
+    assert collect(open_data(job.output), "score > 30").images == sum(row["pose_score"] > 30 for row in rows)
+    assert collect(open_data(job.output), "state = 'rejected'").states == {"rejected": 2}
     with pytest.raises(UserError, match="unknown column"):
-        collect(job.output, "nonsense = 1")
+        collect(open_data(job.output), "nonsense = 1")
 
 
 def test_distributions_at_the_borders():
@@ -73,7 +73,7 @@ def test_tables_side_by_side(job, values, tmp_path):
     other = JobSpec.model_validate({**values, "records": 2, "output": str(tmp_path / "b")})
     small.make(other, rejected=(0, 1))
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    show(console, [collect(job.output), collect(other.output)])
+    show(console, [collect(open_data(job.output)), collect(open_data(other.output))])
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["ok", "8", "0"] in lines and ["planned", "12", "2"] in lines and ["2", "2", "0"] in lines
     first, second = (lines[lines.index(["oks"]) + i] for i in (1, 2))
@@ -82,7 +82,7 @@ def test_tables_side_by_side(job, values, tmp_path):
 
 def test_no_figure_is_cut_on_a_narrow_terminal(job):
     console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    show(console, [collect(job.output)] * 2)
+    show(console, [collect(open_data(job.output))] * 2)
     lines = [line for line in console.export_text().splitlines() if line.startswith("  ") and "█" in line]
     assert len(lines) == 2 * len(of_images()) and all(line.rstrip().endswith(("1", "+")) for line in lines)
 

@@ -22,9 +22,9 @@ from factory.job import JobSpec
 from factory.plan import plan
 from factory.store import contents
 from factory.store.begun import differences
-from factory.store.layout import identity
+from factory.store.dataset import open_data
+from factory.store.job_json import job_identity
 from factory.store.ledger import open_ledger
-from factory.store.status import read_index
 from factory.store.verify import verify
 from tests.support.files import tree
 from tests.support.seeded_stages import STAGES
@@ -125,7 +125,7 @@ def test_the_same_inputs_under_another_path_go_on(real, tmp_path):
         os.utime(path, (1, 1))
     assert run(real(tmp_path / "moved", slash="/"), STAGES).units_found == 1
     assert tree(job.output) == tree(whole.output)
-    sources = [row["source"] for row in read_index(job.output).to_pylist()]
+    sources = [row["source"] for row in open_data(job.output).rows.to_pylist()]
     assert sources == [f"{i}.bmp" for i in range(6)] and verify(job.output).ok
 
 
@@ -159,7 +159,7 @@ def test_what_lies_beside_a_model_counts(real, values, tmp_path):
     from factory.models.hmr.spin import MEAN_PARAMS
     from factory.weights.smpl_file import EXTRA_FILE
 
-    assert set(contents.BESIDE.values()) == {EXTRA_FILE, MEAN_PARAMS}
+    assert set(contents.ALSO_READ.values()) == {EXTRA_FILE, MEAN_PARAMS}
     (tmp_path / "SMPL_NEUTRAL.pkl").write_bytes(b"body")
     (tmp_path / EXTRA_FILE).write_bytes(b"regressor")
     body = {"model": str(tmp_path / "SMPL_NEUTRAL.pkl"), "name": "smpl"}
@@ -251,5 +251,5 @@ def test_two_jobs_differ_in_short_lines_or_not_at_all(one, other):
         return JobSpec.model_validate({**values, "stages": stages, "prompts": {"action": action}})
 
     lines = differences(job(one), {}, job(other), {})
-    assert bool(lines) == (identity(job(one)) != identity(job(other)))
+    assert bool(lines) == (job_identity(job(one)) != job_identity(job(other)))
     assert all(len(line) < 400 for line in lines)

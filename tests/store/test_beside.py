@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from factory.store import beside, layout
-from factory.store.fs import LocalFiles
+from factory.errors import UserError
+from factory.store import beside
+from factory.store.dataset import open_data
 
 BOMBS = [b"[" * 100_000, b'{"shardlist": [' + b"[]," * 5_000_000 + b"[]]}", b" " * (1 << 26) + b"[]"]
 
@@ -13,16 +14,17 @@ BOMBS = [b"[" * 100_000, b'{"shardlist": [' + b"[]," * 5_000_000 + b"[]]}", b" "
 @pytest.mark.parametrize("data", BOMBS, ids=["deep", "many", "long"])
 def test_a_list_of_shards_that_is_none(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"nested too deeply|more than 4,000,000 values|bytes of JSON"):
-        beside.listed_shards(data)
+        beside.decode_shard_list(data)
 
 
 def test_a_card_longer_than_any_was_edited() -> None:
-    card = beside.signed("x" * 1000, "0" * 24).encode()
-    assert beside.signature(card) == "0" * 24
-    assert beside.signature(beside.signed("x" * (1 << 24), "0" * 24).encode()) is None
+    card = beside.signed_card("x" * 1000, "0" * 24).encode()
+    assert beside.card_state(card) == beside.CardState(edited=False, stamp="0" * 24)
+    assert beside.card_state(beside.signed_card("x" * (1 << 24), "0" * 24).encode()).edited
 
 
 @pytest.mark.parametrize("data", BOMBS, ids=["deep", "many", "long"])
-def test_a_job_that_is_none_identifies_nothing(tmp_path, data: bytes) -> None:
+def test_a_job_that_is_none_is_refused(tmp_path, data: bytes) -> None:
     (tmp_path / "job.json").write_bytes(data)
-    assert layout.fingerprint(LocalFiles(tmp_path)) == ""
+    with pytest.raises(UserError, match="job.json: not a job this version can read"):
+        open_data(tmp_path)

@@ -18,23 +18,26 @@ from factory.errors import UserError
 from factory.export.run import export
 from factory.plan import plan
 from factory.present import card, report, stats
+from factory.store.dataset import open_data
+from factory.store.index import SCHEMA, Damaged, index_bytes, index_table, tar_digest
 from factory.store.ledger import open_ledger
-from factory.store.part import SCHEMA, Damaged, digest, index_bytes, index_table
 from factory.store.reopen import retry
-from factory.store.status import read_index, read_sample, status
+from factory.store.status import status
 from factory.store.verify import repair, verify
 from tests.support.files import tree
 from tests.support.seeded_stages import STAGES, Depth
 
 READERS = {
     "retry": retry,
-    "inspect": lambda out: report.write(out, 2),
-    "stats": stats.collect,
-    "card": card.write,
+    "inspect": lambda out: report.write(open_data(out), 2),
+    "stats": lambda out: stats.collect(open_data(out)),
+    "card": lambda out: card.write(open_data(out)),
     "export": lambda out: export(out, out + ".spin", "spin"),
     "status": status,
     "load": lambda out: next(iter(factory.load(out, crop=32, train=False))),
-    "sample": lambda out: read_sample(out, {"shard": 1, "unit": 0, "key": "small-00000008", "offset": 1, "size": 9}),
+    "sample": lambda out: open_data(out).sample_files(
+        {"shard": 1, "unit": 0, "key": "small-00000008", "offset": 1, "size": 9}
+    ),
 }
 LENIENT = {"status", "card"}  # status counts what is sound; a card is left alone where nothing has changed
 
@@ -65,11 +68,11 @@ def test_the_line_says_where_and_how_to_mend_it(job):
     path = Path(job.output, "small-000001.parquet")
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(UserError, match=r"out/small-000001.parquet: damaged \(.*mend it: factory verify OUT --repair"):
-        read_index(job.output)
+        _ = open_data(job.output).rows
     assert str(pickle.loads(pickle.dumps(Damaged("a", "b")))) == str(Damaged("a", "b"))  # workers send it
     repair(job.output)
     run(job, STAGES)
-    assert verify(job.output).ok and read_index(job.output).num_rows == 22
+    assert verify(job.output).ok and open_data(job.output).rows.num_rows == 22
 
 
 @pytest.mark.parametrize("texts", [[b"\xff\xfe"], [b"ok", b"\xc3"]])
@@ -77,7 +80,7 @@ def test_an_index_whose_texts_are_not_utf8_is_damaged(texts):
     """Even where its hash fits: somebody else may have written it."""
     rows = pa.Table.from_pylist([{"key": "k", "state": "ok", "reason": ""} for _ in texts], SCHEMA)
     broken = pa.Array.from_buffers(pa.string(), len(texts), pa.array(texts, pa.binary()).buffers())
-    data = index_bytes(rows.set_column(SCHEMA.get_field_index("prompt"), "prompt", broken), digest(b""))
+    data = index_bytes(rows.set_column(SCHEMA.get_field_index("prompt"), "prompt", broken), tar_digest(b""))
     with pytest.raises(Damaged, match="UTF"):
         index_table(data)
 
@@ -93,7 +96,7 @@ def test_an_error_that_is_not_utf8_is_a_failed_record(job):
     lenient = job.model_copy(update={"max_failed_fraction": 1})
     summary = run(lenient, [Foreign if stage is Depth else stage for stage in STAGES])
     assert summary.states == {"failed": 18, "rejected": 4}
-    errors = {row["error"] for row in read_index(job.output).to_pylist() if row["error"]}
+    errors = {row["error"] for row in open_data(job.output).rows.to_pylist() if row["error"]}
     assert errors == {r"OSError: no such file: \udcff\udcfe.png"}
     assert verify(job.output).ok and retry(job.output).records == 18
 

@@ -17,7 +17,9 @@ from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import plan
 from factory.store import contents, lock
+from factory.store.check_archive import Faults
 from factory.store.fs import LocalFiles
+from factory.store.layout import part_archive
 from factory.store.ledger import open_ledger
 from factory.store.reopen import retry
 from factory.store.status import status
@@ -114,13 +116,13 @@ def test_a_read_only_output_is_one_line(job, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "again"),
     [
-        (lambda out: flip(out / "small-000001.tar", 600), {1: {0}}),
-        (lambda out: flip(out / "small-000001.tar", -600), {1: set()}),  # the zeros that end the archive
-        (lambda out: flip(out / "small-000001.parquet", 40), {1: None}),
-        (lambda out: flip(out / "small-000001.parquet", -20), {1: None}),
-        (lambda out: os.truncate(out / "small-000001.tar", 1000), {1: {0, 1}}),
-        (lambda out: os.truncate(out / "small-000001.parquet", 500), {1: None}),
-        (lambda out: (out / "small-000001.tar").unlink(), {1: None}),
+        (lambda out: flip(out / "small-000001.tar", 600), {1: Faults({0})}),
+        (lambda out: flip(out / "small-000001.tar", -600), {1: Faults()}),  # the zeros that end the archive
+        (lambda out: flip(out / "small-000001.parquet", 40), {1: Faults(whole_file=True)}),
+        (lambda out: flip(out / "small-000001.parquet", -20), {1: Faults(whole_file=True)}),
+        (lambda out: os.truncate(out / "small-000001.tar", 1000), {1: Faults({0, 1})}),
+        (lambda out: os.truncate(out / "small-000001.parquet", 500), {1: Faults(whole_file=True)}),
+        (lambda out: (out / "small-000001.tar").unlink(), {1: Faults(whole_file=True)}),
     ],
 )
 def test_what_is_broken_is_taken_away_and_made_again(job, whole, spoil, again):
@@ -129,8 +131,7 @@ def test_what_is_broken_is_taken_away_and_made_again(job, whole, spoil, again):
     assert report.broken == again and not report.strays
     after = verify(job.output)
     assert after.ok and not after.complete
-    units = again[1]
-    assert run(job, STAGES).units_done == (2 if units is None else len(units))
+    assert run(job, STAGES).units_done == (2 if again[1].whole_file else len(again[1].units))
     assert tree(job.output) == whole and not folders(job.output)
 
 
@@ -153,7 +154,7 @@ def test_a_broken_part_is_taken_away(job):
         for shard, index, part in inline.compute(plan(job), STAGES, [(0, 0), (1, 1)]):
             ledger.commit(shard, index, part)
     flip(Path(job.output, "parts/000001/000001.tar"), 700)
-    assert repair(job.output).broken_parts == [(1, 1)]
+    assert repair(job.output).broken_parts == [part_archive(1, 1)]
     assert verify(job.output).ok and status(job.output).units_done == 1
 
 
@@ -221,7 +222,7 @@ def test_other_weights_under_the_same_name_are_another_job(job, tmp_path, field)
 
 def test_large_files_are_told_apart_by_pieces(tmp_path):
     path = tmp_path / "large"
-    size = contents.WHOLE * 4
+    size = contents.READ_WHOLE * 4
     with open(path, "wb") as file:
         file.truncate(size)
     first = contents.digest(path)

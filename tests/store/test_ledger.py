@@ -10,9 +10,10 @@ from factory.engine.run import run
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import plan
-from factory.store import lock
+from factory.store.dataset import open_data
 from factory.store.ledger import open_ledger
-from factory.store.status import read_index, status
+from factory.store.mark import MARK_NAME
+from factory.store.status import status
 from factory.store.verify import verify
 from tests.support.files import folders, tree
 from tests.support.seeded_stages import STAGES
@@ -43,7 +44,7 @@ def test_whatever_the_order_and_however_often_the_bytes_are_the_same(job, tmp_pa
     some_units(other, [ids[0], ids[0]])
     state = status(other.output)
     assert (state.units_done, state.shards_sealed, state.complete, state.live) == (3, 0, False, None)
-    assert sum(state.states.values()) == len(read_index(other.output)) == 12
+    assert sum(state.states.values()) == len(open_data(other.output).rows) == 12
     summary = run(other, STAGES)
     assert (summary.units_found, summary.units_done) == (3, 3)
     assert tree(other.output) == tree(job.output)
@@ -53,7 +54,7 @@ def test_whatever_the_order_and_however_often_the_bytes_are_the_same(job, tmp_pa
 
 def test_a_second_run_does_nothing(job):
     first = run(job, STAGES)
-    before = {path: path.stat().st_mtime_ns for path in Path(job.output).iterdir() if path.name != lock.NAME}
+    before = {path: path.stat().st_mtime_ns for path in Path(job.output).iterdir() if path.name != MARK_NAME}
     events = []
     second = run(job, [], events.append)  # no stage: nothing can be computed
     assert (second.units_done, second.units_found) == (0, 6)
@@ -64,7 +65,7 @@ def test_a_second_run_does_nothing(job):
 
 def test_every_planned_record_is_a_row_in_one_final_state(job):
     summary = run(job, STAGES)
-    rows = read_index(job.output).to_pylist()
+    rows = open_data(job.output).rows.to_pylist()
     assert [row["key"] for row in rows] == [plan(job).record(i).key for i in range(22)]
     states = {int(row["key"][-8:]): row["state"] for row in rows}
     assert states == {i: "failed" if i == 7 else "rejected" if i % 5 == 4 else "ok" for i in range(22)}
@@ -139,7 +140,7 @@ def test_an_output_that_is_a_file_is_refused(job):
 def test_status_of_no_data_set_is_a_clear_line(tmp_path, content):
     if content is not None:
         (tmp_path / "job.json").write_text(content)
-    for ask in (status, verify, read_index):
+    for ask in (status, verify, open_data):
         with pytest.raises(UserError, match=str(tmp_path)):
             ask(str(tmp_path))
 

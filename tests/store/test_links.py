@@ -11,6 +11,7 @@ import pytest
 from factory.engine.run import run
 from factory.errors import UserError
 from factory.present import card, report
+from factory.store.dataset import open_data
 from factory.store.fs import open_files
 from factory.store.reopen import retry
 from factory.store.status import status
@@ -41,8 +42,8 @@ def look(folder: Path) -> dict[str, object]:
 
 LOCKS, PARTS = ("run", "repair", "retry"), ("run", "retry")
 WRITERS = {
-    "inspect": lambda job: report.write(job.output),
-    "card": lambda job: card.write(job.output),
+    "inspect": lambda job: report.write(open_data(job.output)),
+    "card": lambda job: card.write(open_data(job.output)),
     "run": lambda job: run(job, STAGES),
     "repair": lambda job: repair(job.output),
     "retry": lambda job: retry(job.output),

@@ -9,9 +9,10 @@ import pytest
 from factory.engine import inline
 from factory.engine.run import run
 from factory.plan import plan
-from factory.store import lock
 from factory.store.dataset import open_data
+from factory.store.layout import part_archive
 from factory.store.ledger import open_ledger
+from factory.store.mark import Holder
 from factory.store.reopen import retry
 from factory.store.verify import _Verification, verify
 from tests.support.files import flip
@@ -21,7 +22,7 @@ from tests.support.seeded_stages import STAGES
 def beside(job, go_on, live: bool = True):
     """The report of a verification that lists, then waits while something goes on, and reads what was listed."""
     data = open_data(job.output)
-    holder = lock.Holder(7, "elsewhere", 0.0, 0.0) if live else None
+    holder = Holder(7, "elsewhere", 0.0, 0.0) if live else None
     assert data.sizes
     go_on()
     return _Verification(data, holder).report
@@ -68,7 +69,7 @@ def test_a_part_that_is_being_written_anew_is_no_fault_of_a_live_run(job):
     moving = beside(job, lambda: None)
     assert moving.ok and any("the run at work may be writing it" in note for note in moving.notes)
     still = beside(job, lambda: None, live=False)
-    assert still.broken_parts == [(1, 0)]
+    assert still.broken_parts == [part_archive(1, 0)]
 
 
 @pytest.mark.parametrize("name", ["small-000001.tar", "small-000001.parquet"])

@@ -43,7 +43,7 @@ def other(tmp_path):
 
 
 def test_a_live_run_is_refused_and_named(files, other):
-    assert lock.holder(files).pid == lock.seen(files).pid == other.pid
+    assert lock.holder(files).pid == lock.local_holder(files).pid == other.pid
     who = f"in use by process {other.pid} on {socket.gethostname()}"
     with pytest.raises(UserError, match=who), lock.hold(files):
         pass
@@ -61,7 +61,7 @@ def test_what_another_place_refuses_is_not_said_of_the_output(files):
 def test_a_killed_run_is_gone_at_once(files, other):
     other.kill()
     other.wait()
-    assert lock.holder(files) is lock.seen(files) is None
+    assert lock.holder(files) is lock.local_holder(files) is None
     told = []
     with lock.hold(files, told.append):
         assert not told
@@ -73,7 +73,7 @@ def test_a_machine_whose_locks_we_do_not_see_is_watched(files, monkeypatch):
     holder = elsewhere(files, age=3600)
 
     def beat(_: float) -> None:
-        (files.root / lock.NAME).write_bytes(mark.encode(replace(holder, beats=4)))
+        (files.root / mark.MARK_NAME).write_bytes(mark.encode_holder(replace(holder, beats=4)))
 
     with monkeypatch.context() as patch:
         patch.setattr(lock.time, "sleep", beat)
@@ -95,11 +95,11 @@ def test_the_heart_beats_while_the_clock_is_set_back(files, monkeypatch):
     now = iter(range(10**9, 0, -1000))
     with lock.hold(files) as lease:
         monkeypatch.setattr(lock.time, "time", lambda: next(now))
-        first = lock.seen(files)
-        while lock.seen(files).beats < first.beats + 3:  # hangs if it does not
+        first = lock.local_holder(files)
+        while lock.local_holder(files).beats < first.beats + 3:  # hangs if it does not
             pass
         lease.check()
-        assert lock.seen(files).since == first.since
+        assert lock.local_holder(files).since == first.since
 
 
 def test_who_lost_the_place_writes_no_more(files, monkeypatch):
@@ -112,22 +112,22 @@ def test_who_lost_the_place_writes_no_more(files, monkeypatch):
         heart.join(60)
         with pytest.raises(UserError, match="taken over by process 7 on elsewhere"):
             lease.check()
-    assert mark.parse((files.root / lock.NAME).read_bytes()).pid == 7  # and not taken from it
+    assert mark.decode_holder((files.root / mark.MARK_NAME).read_bytes()).pid == 7  # and not taken from it
 
 
 def test_who_slept_asks_before_he_writes(files, monkeypatch):
     with lock.hold(files) as lease:
-        beats = lock.seen(files).beats
+        beats = lock.local_holder(files).beats
         lease.check()
-        assert lock.seen(files).beats == beats
+        assert lock.local_holder(files).beats == beats
         now = time.clock_gettime
         monkeypatch.setattr(time, "clock_gettime", lambda clock: now(clock) + lock.STALE)
         lease.check()
-        assert lock.seen(files).beats == beats + 1
+        assert lock.local_holder(files).beats == beats + 1
 
 
 def test_a_mark_of_brackets_names_nobody():
-    assert mark.parse(b"[" * mark.MOST) is None
+    assert mark.decode_holder(b"[" * mark.MARK_BYTES) is None
 
 
 def test_asking_touches_nothing(tmp_path):
@@ -140,4 +140,4 @@ def test_nothing_beats_after_the_end(files):
     with lock.hold(files):
         assert len(set(threading.enumerate()) - before) == 1
     assert not set(threading.enumerate()) - before
-    assert (files.root / lock.NAME).read_bytes() == b""
+    assert (files.root / mark.MARK_NAME).read_bytes() == b""

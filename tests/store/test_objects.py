@@ -16,10 +16,12 @@ from factory.errors import UserError
 from factory.plan import plan
 from factory.present import card, report, stats
 from factory.store import lock, mark
+from factory.store.check_archive import Faults
+from factory.store.dataset import open_data
 from factory.store.fs import open_files
 from factory.store.ledger import open_ledger
 from factory.store.reopen import retry
-from factory.store.status import read_index, read_sample, status
+from factory.store.status import status
 from factory.store.verify import repair, verify
 from tests.support import s3
 from tests.support.command import ROOT
@@ -31,7 +33,7 @@ from tests.support.seeded_stages import STAGES
 @pytest.fixture
 def local(job) -> dict[str, bytes]:
     run(job, STAGES)
-    return {name: data for name, data in tree(job.output).items() if name != lock.NAME}
+    return {name: data for name, data in tree(job.output).items() if name != mark.MARK_NAME}
 
 
 def test_the_same_bytes_as_in_a_folder_and_every_verb_reads_them(url, remote, local, proxy):
@@ -39,8 +41,8 @@ def test_the_same_bytes_as_in_a_folder_and_every_verb_reads_them(url, remote, lo
     assert stored(url, remote) == local
     out = remote.output
     assert status(out).complete and verify(out).complete and verify(out).ok
-    row = read_index(out).to_pylist()[0]
-    assert "jpg" in read_sample(out, row)
+    row = open_data(out).rows.to_pylist()[0]
+    assert "jpg" in open_data(out).sample_files(row)
     lists = proxy.lists
     assert run(remote, STAGES).units_done == 0
     assert proxy.lists - lists == 2  # one before the lock is taken and one under it
@@ -71,7 +73,7 @@ def test_damage_is_found_taken_away_and_made_anew(url, remote, local):
     data = bytearray(local["small-000001.tar"])
     data[600] ^= 1
     bucket.put_object(Bucket=s3.BUCKET, Key=key, Body=bytes(data))
-    assert repair(remote.output).broken == {1: {0}}
+    assert repair(remote.output).broken == {1: Faults(units={0}, whole_file=False)}
     assert run(remote, STAGES).units_done == 1
     assert stored(url, remote) == local
 
@@ -124,7 +126,7 @@ def test_a_machine_that_died_is_waited_for_and_a_revived_one_writes_no_more(url,
     files = open_files(remote.output)
     there = lock.ObjectMark(files)
     there.read()
-    dead = lock.Holder(7, "elsewhere", 0.0, 4e9, 5, "abc", "another kernel")
+    dead = mark.Holder(7, "elsewhere", 0.0, 4e9, 5, "abc", "another kernel")
     assert there.write(dead)
     told = []
     run(remote, STAGES, lambda event: told.append(event))
@@ -165,9 +167,9 @@ def test_other_addresses_are_refused(out):
 
 def test_the_other_clouds_open_without_asking_anybody(monkeypatch):
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
-    assert open_files("az://container/x").where == "az://container/x"
+    assert open_files("az://container/x").address == "az://container/x"
     monkeypatch.setenv("GOOGLE_SKIP_SIGNATURE", "true")
-    assert open_files("gs://bucket/x").where == "gs://bucket/x"
+    assert open_files("gs://bucket/x").address == "gs://bucket/x"
 
 
 def test_a_reading_beyond_the_end_gives_what_is_there(remote):
@@ -234,9 +236,9 @@ def test_every_reader_lists_once(remote, proxy, tmp_path):
     run(remote, STAGES)
     readers = {
         "status": lambda: status(remote.output),
-        "stats": lambda: stats.collect(remote.output),
-        "card": lambda: card.write(remote.output),
-        "inspect": lambda: report.write(remote.output, 3),
+        "stats": lambda: stats.collect(open_data(remote.output)),
+        "card": lambda: card.write(open_data(remote.output)),
+        "inspect": lambda: report.write(open_data(remote.output), 3),
         "verify": lambda: verify(remote.output),
         "retry": lambda: retry(remote.output, "no such words"),
     }

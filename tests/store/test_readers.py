@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from factory.engine.run import run
+from factory.store.dataset import open_data
 from factory.store.sample import extensions
-from factory.store.status import read_index, read_sample
 from tests.support.seeded_stages import STAGES
 
 
@@ -24,7 +24,7 @@ def shards(job) -> list[str]:
 
 @pytest.fixture
 def keys(job, shards) -> list[str]:
-    rows = read_index(job.output).to_pylist()
+    rows = open_data(job.output).rows.to_pylist()
     assert len(rows) == 22
     return [row["key"] for row in rows if row["state"] == "ok"]
 
@@ -67,10 +67,10 @@ def test_hugging_face_datasets(job, shards, keys, tmp_path, monkeypatch):
 
 
 def test_a_row_finds_its_sample(job, shards, keys):
-    rows = [row for row in read_index(job.output).to_pylist() if row["size"]]
+    rows = [row for row in open_data(job.output).rows.to_pylist() if row["size"]]
     for row in rows:
-        files = read_sample(job.output, row)
+        files = open_data(job.output).sample_files(row)
         assert list(files) == extensions(job)
         assert np.load(io.BytesIO(files["smpl.npz"]))["pose"].shape == (row["people"], 72)
     with pytest.raises(KeyError):
-        read_sample(job.output, {**rows[0], "key": "small-00000004"})  # rejected
+        open_data(job.output).sample_files({**rows[0], "key": "small-00000004"})  # rejected

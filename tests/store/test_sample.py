@@ -12,7 +12,9 @@ from factory.job import JobSpec
 from factory.plan import plan
 from factory.record import State, Unit
 from factory.store import sample, tar
-from factory.store.part import index_table, pack
+from factory.store.index import index_table
+from factory.store.part import pack
+from factory.store.sample import PERSON_ARRAYS, encode_sample
 from tests.support.seeded_stages import STAGES
 
 
@@ -33,14 +35,14 @@ def unit(job) -> Unit:
 
 def test_a_sample_holds_what_the_record_held(job, unit):
     record = unit.records[0]
-    files = {name.removeprefix(record.key + "."): data for name, data in sample.members(record, job)}
+    files = {name.removeprefix(record.key + "."): data for name, data in encode_sample(record, job)}
     assert list(files) == sample.extensions(job)
     told = sample.SampleJson.model_validate_json(files["json"])
     assert (told.key, told.seed, told.prompt, told.people) == (record.key, record.seed, record.prompt, 2)
     assert (told.body, told.models.hmr) == (job.body.name, "spin")
     assert list(json.loads(files["json"])) == sorted(json.loads(files["json"]))
     with np.load(io.BytesIO(files["smpl.npz"]), allow_pickle=False) as arrays:
-        assert {name: arrays[name].shape for name in arrays.files} == {n: (2, *s) for n, s in sample.PERSON.items()}
+        assert {name: arrays[name].shape for name in arrays.files} == {n: (2, *s) for n, s in PERSON_ARRAYS.items()}
         assert {arrays[name].dtype for name in arrays.files} == {np.dtype(np.float32)}
         person = record.people[1]
         np.testing.assert_array_equal(arrays["pose"][1, :3], person.global_orient.astype(np.float32))
@@ -51,7 +53,7 @@ def test_a_sample_holds_what_the_record_held(job, unit):
     np.testing.assert_array_equal(np.array(Image.open(io.BytesIO(files["object.png"]))) > 0, record.object_mask)
     smooth = np.tile(np.arange(64, dtype=np.uint8)[:, None, None], (1, 64, 3))
     record.final = record.initial = smooth
-    files = dict(sample.members(record, job))
+    files = dict(encode_sample(record, job))
     for ending in ("jpg", "initial.jpg"):
         image = np.array(Image.open(io.BytesIO(files[f"{record.key}.{ending}"])), int)
         assert abs(image - smooth).max() <= 4
@@ -64,7 +66,7 @@ def test_the_json_names_all_that_drew_the_sample(job, unit):
 
     def told(**changes) -> dict:
         spec = JobSpec.model_validate({**values, **changes})
-        return json.loads(dict(sample.members(unit.records[0], spec))[f"{unit.records[0].key}.json"])["models"]
+        return json.loads(dict(encode_sample(unit.records[0], spec))[f"{unit.records[0].key}.json"])["models"]
 
     models = told()
     assert models["generate"] == "sd14@v1" and models["generate_adapter"] == "loras/a.safetensors"
@@ -75,9 +77,9 @@ def test_the_json_names_all_that_drew_the_sample(job, unit):
 
 def test_npz_bytes_know_no_clock(monkeypatch):
     arrays = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.float32(1)}
-    first = sample.npz(arrays)
+    first = sample.npz_bytes(arrays)
     monkeypatch.setattr("time.time", lambda: 2e9)
-    assert sample.npz(arrays) == first
+    assert sample.npz_bytes(arrays) == first
     with zipfile.ZipFile(io.BytesIO(first)) as archive:
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
@@ -85,7 +87,7 @@ def test_npz_bytes_know_no_clock(monkeypatch):
 
 def test_without_extras_a_sample_is_three_files(job, unit):
     bare = job.model_copy(update={"sample": job.sample.model_copy(update={"extras": []})})
-    assert [name.partition(".")[2] for name, _ in sample.members(unit.records[0], bare)] == ["jpg", "json", "smpl.npz"]
+    assert [name.partition(".")[2] for name, _ in encode_sample(unit.records[0], bare)] == ["jpg", "json", "smpl.npz"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_what_cannot_be_written_fails_that_record_alone(job, unit, spoil, words)
     assert [record.state for record in unit.records] == [State.OK, State.FAILED, State.OK, State.OK]
     row = index_table(part.rows)[0].to_pylist()[1]
     assert (row["state"], row["stage"], row["size"]) == ("failed", "store", 0) and words in row["error"]
-    assert unit.records[1].key not in {name.partition(".")[0] for name, _ in tar.members(part.tar)}
+    assert unit.records[1].key not in {name.partition(".")[0] for name, _ in tar.tar_members(part.tar)}
 
 
 def test_the_index_tells_where_each_sample_lies(job):
@@ -116,7 +118,7 @@ def test_the_index_tells_where_each_sample_lies(job):
     rows = index_table(part.rows)[0].to_pylist()
     assert sum(row["size"] for row in rows) == len(part.tar)
     for row in rows:
-        names = [name for name, _ in tar.members(part.tar[row["offset"] : row["offset"] + row["size"]])]
+        names = [name for name, _ in tar.tar_members(part.tar[row["offset"] : row["offset"] + row["size"]])]
         assert names == ([f"{row['key']}.{e}" for e in sample.extensions(job)] if row["state"] == "ok" else [])
     failed = rows[3]
     assert (failed["state"], failed["stage"], failed["error"]) == ("failed", "render", "ArithmeticError: seven is odd")

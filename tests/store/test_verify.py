@@ -6,7 +6,7 @@ import pytest
 
 from factory.engine import inline
 from factory.plan import plan
-from factory.store import sample, stored
+from factory.store import object_file, sample
 from factory.store.ledger import open_ledger
 from factory.store.verify import Report, verify
 from tests.support.forge import replaced, rewrite
@@ -21,8 +21,8 @@ def test_a_whole_data_set_is_sound(out):
 
 def test_a_shard_too_large_for_memory_is_looked_at_in_blocks(out, monkeypatch):
     """All that lies in memory otherwise; in blocks of any size the same is found."""
-    monkeypatch.setattr(stored, "WHOLE", 0)
-    monkeypatch.setattr(stored, "BLOCK", 1000)
+    monkeypatch.setattr(object_file, "IN_MEMORY", 0)
+    monkeypatch.setattr(object_file, "BUFFER", 1000)
     assert verify(str(out)) == Report(3, 17, sum(path.stat().st_size for path in out.glob("*.tar")), complete=True)
     rewrite(out, lambda rows, members: ([{**row, "offset": row["offset"] + 512} for row in rows], members))
     flip = bytearray((out / "small-000001.tar").read_bytes())
@@ -80,7 +80,7 @@ def test_lost_and_stray_files_are_noticed(out, spoil, words):
         (lambda rows, members: (rows, replaced(members, "jpg", b"no image")), "00000000.jpg: unreadable"),
         (lambda rows, members: (rows, replaced(members, "json", b"{}")), "00000000.json: unreadable"),
         (
-            lambda rows, members: (rows, replaced(members, "smpl.npz", sample.npz({}))),
+            lambda rows, members: (rows, replaced(members, "smpl.npz", sample.npz_bytes({}))),
             "00000000.smpl.npz: unreadable (lacks",
         ),
         (lambda rows, members: (rows, replaced(members, "depth.npy", b"")), "00000000.depth.npy: unreadable"),

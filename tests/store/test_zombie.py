@@ -13,6 +13,7 @@ from factory.engine.run import run
 from factory.errors import UserError
 from factory.store import lock
 from factory.store.fs import LocalFiles
+from factory.store.mark import MARK_NAME
 from factory.store.reopen import retry
 from factory.store.status import status
 from factory.store.verify import verify
@@ -68,7 +69,7 @@ def test_a_holder_frozen_in_a_write_does_not_bring_back_the_shard_of_before(
     assert "was taken over" in words, words
     assert verify(job.output).ok and verify(job.output).complete
     there = {name: data for name, data in stored(url, job).items() if not name.startswith("parts/")}
-    assert there == {name: data for name, data in tree(undisturbed.output).items() if name != lock.NAME}
+    assert there == {name: data for name, data in tree(undisturbed.output).items() if name != MARK_NAME}
     assert run(job, STAGES).units_done == 0
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from factory.store import tar
-from factory.store.part import FINGERPRINT, SCHEMA, digest, index_bytes, index_table
+from factory.store.index import FINGERPRINT, SCHEMA, index_bytes, index_table, tar_digest
 
 Change = Callable[[dict[str, bytes], dict], None]
 
@@ -25,16 +25,16 @@ def forge(out: Path, change: Change) -> None:
         whole, data, rows = path.with_suffix(".tar").read_bytes(), b"", []
         for row in table.to_pylist():
             if row["size"]:
-                files = dict(tar.members(whole[row["offset"] : row["offset"] + row["size"]]))
+                files = dict(tar.tar_members(whole[row["offset"] : row["offset"] + row["size"]]))
                 change(files, row)
-                segment = tar.segment(files.items())
+                segment = tar.tar_segment(files.items())
                 row |= {"offset": len(data), "size": len(segment)}
                 data += segment
             rows.append(row)
-        data += tar.trailer(len(data))
+        data += tar.tar_trailer(len(data))
         path.with_suffix(".tar").write_bytes(data)
         path.write_bytes(
-            index_bytes(pa.Table.from_pylist(rows, SCHEMA), {**digest(data), FINGERPRINT: head.fingerprint})
+            index_bytes(pa.Table.from_pylist(rows, SCHEMA), {**tar_digest(data), FINGERPRINT: head.fingerprint})
         )
 
 
@@ -61,15 +61,15 @@ def arrays(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> 
 
 def rewrite(out: Path, change) -> None:
     """Forge shard 0: its rows and members go through `change`, and its hash is made to fit again."""
-    from factory.store.part import digest
+    from factory.store.index import tar_digest
 
     name = out / "small-000000"
     table = index_table(name.with_suffix(".parquet").read_bytes())[0]
-    rows, members = change(table.to_pylist(), list(tar.members(name.with_suffix(".tar").read_bytes())))
-    data = tar.segment(members)
-    data += tar.trailer(len(data))
+    rows, members = change(table.to_pylist(), list(tar.tar_members(name.with_suffix(".tar").read_bytes())))
+    data = tar.tar_segment(members)
+    data += tar.tar_trailer(len(data))
     name.with_suffix(".tar").write_bytes(data)
-    name.with_suffix(".parquet").write_bytes(index_bytes(table.from_pylist(rows, table.schema), digest(data)))
+    name.with_suffix(".parquet").write_bytes(index_bytes(table.from_pylist(rows, table.schema), tar_digest(data)))
 
 
 def replaced(members, ending, data):

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from factory.errors import UserError
 from factory.store import tar
-from factory.store.part import NO_HASH, OWN, SCHEMA, digest, index_bytes, index_table
+from factory.store.index import NO_HASH, OWN_HASH, SCHEMA, index_bytes, index_table, tar_digest
 from tests.support.parquet_forge import attacks
 
 NAMES = (
@@ -171,16 +171,16 @@ def _forged(
     stem = _shards(root, chance)
     try:
         table, head = index_table(stem.with_suffix(".parquet").read_bytes())
-        rows, members = table.to_pylist(), list(tar.members(stem.with_suffix(".tar").read_bytes()))
+        rows, members = table.to_pylist(), list(tar.tar_members(stem.with_suffix(".tar").read_bytes()))
     except (OSError, UserError, tarfile.TarError):
         return
     data = change(rows, members)
     if data is None:
         data = b"".join(_member(name, content) for name, content in members)
-        data += tar.trailer(len(data))
+        data += tar.tar_trailer(len(data))
     whole = {
-        **digest(data),
-        **({"units": json.dumps([[len(data), digest(data)["sha256"]]])} if head.units else {}),
+        **tar_digest(data),
+        **({"units": json.dumps([[len(data), tar_digest(data)["sha256"]]])} if head.units else {}),
     }
     stem.with_suffix(".tar").write_bytes(data)
     try:
@@ -273,7 +273,7 @@ def odd_tar(root: Path, chance: random.Random) -> None:
                 info.linkname = str(root / "canary" / "victim")[:100]
                 info.size = chance.choice((len(content), 1 << 33))
             out += info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
-        return out + tar.trailer(len(out))
+        return out + tar.tar_trailer(len(out))
 
     _forged(root, chance, change)
 
@@ -301,7 +301,7 @@ def lying_pages(root: Path, chance: random.Random) -> None:
     except (OSError, pa.ArrowException):
         return
     kept = {key.decode(): value.decode("utf-8", "replace") for key, value in head.items()}
-    data = chance.choice(list(attacks({**kept, OWN: NO_HASH.decode()}).values()))
+    data = chance.choice(list(attacks({**kept, OWN_HASH: NO_HASH.decode()}).values()))
     own = hashlib.sha256(data).hexdigest().encode()
     path.write_bytes(own.join(data.rsplit(NO_HASH, 1)))
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 from factory.job import JobSpec
-from factory.store import lock
+from factory.store.mark import MARK_NAME
 
 SECRET = "s3cr3t-that-nobody-may-read"
 BUCKET = "bucket"
@@ -171,4 +171,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 def stored(url: str, job: JobSpec) -> dict[str, bytes]:
     found = objects(url, job.output.removeprefix(f"s3://{BUCKET}/"))
-    return {name: data for name, data in found.items() if name not in (lock.NAME, "job.json")}
+    return {name: data for name, data in found.items() if name not in (MARK_NAME, "job.json")}

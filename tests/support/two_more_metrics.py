@@ -26,12 +26,12 @@ from typer.testing import CliRunner  # noqa: E402
 
 from factory.cli import app  # noqa: E402
 from factory.errors import UserError  # noqa: E402
-from factory.export.source import Source  # noqa: E402
+from factory.export.source import ExportSource  # noqa: E402
 from factory.job import JobSpec  # noqa: E402
 from factory.present import card, report  # noqa: E402
 from factory.schema import texts  # noqa: E402
 from factory.store.dataset import open_data  # noqa: E402
-from factory.store.part import SCHEMA  # noqa: E402
+from factory.store.index import SCHEMA  # noqa: E402
 from factory.store.verify import verify  # noqa: E402
 from factory.store.where import Where  # noqa: E402
 from tests.support import small  # noqa: E402
@@ -61,8 +61,8 @@ small.make(job)
 data = open_data(job.output)
 sample = data.sample(next(row for row in data.rows.to_pylist() if row["size"]))
 command = CliRunner()
-report.write(job.output)
-card.write(job.output)
+report.write(open_data(job.output))
+card.write(open_data(job.output))
 print(
     json.dumps(
         {
@@ -78,7 +78,7 @@ print(
             "hint of --where": said_of("contrsat > 1"),
             "verify": repr(verify(job.output)),
             "samples that fit": int(Where("contrast > 0 and con < 255", SCHEMA)(data.rows).sum()),
-            "exported": len(Source(job.output).choose({"train": 1.0}, "contrast > 0")["train"]),
+            "exported": len(ExportSource(data).choose({"train": 1.0}, "contrast > 0")["train"]),
         }
     )
 )

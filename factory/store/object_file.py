@@ -1,4 +1,4 @@
-"""An object opened as a file: a small one lies in memory, of a large one a block does."""
+"""An object of a data set opened as a file: a small one lies in memory whole, a large one is read block by block."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import IO, Any
 
 from factory.store.fs import Files
 
-WHOLE = 1 << 27  # bytes up to which an object is read at once
-BLOCK = 1 << 22
+IN_MEMORY = 1 << 27  # bytes up to which an object is read at once
+BUFFER = 1 << 22  # bytes of a larger one that are read at a time
 
 
 class _Blocks(io.RawIOBase):
-    """Read from storage as asked for. What is taken away meanwhile ends there."""
+    """An object read from storage as asked for. If it is removed meanwhile, it ends there."""
 
     def __init__(self, files: Files, name: str, size: int) -> None:
         self.files, self.name, self.size, self.at = files, name, size, 0
@@ -41,12 +41,12 @@ class _Blocks(io.RawIOBase):
         return len(data)
 
 
-def open_stored(files: Files, name: str, size: int) -> IO[bytes] | None:
-    """The object, of which a listing says that it has so many bytes; None where there is none."""
+def open_object(files: Files, name: str, size: int) -> IO[bytes] | None:
+    """The object, of which a listing says that it has `size` bytes; None where there is none now."""
     try:
-        if size <= WHOLE:
+        if size <= IN_MEMORY:
             return io.BytesIO(files.read(name))
         files.read(name, 0, 1)
     except FileNotFoundError:
         return None
-    return io.BufferedReader(_Blocks(files, name, files.sizes().get(name, 0)), BLOCK)
+    return io.BufferedReader(_Blocks(files, name, files.sizes().get(name, 0)), BUFFER)
