@@ -18,8 +18,8 @@ from factory.job_stages import DetectorSpec
 from factory.present.samples import damage, spread, stored
 from factory.sources import images
 from factory.sources.picture import Refused, whole
-from factory.store import opened
 from factory.store.dataset import open_data
+from factory.store.decode import decode_image
 from factory.store.layout import JOB
 from factory.untrusted import Unreadable
 
@@ -61,12 +61,12 @@ class Samples:
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
         for row, files in stored(self.data, self.rows):
-            with damage(self.data.out, row["key"]):
-                final = opened.image(files["jpg"], self.data.job)
+            with damage(self.data, row["key"]):
+                final = decode_image(files["jpg"], self.data.job)
                 if self.as_real:
                     yield {REAL: final}
                 elif INITIAL in self.kinds:
-                    yield {INITIAL: opened.image(files["initial.jpg"], self.data.job), FINAL: final}
+                    yield {INITIAL: decode_image(files["initial.jpg"], self.data.job), FINAL: final}
                 else:
                     yield {FINAL: final}
 
