@@ -231,7 +231,8 @@ def retry(
 ) -> None:
     """Open failed records again, for the next run; rejected ones stay.
 
-    A record is made anew with its unit; from their seeds its neighbours come out as they were.
+    A record is made anew with its unit; the unit's other records come out as they were, because they follow from
+    their seeds.
     """
     from factory.store.reopen import retry as reopen
 
@@ -323,10 +324,10 @@ def schema(
         for path in write_all(write):
             print(path)
         return
-    found = texts()
-    if name not in found:
-        raise UserError(f"schema {name}: there are {' and '.join(found)}")
-    print(found[name], end="")
+    schemas = texts()
+    if name not in schemas:
+        raise UserError(f"schema {name}: there are {' and '.join(schemas)}")
+    print(schemas[name], end="")
 
 
 def main() -> None:

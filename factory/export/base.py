@@ -181,7 +181,7 @@ class Table(Format):
 
     @classmethod
     def arrays(cls, table: archive.Npz) -> dict[str, Any]:
-        """The columns to check, by the fields' names. Columns that no field tells of are not read."""
+        """The columns to check, by the fields' names. Columns that no field describes are not read."""
         return {field.name: table[field.name] for field in cls.fields if field.name in table}
 
     @classmethod

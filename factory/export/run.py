@@ -24,6 +24,7 @@ from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def export(
     """
     kind, source, target = formats.find(name), ExportSource(open_data(out)), Path(expanded(to, "--to"))
     fractions = split.parse(shares)
-    wanted: dict = {
+    wanted: dict[str, Any] = {
         "format": name, "data": source.job.name, "job": _digest(source), "split": fractions, "where": where,
         "layout": LAYOUT,
     }  # fmt: skip
@@ -87,7 +88,7 @@ def export(
         _drop_parts(form, locations)  # where it was killed at the very end
         return ExportSummary(there["images"], there["people"], len(source.shards), unsealed, done=False)
     if not there:
-        _check_room(target, sum(int(some[:, 2].sum()) for some in locations.values()))
+        _check_room(target, sum(int(members[:, 2].sum()) for members in locations.values()))
     form.check()
     wanted["indexes"] = _indexes(source)
     files = form.files
@@ -97,18 +98,18 @@ def export(
             form.clear()
         if stale or not there:
             files.put(EXPORT_MARK, [_json(wanted)])
-        images = {part: len(some) for part, some in locations.items()}
+        images = {part: len(members) for part, members in locations.items()}
         people = _steps(form, locations, workers, on_piece)
-        for part, some in locations.items():
+        for part, members in locations.items():
             if not people[part]:
-                raise UserError(f"split {part}: none of its {len(some):,} images shows a person; export others")
+                raise UserError(f"split {part}: none of its {len(members):,} images shows a person; export others")
         if changed := source.changed():
             raise UserError(
                 f"{out}: {source.plan.shard_name(changed[0])} was made anew while it was exported; run the same export"
                 " again"
             )
-        for part, some in locations.items():
-            form.finish(part, _count(some))
+        for part, members in locations.items():
+            form.finish(part, _count(members))
         guide = form.guide({part: (images[part], people[part]) for part in locations})
         files.put(README, [_readme(form, wanted, images, people, unsealed, guide).encode()])
         files.put(EXPORT_MARK, [_json({**wanted, "images": images, "people": people})])
@@ -122,9 +123,9 @@ def _steps(
     """Write the steps that are missing, and join those of each piece; split -> people in it."""
     people: Counter[str] = Counter()
     left, done, total = [], 0, sum(map(len, locations.values()))
-    for part, some in locations.items():
-        for i in range(_count(some)):
-            step = part, i * STEP // PIECE, i, some[i * STEP : (i + 1) * STEP]
+    for part, members in locations.items():
+        for i in range(_count(members)):
+            step = part, i * STEP // PIECE, i, members[i * STEP : (i + 1) * STEP]
             try:
                 counted = text.loads(form.files.read(_mark(form, part, i), 0, STEP_MARK_BYTES + 1), STEP_MARK_BYTES)
                 people[part] += int(counted["people"])
@@ -139,11 +140,11 @@ def _steps(
             form.join(*pieces.popleft())
 
     join()
-    for (part, _, number, some), count in _compute(form, left, workers):
+    for (part, _, number, members), count in _compute(form, left, workers):
         form.files.put(_mark(form, part, number), [_json({"people": count})])
         missing.remove((part, number))
         people[part] += count
-        done += len(some)
+        done += len(members)
         join()
         on_piece(done, total)
     return {part: people[part] for part in locations}
@@ -152,9 +153,9 @@ def _steps(
 def _pieces(locations: dict[str, np.ndarray]) -> Iterator[tuple[str, int, range]]:
     """(split, number, its steps) of each piece, in order."""
     each = PIECE // STEP
-    for part, some in locations.items():
-        for number, first in enumerate(range(0, _count(some), each)):
-            yield part, number, range(first, min(first + each, _count(some)))
+    for part, members in locations.items():
+        for number, first in enumerate(range(0, _count(members), each)):
+            yield part, number, range(first, min(first + each, _count(members)))
 
 
 def _compute(form: Format, steps: list[Step], workers: int) -> Iterator[tuple[Step, int]]:
@@ -220,7 +221,7 @@ def _mark(form: Format, part: str, number: int) -> str:
 
 def _drop_parts(form: Format, locations: dict[str, np.ndarray]) -> None:
     endings = ("json", "npz", "tar")
-    steps = ((part, i) for part, some in locations.items() for i in range(_count(some)))
+    steps = ((part, i) for part, members in locations.items() for i in range(_count(members)))
     form.files.delete([form.part(*step, ending) for step in steps for ending in endings])
 
 
@@ -229,7 +230,7 @@ def _indexes(source: ExportSource) -> dict[str, str]:
     return {source.plan.shard_name(shard): digest for shard, digest in source.digests.items()}
 
 
-def _shards(source: ExportSource, there: dict, target: Path) -> list[int]:
+def _shards(source: ExportSource, there: dict[str, Any], target: Path) -> list[int]:
     """The shards that the export was begun with. UserError where the data set no longer has them."""
     names = {source.plan.shard_name(shard): shard for shard in source.shards}
     if gone := sorted(set(there["indexes"]) - set(names)):
@@ -240,12 +241,12 @@ def _shards(source: ExportSource, there: dict, target: Path) -> list[int]:
     return sorted(names[name] for name in there["indexes"])
 
 
-def _differing(source: ExportSource, there: dict) -> str:
+def _differing(source: ExportSource, there: dict[str, Any]) -> str:
     names = [name for name, digest in _indexes(source).items() if there["indexes"][name] != digest]
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more shards"
 
 
-def _begun(target: Path, source: ExportSource, wanted: dict) -> dict | None:
+def _begun(target: Path, source: ExportSource, wanted: dict[str, Any]) -> dict[str, Any] | None:
     """What an export that was begun there is made of; None where there is nothing. UserError where something else is.
 
     A data set that has grown since makes no other export: the one that was begun is finished as it was."""
@@ -290,12 +291,12 @@ def _digest(source: ExportSource) -> str:
     return hashlib.sha256(json.dumps(job_identity(source.job), sort_keys=True).encode()).hexdigest()
 
 
-def _json(value: dict) -> bytes:
+def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True).encode()
 
 
 def _readme(
-    form: Format, wanted: dict, images: dict[str, int], people: dict[str, int], unsealed: int, guide: str
+    form: Format, wanted: dict[str, Any], images: dict[str, int], people: dict[str, int], unsealed: int, guide: str
 ) -> str:
     job = form.source.job
     rows = "\n".join(f"| {part} | {images[part]:,} | {people[part]:,} |" for part in images)

@@ -30,39 +30,40 @@ PIECES, PIECE_BYTES = 64, 64 * 1024  # of a larger file, that are read
 
 
 def made_from(plan: Plan) -> dict[str, str]:
-    """Field of the job -> what it names holds: models, configurations, images and labels that lie on this disk. Those
-    of a hub or of a cluster's nodes, and images that are gone since, are left out: nothing can be said of them."""
-    job, found = plan.job, dict[str, str]()
+    """Field of the job -> identity of what it names: models, configurations, images and labels that lie on this disk.
+    Models of a hub or of a cluster's nodes, and images that are gone since, are left out: their content is not known
+    here."""
+    job, identities = plan.job, dict[str, str]()
     for field, name in _models(job.model_dump(mode="json"), ""):
         with suppress(UserError):
             if path := locate(name):
-                found[field] = digest(path)
+                identities[field] = digest(path)
                 if field in ALSO_READ and (beside := path.parent / ALSO_READ[field]).is_file() and path.is_file():
-                    found[f"{field} ({beside.name})"] = digest(beside)
+                    identities[f"{field} ({beside.name})"] = digest(beside)
     detector = job.stages.estimate.detector
     if detector.config and Path(detector.config).is_file():
-        found["stages.estimate.detector.config"] = _of_config(Path(detector.config))
+        identities["stages.estimate.detector.config"] = _of_config(Path(detector.config))
     labels = {
         "images.keypoints": job.images.keypoints if job.images else None,
         "poses.path": job.poses.path if job.poses else None,
     }
     for field, file in labels.items():
         if file and at_home(file).is_file():
-            found[field] = _of_labels(at_home(file))
+            identities[field] = _of_labels(at_home(file))
     with suppress(UserError):
         if job.images:
-            found["images.path"] = images.identity(job.images, plan.sources)
-    return found
+            identities["images.path"] = images.identity(job.images, plan.sources)
+    return identities
 
 
 def _models(values: Any, prefix: str) -> list[tuple[str, str]]:
     """(dotted field, name) of the models that a job names."""
-    found = []
+    models = []
     for key, value in values.items() if isinstance(values, dict) else ():
         if key in MODEL_FIELDS and isinstance(value, str):
-            found.append((f"{prefix}{key}", value))
-        found += _models(value, f"{prefix}{key}.")
-    return found
+            models.append((f"{prefix}{key}", value))
+        models += _models(value, f"{prefix}{key}.")
+    return models
 
 
 def _of_labels(path: Path) -> str:
@@ -94,12 +95,12 @@ def digest(path: Path) -> str:
 
 
 def _names(folder: Path) -> list[str]:
-    found = []
-    for place, folders, names in os.walk(folder, followlinks=False):
+    files = []
+    for folder_path, folders, names in os.walk(folder, followlinks=False):
         folders[:] = [name for name in folders if not name.startswith((".", "__pycache__"))]
-        inside = Path(place).relative_to(folder)
-        found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
-    return [name for name in found if (folder / name).is_file()]
+        inside = Path(folder_path).relative_to(folder)
+        files += [(inside / name).as_posix() for name in names if not name.startswith(".")]
+    return [name for name in files if (folder / name).is_file()]
 
 
 def _of_file(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""Where a data set lies: whole objects under slash-separated names.
+"""Storage of a data set: whole objects under slash-separated names, in a folder or an object store.
 
 An object appears whole or not at all; nothing is renamed, appended to or half-written as far as callers can see. So an
 object store can stand in for the local folder.
@@ -261,8 +261,8 @@ class LocalFiles:
 
         def inside(here: int, prefix: str) -> Iterator[tuple[int, str, os.DirEntry[str]]]:
             with os.scandir(here) as entries:
-                found = list(entries)
-            for entry in found:
+                listed = list(entries)
+            for entry in listed:
                 name = prefix + entry.name
                 if entry.is_dir(follow_symlinks=False):
                     if entry.name.startswith(".") or not enter(name):

@@ -161,7 +161,7 @@ class Ledger:
         return (table, head) if tar_digest(data) == {"sha256": head.sha256, "bytes": str(head.bytes)} else None
 
     def _ours(self, shard: int, unit: int, table: pa.Table, head: Head) -> bool:
-        """Whether the part was made for this data set: parts that somebody copied here are sound too."""
+        """Whether the part was made for this data set: parts that a user copied here are sound too."""
         rows = zip(table["shard"].to_pylist(), table["unit"].to_pylist(), table["key"].to_pylist(),
                    table["seed"].to_pylist(), strict=True)  # fmt: skip
         planned = [(shard, unit, *name) for name in self.plan.names(shard, unit)]
@@ -207,7 +207,7 @@ def require_writable(job: JobSpec, plan: Plan, inputs: dict[str, str] | None = N
     """The number of units that are left to do, by the names on storage. Touches nothing; one listing.
 
     UserError where this job must not write to its output: a live run is there, another job's data or the same job's
-    from other `inputs` (see contents.made_from), a newer version's data, somebody's files, or too little room; or where
+    from other `inputs` (see contents.made_from), a newer version's data, other files, or too little room; or where
     units are left and the job's images or poses are not there."""
     files = open_files(job.output)
     sizes = files.sizes()

@@ -43,8 +43,8 @@ class Lease:
         self._thread = threading.Thread(target=self._beats, daemon=True)
 
     def check(self) -> None:
-        """UserError where the lock has gone to somebody else, or the place is no longer what it was: moved, replaced,
-        or without what it needs. Call it before every write."""
+        """UserError where another run has taken the lock, or the output was moved or replaced, or lacks an object of
+        `needs`. Call it before every write."""
         self._lost = self._lost or not self.mark.check()
         if not self._lost and _clock() - self._beaten > STALE / 2:  # the machine slept, or the place is out of reach
             self._beat()

@@ -7,7 +7,7 @@ Chosen over pyarrow.fs, which cannot PUT on condition (the lock needs that) and 
 Two runs are kept apart by PUTs on condition: the lock's (lock.py) and those of a `put` with a fence. A store that does
 not know them is refused, unless FACTORY_LEASE=weak: then the lock is read, written and read again, so two runs that
 begin within the same second may both take the place for some seconds, and the one write under way of a run that is
-frozen for longer than the lock lasts is not held off. Who sets it starts one run at a time.
+frozen for longer than the lock lasts is not held off. A user who sets it starts one run at a time.
 
 Credentials come from the environment's usual chain alone. No message of ours holds one.
 """
@@ -35,7 +35,7 @@ UNCONDITIONAL = re.compile(r"501 Not Implemented|405 Method Not Allowed|<Code>No
 
 
 class ObjectFiles:
-    """Objects below a prefix of a bucket. What begins with a dot, as .git/, is somebody else's."""
+    """Objects below a prefix of a bucket. Names that begin with a dot, such as .git/, belong to other programs."""
 
     def __init__(self, scheme: str, bucket: str, prefix: str) -> None:
         from obstore.store import from_url
@@ -44,9 +44,8 @@ class ObjectFiles:
         options: dict[str, Any] = {"client_options": dict(CLIENT), "retry_config": RETRY}
         if any(url.lower().startswith("http://") for url in _endpoints()):
             options["client_options"]["allow_http"] = True
-        if scheme == "s3":
-            if not any(map(os.environ.get, CREDENTIAL_VARIABLES)):
-                options |= _profile()
+        if scheme == "s3" and not any(map(os.environ.get, CREDENTIAL_VARIABLES)):
+            options |= _profile()
         self.strict = _strict()
         with self._one_line():
             self.store = from_url(self.address, **options)
@@ -103,8 +102,8 @@ class ObjectFiles:
         import obstore
 
         with self._one_line():
-            found = {item["path"]: item["size"] for page in obstore.list(self.store) for item in page}
-        return {name: size for name, size in found.items() if not f"/{name}".count("/.")}
+            sizes = {item["path"]: item["size"] for page in obstore.list(self.store) for item in page}
+        return {name: size for name, size in sizes.items() if not f"/{name}".count("/.")}
 
     def delete(self, names: Iterable[str]) -> None:
         import obstore
@@ -113,7 +112,7 @@ class ObjectFiles:
         with self._one_line():
             try:
                 obstore.delete(self.store, names)
-            except FileNotFoundError:  # some stores mind absent ones
+            except FileNotFoundError:  # some stores refuse to delete absent ones
                 for name in names:
                     with suppress(FileNotFoundError):
                         obstore.delete(self.store, name)

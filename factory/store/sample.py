@@ -31,7 +31,7 @@ PERSON_ARRAYS: dict[str, tuple[int, ...]] = {
     "detection_score": (),
     **{metric.name: () for metric in of_people()},  # NaN where it was not or cannot be measured
 }
-KEY = r"^[a-z0-9][a-z0-9_-]*-[0-9]{8}$"  # of a sample. Whoever reads a key checks it, for it becomes a file's name
+KEY = r"^[a-z0-9][a-z0-9_-]*-[0-9]{8}$"  # of a sample. Readers check it, because it becomes a file's name
 EXTRAS = {"initial": ["initial.jpg"], "depth": ["depth.npy"], "masks": ["person.png", "object.png"]}
 
 

@@ -19,7 +19,7 @@ from factory.job import JobSpec
 from factory.metrics import METRICS
 from factory.present import card
 from factory.store.dataset import open_data
-from factory.store.layout import CARD
+from factory.store.layout import CARD, PREVIEW, SHARD_LIST
 from factory.store.reopen import retry
 from factory.store.verify import repair, verify
 from tests.support import small
@@ -40,7 +40,7 @@ def job(values: dict) -> JobSpec:
 
 
 def files(job: JobSpec) -> dict[str, bytes]:
-    return {name: Path(job.output, name).read_bytes() for name in (CARD, card.PREVIEW, card.SHARDS)}
+    return {name: Path(job.output, name).read_bytes() for name in (CARD, PREVIEW, SHARD_LIST)}
 
 
 def front(job: JobSpec) -> dict:
@@ -63,7 +63,7 @@ def test_every_reader_finds_the_same_samples_in_the_folder(job, tmp_path, monkey
     tars = [str(path) for path in sorted(folder.glob("*.tar"))]
     named = datasets.load_dataset("webdataset", data_files=tars, split="train", cache_dir=str(tmp_path / "cache"))
     assert list(named["__key__"]) == keys and named[0]["json"]["oks"] == loaded[0]["json"]["oks"] > 0
-    listed = [str(folder / shard["url"]) for shard in json.loads(files(job)[card.SHARDS])["shardlist"]]
+    listed = [str(folder / shard["url"]) for shard in json.loads(files(job)[SHARD_LIST])["shardlist"]]
     assert [s["__key__"] for s in webdataset.WebDataset(listed, shardshuffle=False)] == keys
     people = factory.load(folder, crop=32, train=False)
     seen = [key for batch in DataLoader(people, batch_size=4, num_workers=2) for key in batch.key]
@@ -76,7 +76,7 @@ def test_verify_is_not_disturbed(job):
 
 
 def test_the_shard_index_tells_the_truth(job):
-    told = json.loads(files(job)[card.SHARDS])
+    told = json.loads(files(job)[SHARD_LIST])
     assert told["__kind__"] == "wids-shard-index-v1"
     assert [(shard["url"], shard["nsamples"]) for shard in told["shardlist"]] == [
         ("small-000001.tar", 3), ("small-000002.tar", 4),
@@ -93,7 +93,7 @@ def test_counts_and_front_matter(job):
         assert f"| {row} |" in text
     assert "7 images of 8 people" in text and "![" in text
     assert all(f"| `{name}` |" in text for name in METRICS) and "None" not in text
-    picture = np.asarray(Image.open(io.BytesIO(files(job)[card.PREVIEW])))
+    picture = np.asarray(Image.open(io.BytesIO(files(job)[PREVIEW])))
     assert picture.std() > 10 and picture.shape[1] > 1000
 
 
@@ -130,7 +130,7 @@ def test_nothing_but_rejected_records(values):
     job = spec(values, records=4)
     small.make(job, rejected=range(4))
     assert card.write(open_data(job.output)) and verify(job.output).ok
-    assert "![" not in Path(job.output, CARD).read_text() and not Path(job.output, card.PREVIEW).exists()
+    assert "![" not in Path(job.output, CARD).read_text() and not Path(job.output, PREVIEW).exists()
 
 
 def retried(job: JobSpec) -> None:
@@ -148,14 +148,14 @@ def retried(job: JobSpec) -> None:
 def test_after_a_retry_card_and_shard_list_are_written_anew(values, tmp_path, edited):
     job = spec(values)
     retried(job)
-    assert [problem.partition(":")[0] for problem in verify(job.output).problems] == [card.SHARDS, CARD]
+    assert [problem.partition(":")[0] for problem in verify(job.output).problems] == [SHARD_LIST, CARD]
     if edited:
         Path(job.output, CARD).write_text("mine")
     assert card.write(open_data(job.output))
     fresh = spec(values, output=str(tmp_path / "fresh"))
     small.make(fresh)
     card.write(open_data(fresh.output))
-    expected = files(fresh) if not edited else {**files(fresh), CARD: b"mine", card.PREVIEW: files(job)[card.PREVIEW]}
+    expected = files(fresh) if not edited else {**files(fresh), CARD: b"mine", PREVIEW: files(job)[PREVIEW]}
     assert files(job) == expected and verify(job.output).ok and not card.write(open_data(job.output))
 
 
@@ -165,12 +165,12 @@ def test_after_a_retry_card_and_shard_list_are_written_anew(values, tmp_path, ed
      ("small-000002.tar", "small-000001.tar"), ("{", "[")],
 )  # fmt: skip
 def test_verify_sees_a_shard_list_that_lies_and_repair_takes_it_away(job, old, new):
-    path = Path(job.output, card.SHARDS)
+    path = Path(job.output, SHARD_LIST)
     told = path.read_text()
     assert old in told
     path.write_text(told.replace(old, new, 1))
-    assert verify(job.output).stale == [card.SHARDS]
-    assert repair(job.output).stale == [card.SHARDS] and verify(job.output).ok
+    assert verify(job.output).stale == [SHARD_LIST]
+    assert repair(job.output).stale == [SHARD_LIST] and verify(job.output).ok
     assert card.write(open_data(job.output)) and path.read_text() == told
 
 

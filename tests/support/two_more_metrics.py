@@ -59,7 +59,7 @@ small.fill = fill_and_measure
 job = JobSpec.model_validate_json(Path(sys.argv[1]).read_text())
 small.make(job)
 data = open_data(job.output)
-sample = data.sample(next(row for row in data.rows.to_pylist() if row["size"]))
+sample = data.sample_files(next(row for row in data.rows.to_pylist() if row["size"]))
 command = CliRunner()
 report.write(open_data(job.output))
 card.write(open_data(job.output))
