@@ -26,6 +26,8 @@ from factory.weights.networks import load_network
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 DEFAULT = "starter"
+Colour = tuple[float, float, float]
+Read = Callable[[Any, Tensor], Tensor]  # (network, normalised images) -> features
 MODELS = {  # kind -> where its weights are looked for, if no other place is named
     "starter": "starter:hmr",
     "inception": f"weights/{INCEPTION.published}",
@@ -97,7 +99,7 @@ class _Normalised(torch.nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: torch.nn.Module, read: Callable, mean: tuple, std: tuple) -> None:
+    def __init__(self, network: torch.nn.Module, read: Read, mean: Colour, std: Colour) -> None:
         super().__init__()
         self.network, self.read = network, read
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1))
