@@ -23,7 +23,7 @@ Branch = list[tuple[str, int, Size, int]]  # name, channels, kernel and stride o
 
 
 class BasicConv2d(nn.Module):
-    def __init__(self, inner: int, outer: int, kernel: Size, stride: int = 1, padding: Size = 0):
+    def __init__(self, inner: int, outer: int, kernel: Size, stride: int = 1, padding: Size = 0) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inner, outer, kernel, stride, padding, bias=False)
         self.bn = nn.BatchNorm2d(outer, eps=0.001)
