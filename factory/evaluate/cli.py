@@ -43,7 +43,7 @@ def images(
     detector: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND=MODEL", help="With --humans: mask2former=FOLDER or detectron2=FILE. Default: the first job's."
+            metavar="KIND=MODEL", help="With --humans: mask2former=FOLDER or detectron2=FILE. Default: the starter's."
         ),
     ] = None,
     features: Annotated[

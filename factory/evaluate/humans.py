@@ -18,6 +18,7 @@ from factory.evaluate.resizing import resized
 from factory.job_stages import DetectorSpec
 from factory.models.detectors.base import Instance
 from factory.models.detectors.choice import load_detector
+from factory.weights.locate import PREFIX
 
 Crop = Literal["frame", "person"]
 CROPS: tuple[Crop, ...] = get_args(Crop)
@@ -28,11 +29,14 @@ Cut = Callable[[list[np.ndarray]], list[np.ndarray | None]]
 def people_cutter(words: str | None, job: DetectorSpec | None, crop: str, device: torch.device) -> tuple[Cut, str]:
     """(the function that cuts people out, a line for the output that says how).
 
-    words: KIND=MODEL, as `--detector` takes them; none: the detector of the job that made the data. The function takes
-    images (H, W, 3) uint8 and returns for each what `cut_out` does, None where nobody is found.
+    words: KIND=MODEL, as `--detector` takes them. None: the detector of the job that made the data, if it is a part of
+    the starter pack; a data set may come from a stranger, and no file that its job.json names is opened. The function
+    takes images (H, W, 3) uint8 and returns for each what `cut_out` does, None where nobody is found.
     """
     if crop not in CROPS:
         raise UserError(f"--crop {crop}: there are {' and '.join(CROPS)}")
+    if not words and job is not None and not job.model.startswith(PREFIX):
+        raise UserError(f"--humans: name the detector; if you trust the data set's: --detector {job.kind}={job.model}")
     kind, _, model = words.partition("=") if words else (job.kind if job else "", "", job.model if job else "")
     if kind not in ("mask2former", "detectron2") or not model:
         raise UserError(f"--detector {words}: write mask2former=FOLDER or detectron2=FILE")

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from factory.evaluate.images import Comparison, Row
-from factory.evaluate.statistics import Figure
+from factory.evaluate.statistics import SpreadValue
 from factory.present.terminal import say, shown
 
 
@@ -46,7 +46,7 @@ def _table(title: str, rows: list[Row]) -> Table:
     return table
 
 
-def _words(figure: Figure) -> str:
+def _words(figure: SpreadValue) -> str:
     """The value and its spread, with as many digits after the point as the larger of both can do with."""
     size = max(abs(figure.value), figure.spread)
     digits = 1 if size >= 10 else 2 if size >= 0.1 else 4
@@ -70,7 +70,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _plain(figure: Figure) -> dict[str, Any]:
+def _plain(figure: SpreadValue) -> dict[str, Any]:
     if figure.over_subsets:
         return {"value": figure.value, "subset_std": figure.spread}
     return {"value": figure.value, "interval_95": [figure.value - figure.spread, figure.value + figure.spread]}

@@ -22,7 +22,7 @@ from factory.evaluate.image_sets import REAL, ImageSet
 from factory.evaluate.statistics import (
     LEAST,
     SUBSETS,
-    Figure,
+    SpreadValue,
     cmmd,
     frechet_distance,
     kernel_distance,
@@ -48,7 +48,7 @@ class Row:
     extractor: str
     count: int
     real_count: int
-    figures: dict[str, Figure]
+    figures: dict[str, SpreadValue]
 
 
 @dataclass
@@ -123,7 +123,7 @@ def _require(count: int, name: str, what: str, subset: int | None) -> None:
         raise UserError(f"{name}: {count:,} {what}, less than a subset of {subset:,}; give a smaller --subset-size")
 
 
-def _figures(x: Tensor, y: Tensor, extractor: str, prefix: str, subset: int | None) -> dict[str, Figure]:
+def _figures(x: Tensor, y: Tensor, extractor: str, prefix: str, subset: int | None) -> dict[str, SpreadValue]:
     values = {}
     wanted = FIGURES[extractor]
     if "frechet_distance" in wanted:

@@ -23,7 +23,7 @@ ROWS = 1024  # of a matrix of distances, held in memory at a time
 
 
 @dataclass(frozen=True)
-class Figure:
+class SpreadValue:
     """A value and its spread: half the width of its 95 % interval, value - spread ... value + spread; or, where the
     value is a mean `over_subsets`, the standard deviation over them."""
 
@@ -32,14 +32,14 @@ class Figure:
     over_subsets: bool = False
 
 
-def frechet_distance(x: Tensor, y: Tensor) -> Figure:
+def frechet_distance(x: Tensor, y: Tensor) -> SpreadValue:
     """The Fréchet distance between the normal distributions fitted to both sets: FID, on Inception's features.
 
     Its interval is 1.96 standard deviations of a bootstrap over the images of both sets, around the figure: a resampled
     set holds copies, which raises the distance itself by a bias that is none of the figure's own.
     """
     value = _frechet(x, y)
-    return Figure(value, _bootstrap(lambda i, j: _frechet(x[i], y[j]), x, y))
+    return SpreadValue(value, _bootstrap(lambda i, j: _frechet(x[i], y[j]), x, y))
 
 
 def _frechet(x: Tensor, y: Tensor) -> float:
@@ -77,7 +77,7 @@ def subset_size(x: Tensor, y: Tensor) -> int:
     return min(SUBSET_SIZE, min(len(x), len(y)) // 2)
 
 
-def kernel_distance(x: Tensor, y: Tensor, size: int) -> Figure:
+def kernel_distance(x: Tensor, y: Tensor, size: int) -> SpreadValue:
     """The squared maximum mean discrepancy under the kernel (a.b / D + 1)^3, unbiased, as the mean over SUBSETS subsets
     of `size` images of each set, drawn without replacement: KID, on Inception's features. It may be below 0."""
     rng = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def kernel_distance(x: Tensor, y: Tensor, size: int) -> Figure:
     for _ in range(SUBSETS):
         a, b = (rows[torch.from_numpy(rng.permutation(len(rows))[:size]).to(rows.device)] for rows in (x, y))
         values.append(_polynomial_mmd(a, b))
-    return Figure(float(np.mean(values)), float(np.std(values)), over_subsets=True)
+    return SpreadValue(float(np.mean(values)), float(np.std(values)), over_subsets=True)
 
 
 def _polynomial_mmd(a: Tensor, b: Tensor) -> float:
@@ -97,7 +97,7 @@ def _polynomial_mmd(a: Tensor, b: Tensor) -> float:
     return within - 2 * float(((a @ b.T / a.shape[1] + 1) ** 3).mean())
 
 
-def cmmd(x: Tensor, y: Tensor) -> Figure:
+def cmmd(x: Tensor, y: Tensor) -> SpreadValue:
     """1000 times the squared maximum mean discrepancy under a Gaussian kernel of sigma 10 between features of length 1:
     CMMD, on CLIP's features. The estimate is its authors' (each image also counts as its own neighbour, which makes it
     0 for identical sets and never negative). Its interval is made as that of the Fréchet distance."""
@@ -110,7 +110,7 @@ def cmmd(x: Tensor, y: Tensor) -> Figure:
         weights.append(torch.from_numpy(np.vstack([np.full(len(rows), 1 / len(rows)), drawn]).T).to(rows.device))
     wx, wy = weights
     values = SCALE * (_kernel_sum(x, x, wx, wx) + _kernel_sum(y, y, wy, wy) - 2 * _kernel_sum(x, y, wx, wy))
-    return Figure(float(values[0]), NORMAL * float(values[1:].std()))
+    return SpreadValue(float(values[0]), NORMAL * float(values[1:].std()))
 
 
 def _kernel_sum(a: Tensor, b: Tensor, weight_a: Tensor, weight_b: Tensor) -> Tensor:
@@ -123,14 +123,14 @@ def _kernel_sum(a: Tensor, b: Tensor, weight_a: Tensor, weight_b: Tensor) -> Ten
     return total
 
 
-def precision_recall(x: Tensor, y: Tensor) -> tuple[Figure, Figure]:
+def precision_recall(x: Tensor, y: Tensor) -> tuple[SpreadValue, SpreadValue]:
     """Precision: the share of x that lies in the neighbourhood of a real image, which is a ball that reaches to the
     NEIGHBOURS-th nearest other real image. Recall: the share of y that lies in the neighbourhood of an image of x. The
     intervals are those of a bootstrap over the images that are counted, with the neighbourhoods as they are."""
     return _covered(x, y), _covered(y, x)
 
 
-def _covered(points: Tensor, around: Tensor) -> Figure:
+def _covered(points: Tensor, around: Tensor) -> SpreadValue:
     # Squared distances come from a product of matrices: they are off by this much, and copies of an image by all of it.
     slack = 1e-10 * float(torch.maximum((points**2).sum(1).max(), (around**2).sum(1).max()))
     nearest = [  # the first is the image itself
@@ -139,7 +139,7 @@ def _covered(points: Tensor, around: Tensor) -> Figure:
     radii = torch.cat(nearest) + slack
     inside = torch.cat([(_squared_distances(rows, around) <= radii).any(1) for rows in points.split(ROWS)])
     share = float(inside.double().mean())
-    return Figure(share, NORMAL * (share * (1 - share) / len(points)) ** 0.5)
+    return SpreadValue(share, NORMAL * (share * (1 - share) / len(points)) ** 0.5)
 
 
 def _squared_distances(a: Tensor, b: Tensor) -> Tensor:

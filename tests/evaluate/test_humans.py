@@ -6,6 +6,7 @@ import torch
 
 from factory.errors import UserError
 from factory.evaluate.humans import cut_out, people_cutter
+from factory.job_stages import DetectorSpec
 from factory.models.detectors.base import Instance, instance
 
 IMAGE = np.random.default_rng(0).integers(1, 255, (40, 40, 3), np.uint8)
@@ -47,6 +48,13 @@ def test_unknown_crops_and_detectors_are_refused():
         people_cutter(None, None, "square", torch.device("cpu"))
     with pytest.raises(UserError, match="--detector yolo=x: write mask2former=FOLDER or detectron2=FILE"):
         people_cutter("yolo=x", None, "frame", torch.device("cpu"))
+
+
+def test_no_file_that_a_data_set_names_is_opened(tiny_detector):
+    """Its job.json may come from a stranger."""
+    named = DetectorSpec(model=str(tiny_detector))
+    with pytest.raises(UserError, match=f"--humans: name the detector; .*--detector mask2former={tiny_detector}"):
+        people_cutter(None, named, "frame", torch.device("cpu"))
 
 
 def test_any_size_is_looked_at_in_299_px(tiny_detector):
