@@ -162,10 +162,11 @@ def test_a_bomb_in_a_sample_is_one_line_in_inspect_export_and_load(out, ending, 
     import factory
     from factory.export.run import export
     from factory.present.report import write
+    from factory.store.dataset import open_data
 
     rewrite(out, lambda rows, members: (rows, replaced(members, ending, bomb)))
     readers = {
-        "inspect": lambda: write(str(out)),
+        "inspect": lambda: write(open_data(out)),
         "export": lambda: export(str(out), str(out.parent / "to"), "spin"),
         "load": lambda: list(factory.load(out, crop=32, train=False)),
     }
