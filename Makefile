@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-WORKERS ?= 2
+WORKERS ?= 3
 REPEATS ?= 20
 SEED ?= 1
 
@@ -17,12 +17,14 @@ demo: .venv/.package
 	@$(BIN)/factory inspect out/demo
 
 # Each file of tests runs in one of WORKERS processes, so that what a file sets up (a Ray, a server) is set up once; the
-# files that take longest begin. The ten slowest tests are told at the end.
+# files that take longest begin. The ten slowest tests are told at the end. On two cores three processes: many tests wait
+# for other processes, for disks and for clocks.
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 test: .venv/.extras
 	@$(PYTEST)
 
-# For daily work: without the tests that start processes, Ray or a training (the marker `heavy`, see tests/conftest.py)
+# For daily work: the tests that take little. Those that start processes, Ray or a training are marked `heavy`, most of
+# them by tests/conftest.py, and left out.
 test-fast: .venv/.extras
 	@$(PYTEST) -m "not slow and not heavy"
 

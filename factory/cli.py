@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from factory.errors import UserError
+from factory.evaluate.cli import app as evaluate
 from factory.present.terminal import StandardOutput, open_console, say, shown
 from factory.starter.cli import starter
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(starter, name="starter")
+app.add_typer(evaluate, name="evaluate")
 Job = Annotated[Path, typer.Argument(metavar="JOB", help="A job file, such as jobs/demo.yaml.", show_default=False)]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="A data set: the job's output.", show_default=False)]
 Set = Annotated[

@@ -33,7 +33,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     return validate(values, place=lambda location: _line(path, node, location))
 
 
-def validate(values: dict, place: Callable[[Location], str] = lambda location: "job") -> JobSpec:
+def validate(values: dict[str, Any], place: Callable[[Location], str] = lambda location: "job") -> JobSpec:
     """The job of plain values. UserError; `place(location)` says in its message where the wrong field is written."""
     try:
         return JobSpec.model_validate(values)
@@ -73,7 +73,7 @@ def _compose(path: Path) -> yaml.Node:
     return node
 
 
-def _construct(node: yaml.Node, path: str) -> dict:
+def _construct(node: yaml.Node, path: str) -> dict[str, Any]:
     """The plain values of a node. UserError when a key is given twice: YAML would silently take the last one."""
     _refuse_repeats(node, path)
     try:
@@ -102,7 +102,7 @@ def _refuse_repeats(node: yaml.Node, path: str, done: set[int] | None = None) ->
         _refuse_repeats(value, path, done)
 
 
-def _override(values: dict, override: str) -> None:
+def _override(values: dict[str, Any], override: str) -> None:
     name, equals, value_text = override.partition("=")
     keys = name.strip().split(".")
     if not equals or not all(keys):

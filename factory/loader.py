@@ -129,13 +129,13 @@ def _reader() -> tuple[int, int]:
     return rank * workers + worker, ranks * workers
 
 
-def _divide_shards(shards: Iterable[dict], total: int) -> Iterator[dict]:
+def _divide_shards(shards: Iterable[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
     """This reader's shards; all of them where there are fewer than readers."""
     number, readers = _reader()
     return islice(shards, number, None, readers) if readers <= total else iter(shards)
 
 
-def _divide_samples(samples: Iterable[dict], shards: dict[str, int]) -> Iterator[dict]:
+def _divide_samples(samples: Iterable[dict[str, Any]], shards: dict[str, int]) -> Iterator[dict[str, Any]]:
     """This reader's samples, where every reader reads all `shards` (path -> samples): by their place in the data set,
     which is the same for every reader in whatever order it reads the shards."""
     number, readers = _reader()
@@ -161,20 +161,20 @@ def _seed() -> int:
     return int(torch.randint(2**62, ()))
 
 
-def _shuffle(items: Iterable[dict], size: int) -> Iterator[dict]:
+def _shuffle(items: Iterable[dict[str, Any]], size: int) -> Iterator[dict[str, Any]]:
     import webdataset as wds
 
     return wds.shuffle(size, rng=random.Random(_seed()))(items)
 
 
-def _samples(shards: Iterable[dict], job: JobSpec) -> Iterator[dict]:
+def _samples(shards: Iterable[dict[str, Any]], job: JobSpec) -> Iterator[dict[str, Any]]:
     """The samples of the shards, as webdataset has them: __key__, and extension -> bytes. A data set may be a
     stranger's: what webdataset reads itself may be packed, sparse or a link."""
     from factory.store.decode import most_sample_bytes
     from factory.store.tar import tar_stream
 
     for shard in shards:
-        sample: dict = {}
+        sample: dict[str, Any] = {}
         try:
             with open(shard["url"], "rb") as file:
                 for name, content in tar_stream(file, most_sample_bytes(job)):
@@ -193,11 +193,11 @@ def _damaged(url: str, why: Exception) -> UserError:
     return UserError(f"{url}: damaged ({why}); factory verify tells how much of it")
 
 
-def _select(samples: Iterable[dict], keys: frozenset[str]) -> Iterator[dict]:
+def _select(samples: Iterable[dict[str, Any]], keys: frozenset[str]) -> Iterator[dict[str, Any]]:
     return (sample for sample in samples if sample["__key__"] in keys)
 
 
-def _people(samples: Iterable[dict], size: int, train: bool, job: JobSpec) -> Iterator[TrainingSample]:
+def _people(samples: Iterable[dict[str, Any]], size: int, train: bool, job: JobSpec) -> Iterator[TrainingSample]:
     from factory.store.decode import decode_image, decode_people
     from factory.untrusted import Unreadable
 

@@ -182,13 +182,13 @@ def plan(job: JobSpec) -> Plan:
 
 def _listing(job: JobSpec) -> Listing:
     if job.images:
-        found = images.listing(job.images, job.seed)
-        names = [item.name for item in found.items]
+        listing = images.listing(job.images, job.seed)
+        names = [item.name for item in listing.items]
         if job.images.keypoints:
-            found.notes.append(keypoints.require_keypoints(job.images.keypoints, names))
+            listing.notes.append(keypoints.require_keypoints(job.images.keypoints, names))
         if job.poses:
-            found.notes.append(poses.require_poses(job.poses, names))
-        return found
+            listing.notes.append(poses.require_poses(job.poses, names))
+        return listing
     if job.poses:
         return Listing([Item(str(row)) for row in range(len(poses.load_poses(job.poses)))])
     return Listing([])

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -181,9 +182,9 @@ class Unit:
         return cls(meta["shard"], meta["index"], records)
 
 
-def _flatten(item: Record | Person, prefix: str, arrays: dict[str, np.ndarray]) -> dict:
+def _flatten(item: Record | Person, prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """The item's plain fields; its arrays go to `arrays`, and row["arrays"] says under which name: field -> name."""
-    row: dict = {"arrays": {}}
+    row: dict[str, Any] = {"arrays": {}}
     for f in fields(item):
         value = getattr(item, f.name)
         if isinstance(value, np.ndarray):
@@ -194,6 +195,6 @@ def _flatten(item: Record | Person, prefix: str, arrays: dict[str, np.ndarray]) 
     return row
 
 
-def _restore(row: dict, arrays: dict[str, np.ndarray]) -> dict:
+def _restore(row: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     own = {field_name: arrays[name] for field_name, name in row["arrays"].items()}
     return {name: value for name, value in row.items() if name != "arrays"} | own

@@ -26,28 +26,23 @@ pytest_plugins = ["tests.support.tiny_models"]
 from tests.support.command import ROOT, Run, call_factory, run_factory  # noqa: E402 - after the rewriting of its asserts
 from tests.support.seeded_stages import STAGES  # noqa: E402
 
-SECONDS = {
-    "command": 5,
-    "nodes": 5,
-    "on_ray": 10,
-    "cluster": 10,
-    "guest": 5,
-    "url": 1,
-}  # of a core, that a test with this fixture may take
-SLOW_ROOMS = {"chaos": 30, "starter": 5, "training": 5, "evaluate": 5}
+# Seconds of a core that a test may take: one with such a fixture, one in such a folder.
+BY_FIXTURE = {"command": 5, "nodes": 5, "on_ray": 10, "cluster": 10, "guest": 5, "url": 1}
+BY_FOLDER = {"chaos": 30, "starter": 5, "training": 5, "evaluate": 5, "stages": 1, "doctor": 1, "models": 0.3}
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what starts processes, Ray or a training as heavy, and begin with the files that take longest: of two
-    processes none is then left alone with a long one at the end."""
+    """Mark as heavy what starts processes, Ray or a training, and begin with the files that take longest: no process
+    is then left alone with a long one at the end."""
     cost: Counter[str] = Counter()
     for item in items:
-        room = item.path.relative_to(ROOT / "tests").parts[0]
-        seconds = max([SLOW_ROOMS.get(room, 0), *(SECONDS.get(name, 0) for name in getattr(item, "fixturenames", ()))])
+        folder, fixtures = item.path.relative_to(ROOT / "tests").parts[0], getattr(item, "fixturenames", ())
+        seconds = max(BY_FOLDER.get(folder, 0), *(BY_FIXTURE.get(name, 0) for name in fixtures), 0)
         if seconds:
             item.add_marker(pytest.mark.heavy(seconds))
-        cost[str(item.path)] += max((mark.args[0] for mark in item.iter_markers("heavy")), default=0)
+        if not item.get_closest_marker("slow"):
+            cost[str(item.path)] += max((mark.args[0] for mark in item.iter_markers("heavy")), default=0)
     items.sort(key=lambda item: -cost[str(item.path)])  # stable: within a file, and among light ones, all stays
 
 

@@ -138,25 +138,18 @@ def test_run_status_verify_inspect_and_run_again(command: Run, factory: Run, job
 @pytest.mark.heavy(14)
 @needs_weights
 def test_interrupt_keeps_what_is_done_and_says_how_to_go_on(job_file: Path, tmp_path: Path, factory: Run) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "factory.cli",
-        "run",
-        str(job_file),
-        "--set",
-        "records=400",
-        "--set",
-        "unit_size=1",
-    ]
+    arguments = ["run", str(job_file), "--set", "records=400", "--set", "unit_size=1"]
+    command = [sys.executable, "-m", "tests.support.seeded_command", *arguments]
     heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs are born deaf to Ctrl-C
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed, cwd=ROOT
+    )
     assert process.stdout is not None
     process.stdout.readline()  # the first unit is done
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert f"kept in {tmp_path / 'out'}; the same command goes on from there" in stdout
+    assert f"kept in {tmp_path / 'out'}; the same command goes on from there" in stdout, stderr
     assert "Traceback" not in stderr
     state = json.loads(factory("status", tmp_path / "out", "--json").stdout)
     assert 0 < state["units_done"] < 400 and state["live"] is None

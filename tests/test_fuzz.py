@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from factory import cli
 from tests.support.command import ROOT
 
+pytestmark = pytest.mark.heavy(1)
+
 SCHEMA = json.loads((ROOT / "schemas" / "job.schema.json").read_text())
 DEMO = (ROOT / "jobs" / "demo.yaml").read_text()
 SPOILED = 25  # one value in so many is anything at all

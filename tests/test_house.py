@@ -33,25 +33,13 @@ engine
 present
 schema loader export training
 doctor
-evaluate starter
+api evaluate starter
 cli
 __init__
 """
 FLOOR = {name: height for height, line in enumerate(FLOORS.strip().splitlines()) for name in line.split()}
 LINES = 400  # of a file, at most
 WITHOUT_RAY = ("stages", "models", "geometry", "weights")  # they must run in any process; only engine knows Ray
-# Names that two classes still share: to be renamed, and removed here.
-SHARED_NAMES = {"Sample", "Source"}
-# (importing module, name) of names that are still imported by way of a third module: to be mended, and removed here.
-DETOURS = {
-    ("factory.starter.evaluate_renders", "resolve"),
-    ("factory.starter.follow", "resolve"),
-    ("factory.starter.train.hmr", "resolve"),
-    ("factory.starter.train.pictures", "resolve"),
-    ("factory.starter.train.run", "WEIGHTS"),
-    ("factory.starter.world.scene", "resolve"),
-    ("factory.store.status", "Holder"),
-}
 
 
 @cache
@@ -121,7 +109,7 @@ def test_a_public_class_has_a_name_of_its_own():
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 owners[node.name].append(module)
-    assert {name: several for name, several in owners.items() if len(several) > 1 and name not in SHARED_NAMES} == {}
+    assert {name: several for name, several in owners.items() if len(several) > 1} == {}
 
 
 def test_what_is_private_stays_in_its_module():
@@ -155,11 +143,19 @@ def test_only_the_engine_knows_ray():
 
 def test_a_name_is_imported_from_the_module_that_defines_it():
     """An import by way of a third module hides what depends on what."""
-    borrowed = {module: {name for _, _, name in own_imports(module) if name} for module in trees()}
+    borrowed = {
+        module: {
+            alias.asname or alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in trees()
+            for alias in node.names
+        }
+        for module, tree in trees().items()
+    }
     detours = [
         f"{module}:{line} imports {name} from {other}"
         for module in trees()
         for line, other, name in own_imports(module)
-        if name in borrowed[other] and (module, name) not in DETOURS
+        if name in borrowed[other]
     ]
     assert detours == []

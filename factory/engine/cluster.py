@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 
@@ -147,7 +148,7 @@ def _stream(plan: Plan, stages: list[type[Stage]], ids: list[tuple[int, int]]) -
         raise setup_error(error) from error
 
 
-def _configure(context, job: JobSpec, stages: list[type[Stage]]) -> None:
+def _configure(context: Any, job: JobSpec, stages: list[type[Stage]]) -> None:
     """Set Ray Data's options for this job."""
     context.enable_progress_bars = context.print_on_execution_start = False
     context.max_errored_blocks = -1  # lost units do not end the stream: `compute` does them again, isolated

@@ -89,7 +89,9 @@ def run(
 
         lock = threading.Lock()  # the lookout sends events from a thread of its own
 
-        def tell(kind: Kind, message: str, units: int = 0, states: Counter = NONE, reasons: Counter = NONE) -> None:
+        def tell(
+            kind: Kind, message: str, units: int = 0, states: Counter[str] = NONE, reasons: Counter[str] = NONE
+        ) -> None:
             count = planned.records, planned.units, units, states.total()
             with lock:
                 on_event(Event(kind, message, *count, dict(states), dict(reasons)))

@@ -22,7 +22,7 @@ class Field:
     the field the loader fails, or silently uses wrong labels."""
 
     name: str
-    shape: tuple[int | None | tuple[int, int], ...]
+    shape: tuple[int | tuple[int, int] | None, ...]
     unit: str
     kinds: str = "fiu"
     must: bool = True
@@ -63,8 +63,8 @@ def _values(field: Field, array: np.ndarray) -> Iterator[str]:
     yield from filter(None, (check(array) for check in field.checks))
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None | tuple[int, int], ...]) -> bool:
-    def one(length: int, want: int | None | tuple[int, int]) -> bool:
+def _fits(shape: tuple[int, ...], wanted: tuple[int | tuple[int, int] | None, ...]) -> bool:
+    def one(length: int, want: int | tuple[int, int] | None) -> bool:
         return want is None or (want[0] <= length <= want[1] if isinstance(want, tuple) else length == want)
 
     return len(shape) == len(wanted) and all(map(one, shape, wanted))

@@ -24,6 +24,7 @@ from functools import lru_cache
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 
@@ -64,7 +65,7 @@ def export(
     """
     kind, source, target = formats.find(name), ExportSource(open_data(out)), Path(expanded(to, "--to"))
     fractions = split.parse(shares)
-    wanted: dict = {
+    wanted: dict[str, Any] = {
         "format": name, "data": source.job.name, "job": _digest(source), "split": fractions, "where": where,
         "layout": LAYOUT,
     }  # fmt: skip
@@ -229,7 +230,7 @@ def _indexes(source: ExportSource) -> dict[str, str]:
     return {source.plan.shard_name(shard): digest for shard, digest in source.digests.items()}
 
 
-def _shards(source: ExportSource, there: dict, target: Path) -> list[int]:
+def _shards(source: ExportSource, there: dict[str, Any], target: Path) -> list[int]:
     """The shards that the export was begun with. UserError where the data set no longer has them."""
     names = {source.plan.shard_name(shard): shard for shard in source.shards}
     if gone := sorted(set(there["indexes"]) - set(names)):
@@ -240,12 +241,12 @@ def _shards(source: ExportSource, there: dict, target: Path) -> list[int]:
     return sorted(names[name] for name in there["indexes"])
 
 
-def _differing(source: ExportSource, there: dict) -> str:
+def _differing(source: ExportSource, there: dict[str, Any]) -> str:
     names = [name for name, digest in _indexes(source).items() if there["indexes"][name] != digest]
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1:,} more shards"
 
 
-def _begun(target: Path, source: ExportSource, wanted: dict) -> dict | None:
+def _begun(target: Path, source: ExportSource, wanted: dict[str, Any]) -> dict[str, Any] | None:
     """What an export that was begun there is made of; None where there is nothing. UserError where something else is.
 
     A data set that has grown since makes no other export: the one that was begun is finished as it was."""
@@ -290,12 +291,12 @@ def _digest(source: ExportSource) -> str:
     return hashlib.sha256(json.dumps(job_identity(source.job), sort_keys=True).encode()).hexdigest()
 
 
-def _json(value: dict) -> bytes:
+def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, indent=1, sort_keys=True).encode()
 
 
 def _readme(
-    form: Format, wanted: dict, images: dict[str, int], people: dict[str, int], unsealed: int, guide: str
+    form: Format, wanted: dict[str, Any], images: dict[str, int], people: dict[str, int], unsealed: int, guide: str
 ) -> str:
     job = form.source.job
     rows = "\n".join(f"| {part} | {images[part]:,} | {people[part]:,} |" for part in images)

@@ -6,6 +6,7 @@ Every pixel centre inside a triangle's bounding box is a candidate; those inside
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -106,4 +107,4 @@ def _chunks(total: Tensor) -> list[slice]:
         return []
     group = (total.cumsum(0) - 1) // CANDIDATES
     edges = [0, *(torch.nonzero(group.diff())[:, 0] + 1).tolist(), len(total)]
-    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]

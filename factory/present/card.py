@@ -91,7 +91,7 @@ def _md5(files: Files, name: str, size: int, chunk: int = 1 << 24) -> str:
     return digest.hexdigest()
 
 
-def _preview(data: DataSet, rows: list[dict]) -> bytes | None:
+def _preview(data: DataSet, rows: list[dict[str, Any]]) -> bytes | None:
     """The bytes of preview.jpg: final images, each beside the same image with its labelled bodies drawn over it;
     without the body model, final images alone. None when there is no sample."""
     from PIL import Image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def coarse(body: BodyModel) -> tuple[np.ndarray, np.ndarray]:
     return np.array(picks), np.unique(small[distinct], axis=0)
 
 
-def encode_bodies(people: dict[str, np.ndarray], body: BodyModel) -> dict:
+def encode_bodies(people: dict[str, np.ndarray], body: BodyModel) -> dict[str, Any]:
     """people: arrays of smpl.npz -> what the page draws: `vertices` (P, n, 3) as base64 of little-endian int16, in
     units of `step` m from `centre` (camera frame), and `K`: the camera's focal length and principal point, px."""
     import torch

@@ -40,9 +40,9 @@ class ShownSample:
     """One sample of the page: its index row; its pictures by column, (H, W, 3) uint8 or None where not stored; its
     bodies as `mesh.encode_bodies` gives them, None without the body model."""
 
-    row: dict
+    row: dict[str, Any]
     pictures: dict[str, np.ndarray | None]
-    bodies: dict | None
+    bodies: dict[str, Any] | None
 
 
 def write(data: DataSet, limit: int = 48, to: str | None = None) -> tuple[str, bool]:
@@ -108,7 +108,7 @@ def _write(data: DataSet, limit: int, files: Files, page_name: str, contact: str
     return address, True
 
 
-def _samples(data: DataSet, rows: list[dict]) -> tuple[np.ndarray | None, Iterator[ShownSample]]:
+def _samples(data: DataSet, rows: list[dict[str, Any]]) -> tuple[np.ndarray | None, Iterator[ShownSample]]:
     """(faces of the bodies, the samples). Without the body model, which may be on another machine, no bodies."""
     from factory.geometry.body import BodyModel
     from factory.weights.locate import resolve
@@ -143,7 +143,8 @@ def _packed(sample: ShownSample, job: JobSpec) -> str:
 
 
 def _page(
-    status: Status, job: JobSpec, stats: Stats, rows: list[dict], chosen: list[dict], packed: list[str],
+    status: Status, job: JobSpec, stats: Stats, rows: list[dict[str, Any]], chosen: list[dict[str, Any]],
+    packed: list[str],
     faces: np.ndarray | None, stamp: str,
 ) -> Iterable[str]:  # fmt: skip
     from jinja2 import Environment
@@ -165,8 +166,8 @@ def _page(
     }
     without = [row for row in rows if not row["size"]]
     listed = list(_listed(job, chosen, without[:LISTED]))
-    told = ("label", "short", "about", "unit", "digits", "initial")
-    metrics = {metric.name: {key: getattr(metric, key) for key in told} for metric in of_images()}
+    shown = ("label", "short", "about", "unit", "digits", "initial")
+    metrics = {metric.name: {name: getattr(metric, name) for name in shown} for metric in of_images()}
     data = {"columns": COLUMNS, "metrics": metrics, "rows": listed,
             "faces": None if faces is None else as_base64(faces.astype("<u2"))}  # fmt: skip
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -196,7 +197,7 @@ def _page(
     )
 
 
-def _listed(job: JobSpec, chosen: list[dict], without: list[dict]) -> Iterator[dict[str, Any]]:
+def _listed(job: JobSpec, chosen: list[dict[str, Any]], without: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """What the page knows of each record without opening its sample, in the plan's order."""
     number = {row["key"]: i for i, row in enumerate(chosen)}
     metrics = [metric.name for metric in of_images()]
@@ -222,7 +223,7 @@ def _png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _stamp(rows: list[dict], limit: int) -> str:
+def _stamp(rows: list[dict[str, Any]], limit: int) -> str:
     """Changes with what the page would show, and with how it shows it."""
     shown = [[row["key"], row["state"], row["attempts"], row["size"]] for row in rows]
     parts = ("report.py", "pictures.py", "samples.py", "mesh.py", "stats.py", TEMPLATE, SCRIPT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -47,14 +47,14 @@ def painter(job: JobSpec, body: BodyModel | None, columns: Sequence[str] = COLUM
     return paint
 
 
-def spread(rows: list[dict], limit: int) -> list[dict]:
+def spread(rows: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
     """At most `limit` of the rows, evenly spread."""
     if len(rows) <= limit:
         return rows
     return [rows[i * len(rows) // limit] for i in range(limit)]
 
 
-def stored(data: DataSet, rows: Sequence[dict]) -> Iterator[tuple[dict, dict[str, bytes]]]:
+def stored(data: DataSet, rows: Sequence[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], dict[str, bytes]]]:
     """Each row and the files of its sample. UserError where one is not there."""
     stream = data.all_sample_files(rows)
     for row in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,7 +107,7 @@ def distribution(values: np.ndarray, end: float) -> Distribution:
     return Distribution(end, counts, len(values) - len(known), *rounded)
 
 
-def _counts(items) -> dict[str, int]:
+def _counts(items: Iterable[str]) -> dict[str, int]:
     """Item -> how often it occurs; the most frequent first, equally frequent ones by name."""
     return dict(sorted(Counter(items).items(), key=lambda item: (-item[1], item[0])))
 

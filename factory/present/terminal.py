@@ -47,7 +47,7 @@ class StandardOutput(io.TextIOBase):
     the first failed write everything is discarded. `lost` is the error of that write."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        self.stream = stream if stream is not None else open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        self.stream = stream if stream is not None else open(os.devnull, "w", encoding="utf-8")
         self.lost: OSError | None = None
         if isinstance(self.stream, io.TextIOWrapper):
             self.stream.reconfigure(errors="backslashreplace")

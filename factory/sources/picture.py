@@ -48,12 +48,7 @@ def square(
     cannot be decoded is tried once more without its metadata, because only that may be damaged.
     """
     with _own_limit():
-        try:
-            pixels = _upright(data, b"", min_side, max_pixels)
-        except Refused:
-            raise
-        except Exception:  # decoders may raise any error
-            pixels = _read_plainly(data, min_side, max_pixels)
+        pixels = _read(data, min_side, max_pixels)
         middle = (pixels.width / 2, pixels.height / 2, min(pixels.size))
         x, y, side = map(float, middle if window is None else window)
         length = max(1, round(side))
@@ -62,6 +57,21 @@ def square(
             raise Refused(Reason.SMALL_IMAGE if length < min_side else Reason.HUGE_IMAGE)
         cut = pixels.crop((left, top, left + length, top + length)).resize((size, size), Image.Resampling.LANCZOS)
     return np.asarray(cut), np.array([left + length / 2, top + length / 2, length], np.float32)
+
+
+def whole(data: bytes, min_side: int, max_pixels: int) -> np.ndarray:
+    """An image file -> (H, W, 3) uint8 RGB, all of it, turned as its EXIF tag says. Raises Refused, as `square`."""
+    with _own_limit():
+        return np.asarray(_read(data, min_side, max_pixels))
+
+
+def _read(data: bytes, min_side: int, max_pixels: int) -> Image.Image:
+    try:
+        return _upright(data, b"", min_side, max_pixels)
+    except Refused:
+        raise
+    except Exception:  # decoders may raise any error
+        return _read_plainly(data, min_side, max_pixels)
 
 
 def _read_plainly(data: bytes, min_side: int, max_pixels: int) -> Image.Image:

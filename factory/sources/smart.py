@@ -72,7 +72,7 @@ def listing(spec: ImagesSpec) -> Listing:
     return Listing(items, left)
 
 
-def _clips(path: Any) -> list[dict]:
+def _clips(path: Any) -> list[dict[str, Any]]:
     try:
         clips = text.loads(text.read(path, MOST), MOST, VALUES)
     except FileNotFoundError:
@@ -89,7 +89,7 @@ def _has(sport: Sport, label: str) -> bool:
     return not sport.codes or (label in sport.codes if sport.file == GYM else any(c in label for c in sport.codes))
 
 
-def _window(joints: list) -> tuple[float, float, float] | None:
+def _window(joints: list[Any]) -> tuple[float, float, float] | None:
     if not joints:
         return None
     rows = np.asarray(joints, np.float64).reshape(25, 3)

@@ -44,9 +44,8 @@ class ObjectFiles:
         options: dict[str, Any] = {"client_options": dict(CLIENT), "retry_config": RETRY}
         if any(url.lower().startswith("http://") for url in _endpoints()):
             options["client_options"]["allow_http"] = True
-        if scheme == "s3":
-            if not any(map(os.environ.get, CREDENTIAL_VARIABLES)):
-                options |= _profile()
+        if scheme == "s3" and not any(map(os.environ.get, CREDENTIAL_VARIABLES)):
+            options |= _profile()
         self.strict = _strict()
         with self._one_line():
             self.store = from_url(self.address, **options)

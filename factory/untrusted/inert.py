@@ -96,7 +96,7 @@ class PickleReader(_Unpickler):
         self.stack.pop()  # the arguments by name
         self.load_newobj()
 
-    def _instantiate(self, kind: Any, args: list) -> None:
+    def _instantiate(self, kind: Any, args: list[Any]) -> None:
         self.append(_built(kind, tuple(args)))
 
     def _called(self, function: Any, args: Any) -> Thing:
@@ -150,7 +150,7 @@ class PickleReader(_Unpickler):
         value, key = self.stack.pop(), self.stack.pop()
         self._set([(key, value)])
 
-    def _extend(self, new: list) -> None:
+    def _extend(self, new: list[Any]) -> None:
         goal = self.stack[-1]
         if not isinstance(goal, list | Thing):
             raise Unsafe("adds to what is no list")
@@ -180,7 +180,7 @@ def _built(kind: Any, args: Any) -> Thing:
     return Thing(kind, args)
 
 
-def _from_copyreg(function: Name, args: tuple) -> Thing:
+def _from_copyreg(function: Name, args: tuple[Any, ...]) -> Thing:
     """The object that a call of `copyreg` would build: protocols 0 to 2 write objects by such calls."""
     if function.name == "_reconstructor" and len(args) == 3:
         thing = _built(args[0], ())

@@ -40,7 +40,7 @@ class Thing:
     """
 
     name: Name
-    args: tuple
+    args: tuple[Any, ...]
     state: Any = None
     items: list[tuple[Any, Any]] = field(default_factory=list)
     elements: list[Any] = field(default_factory=list)
@@ -219,19 +219,19 @@ def _bytes(thing: Thing) -> bytes:
     return data if isinstance(data, bytes) else data.encode("latin-1")
 
 
-def _mapping(thing: Thing) -> dict:
+def _mapping(thing: Thing) -> dict[str, Any]:
     """A dict of what a mapping of `collections` holds: its items are set one by one, or given all at first."""
     first = next((arg for arg in thing.args if isinstance(arg, list | dict)), [])
     pairs = first.items() if isinstance(first, dict) else first
     return {key: value for key, value in [*pairs, *thing.items] if _plain(key) or isinstance(key, Placeholder)}
 
 
-def _sequence(thing: Thing) -> list:
+def _sequence(thing: Thing) -> list[Any]:
     first = thing.args[0] if thing.args and isinstance(thing.args[0], list | tuple) else []
     return [*first, *thing.elements]
 
 
-def _set(thing: Thing) -> set | frozenset:
+def _set(thing: Thing) -> set[Any] | frozenset[Any]:
     kind = frozenset if thing.name.name == "frozenset" else set
     return kind(value for value in _sequence(thing) if _plain(value))
 

@@ -59,7 +59,7 @@ def unpacked(data: bytes, footer: int, rows: int) -> Unpacked:
         raise Unreadable("its footer or a page's header is damaged") from None
 
 
-def _chunk(data: bytes, column: dict, rows: int) -> Unpacked:
+def _chunk(data: bytes, column: dict[tuple[int, int], Any], rows: int) -> Unpacked:
     """The memory that one column of a row group will take. column: its struct in the footer; rows: of the group."""
     at, dictionary = column[9, I64], column.get((11, I64), 0)  # offsets of the first page of values and the dictionary
     at = dictionary if 0 < dictionary < at else at

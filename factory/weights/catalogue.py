@@ -191,6 +191,31 @@ ADAPTER = ModelKind(
     package=PEFT,
 )
 
+INCEPTION = ModelKind(
+    "FID's Inception",
+    published="weights-inception-2015-12-05-6726825d.pth",
+    source="the releases of https://github.com/toshas/torch-fidelity",
+    licence="Apache-2.0",
+    file=True,
+    checkpoint=CheckpointLayout(layers=("Mixed_7c.branch1x1.conv.weight", "fc.weight")),
+)
+DINOV2 = ModelKind(
+    "DINOv2",
+    published="facebook/dinov2-large",
+    source="the hub",
+    licence="Apache-2.0",
+    contents=("config.json", "*.safetensors"),
+    hub=True,
+)
+CLIP = ModelKind(
+    "CLIP",
+    published="openai/clip-vit-large-patch14-336",
+    source="the hub",
+    licence="MIT",
+    contents=("config.json", "*.safetensors"),
+    hub=True,
+)
+
 BY_KIND = {  # the word `kind` of a job's field -> its entry
     "spin": SPIN,
     "bev": BEV,

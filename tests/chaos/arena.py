@@ -115,10 +115,8 @@ class Arena:
 
     def remember(self, pid: int) -> None:
         """A process and its children, that must be gone in the end."""
-        try:
-            self.processes += (parent := psutil.Process(pid)).children(recursive=True) + [parent]
-        except psutil.NoSuchProcess:
-            pass
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.processes += [*(parent := psutil.Process(pid)).children(recursive=True), parent]
 
     def moment(self) -> None:
         time.sleep(self.random.uniform(0, 0.1))
@@ -151,7 +149,7 @@ class Arena:
             run(self.on(engine), LINES[self.line])
             return
         with self.drive(self.on(engine)) as process:
-            said, wrong = process.communicate()
+            _, wrong = process.communicate()
             assert process.returncode == 0, wrong
 
     def judge(self) -> Verdict:
@@ -195,10 +193,8 @@ class Arena:
         deadline = time.monotonic() + PATIENCE
         pids = [int(path.name) for path in calls(self.job).iterdir()] if calls(self.job).exists() else []
         for pid in set(pids) - {os.getpid()}:
-            try:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 self.processes.append(psutil.Process(pid))
-            except psutil.NoSuchProcess:
-                pass
         _, alive = psutil.wait_procs(self.processes, max(0, deadline - time.monotonic()))
         files = [path for path in Path(self.job.output).rglob(".*") if path.name != MARK_NAME]
         scratch = list((self.root / "t").glob(PREFIX + "*"))

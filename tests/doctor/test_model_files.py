@@ -34,7 +34,7 @@ def test_tiny_models_of_the_right_kinds_are_ok(tiny_job) -> None:
 
 
 @pytest.mark.parametrize(
-    "break_it, words",
+    ("break_it", "words"),
     [
         (lambda file: file.rename(file.with_name(f"{file.stem}.fp16.safetensors")), "write `variant: fp16`"),
         (lambda file: file.rename(file.with_suffix(".bin")), "a pickle, which is never opened here; convert it"),

@@ -51,6 +51,6 @@ def test_ends_a_run_that_cannot_go_on():
 
 
 def test_names_the_cause_where_the_engine_fails_of_it_first():
-    with pytest.raises(UserError, match="Ray has died"):
-        with Lookout(lambda: "", lambda since: UserError("Ray has died"), lambda line: None, lambda error: None):
-            raise ConnectionError("pages of Ray")
+    lookout = Lookout(lambda: "", lambda since: UserError("Ray has died"), lambda line: None, lambda error: None)
+    with pytest.raises(UserError, match="Ray has died"), lookout:
+        raise ConnectionError("pages of Ray")

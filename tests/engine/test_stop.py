@@ -57,12 +57,11 @@ def test_what_is_ignored_stays_ignored():
 def test_a_thread_that_sees_that_nothing_more_can_come_ends_the_wait():
     """Though not what is being written just then."""
     stop, written = Stop(), threading.Event()
-    with pytest.raises(UserError, match="Ray has died"), stop.heeded():
-        with stop.shield():
-            thread = threading.Thread(target=stop.end, args=(UserError("Ray has died"),))
-            thread.start()
-            thread.join()
-            written.set()
+    with pytest.raises(UserError, match="Ray has died"), stop.heeded(), stop.shield():
+        thread = threading.Thread(target=stop.end, args=(UserError("Ray has died"),))
+        thread.start()
+        thread.join()
+        written.set()
     assert written.is_set()
     waiting = Stop()
     with pytest.raises(UserError, match="Ray has died"), waiting.heeded():

@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.command import ROOT
 
+pytestmark = pytest.mark.heavy(1)
+
 # It ends its children as Ray's driver does: the kernel kills them when the thread that started them ends.
 DRIVER = """
 import ctypes, os, signal, subprocess, sys, threading, time

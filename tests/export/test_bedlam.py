@@ -17,6 +17,8 @@ from factory.weights.locate import resolve
 from tests.support.command import fresh
 from tests.support.exports import projected
 
+pytestmark = pytest.mark.heavy(1)
+
 # What BEDLAM's SMPL-X and SMPL loaders do with an .npz, in other words.
 BEDLAM = """
 import json

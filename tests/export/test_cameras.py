@@ -48,7 +48,7 @@ def hmr2(folder: Path) -> Rows:
     get = {
         name: np.stack([entry[name] for entry in entries])
         for name in ("keypoints_2d", "keypoints_3d", "center", "scale")
-    }  # noqa: E501
+    }
     extra = {name: np.stack([entry["extra_info"][name] for entry in entries]) for name in ("K", "transl", "camera")}
     return Rows(
         get["keypoints_3d"][..., :3], get["keypoints_2d"][..., :2], extra["K"], extra["transl"], extra["camera"],

@@ -5,6 +5,7 @@ import pickletools
 import tarfile
 
 import numpy as np
+import pytest
 import yaml
 
 from factory.export.run import export
@@ -14,6 +15,8 @@ from factory.plan import plan
 from tests.support import small
 from tests.support.command import fresh
 from tests.support.exports import people
+
+pytestmark = pytest.mark.heavy(1)
 
 # What 4D-Humans' ImageDataset does with a tar, in other words.
 LOADER = """

@@ -19,6 +19,8 @@ from factory.store.index import index_table
 from tests.support.files import export_tree
 from tests.support.forge import Change, arrays, forge, told
 
+pytestmark = pytest.mark.heavy(1)
+
 
 @pytest.fixture
 def copied(dataset: Path, tmp_path: Path) -> Path:

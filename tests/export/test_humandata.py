@@ -3,7 +3,11 @@ from __future__ import annotations
 import pickletools
 import zipfile
 
+import pytest
+
 from tests.support.command import fresh
+
+pytestmark = pytest.mark.heavy(1)
 
 # What HumanData.fromfile and HumanImageDataset do with an .npz, in other words.
 LOADER = """

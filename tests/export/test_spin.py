@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.support.command import fresh
+
+pytestmark = pytest.mark.heavy(1)
 
 # What SPIN's BaseDataset and FitsDict do with an .npz, in other words.
 LOADER = """
@@ -52,7 +55,7 @@ def test_the_crop_is_three_torsos_and_never_less_than_the_body(exported) -> None
     torso = (
         np.linalg.norm(part[:, 8, :2] - part[:, 2, :2], axis=1)
         + np.linalg.norm(part[:, 9, :2] - part[:, 3, :2], axis=1)
-    ) / 2  # noqa: E501
+    ) / 2
     side = 200 * scale
     assert (side >= 3 * torso - 1e-3).all()
     three = np.isclose(side, 3 * torso, rtol=1e-4)

@@ -152,7 +152,7 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
         ("", "spin", "no .npz"),
         ("no", "spin", "no such folder"),
         ("", "npz", "no such format"),
-    ):  # noqa: E501
+    ):
         with pytest.raises(UserError, match=words):
             list(validate(str(tmp_path / folder), name))
 

@@ -72,7 +72,7 @@ def test_bars_show_whatever_is_there():
 def test_tables_side_by_side(job, values, tmp_path):
     other = JobSpec.model_validate({**values, "records": 2, "output": str(tmp_path / "b")})
     small.make(other, rejected=(0, 1))
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))
     show(console, [collect(open_data(job.output)), collect(open_data(other.output))])
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["ok", "8", "0"] in lines and ["planned", "12", "2"] in lines and ["2", "2", "0"] in lines
@@ -81,7 +81,7 @@ def test_tables_side_by_side(job, values, tmp_path):
 
 
 def test_no_figure_is_cut_on_a_narrow_terminal(job):
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))
     show(console, [collect(open_data(job.output))] * 2)
     lines = [line for line in console.export_text().splitlines() if line.startswith("  ") and "█" in line]
     assert len(lines) == 2 * len(of_images()) and all(line.rstrip().endswith(("1", "+")) for line in lines)

@@ -21,6 +21,8 @@ from factory.stages.generate import Generate
 from factory.stages.refine import Refine
 from tests.support.records import SIZE, rendered
 
+pytestmark = pytest.mark.heavy(1)
+
 
 @pytest.fixture
 def pictures(tmp_path) -> Path:

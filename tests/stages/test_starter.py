@@ -13,6 +13,8 @@ from factory.stages.render import Render
 from factory.starter.world.scene import World
 from factory.weights.locate import locate
 
+pytestmark = pytest.mark.heavy(4)
+
 HELD_OUT = 1_000_000
 
 

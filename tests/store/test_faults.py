@@ -55,7 +55,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(job, whole, small_disk):
         for shard, index, part in inline.compute(plan(full), STAGES, plan(full).ids()):
             ledger.commit(shard, index, part)
             ledger.seal(shard)
-    assert not [path for path in small_disk.rglob("*.tmp")]
+    assert not list(small_disk.rglob("*.tmp"))
     assert status(full.output).units_done and verify(full.output).ok and status(full.output).live is None
     subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
     run(full, STAGES)

@@ -126,7 +126,7 @@ class Exits(Depth):
                 case 5:
                     sys.exit(0)
                 case 6:
-                    list(sys.exit("from a generator") for _ in range(1))
+                    [sys.exit("from a generator") for _ in range(1)]
                 case 8:
                     ThreadPoolExecutor(1).submit(sys.exit, 3).result()
                 case 10:

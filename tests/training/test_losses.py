@@ -60,7 +60,7 @@ def test_the_predicted_velocity_gives_back_the_clean_latents():
     noisy = add_noise(clean, alphas, step_rng(0, 0))
     alpha = alphas[noisy.time][:, None, None, None]
     torch.testing.assert_close(alpha.sqrt() * noisy.latents - (1 - alpha).sqrt() * noisy.target, clean)
-    assert 0 < noisy.weight.min() and noisy.weight.max() <= GAMMA
+    assert noisy.weight.min() > 0 and noisy.weight.max() <= GAMMA
     again = add_noise(clean, alphas, step_rng(0, 0))
     assert torch.equal(again.latents, noisy.latents) and not torch.equal(
         add_noise(clean, alphas, step_rng(0, 1)).latents, noisy.latents

@@ -101,7 +101,7 @@ def function(): pass
             value.__module__ = "their_trainer"
     for name in ("Callback", "CfgNode", "Items", "Mode", "Slots", "function"):
         getattr(module, name).__module__ = "their_trainer"
-    yield module
+    return module
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

@@ -12,6 +12,8 @@ from factory.untrusted import Unreadable
 from factory.untrusted.tables import Parquet
 from tests.support import parquet_forge as forge
 
+pytestmark = pytest.mark.heavy(0.5)
+
 SCHEMA = pa.schema({"key": pa.string(), "seed": pa.int64(), "score": pa.float64()})
 
 

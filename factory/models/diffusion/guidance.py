@@ -93,7 +93,7 @@ def _contrasts(kind: Any, pipeline: Mapping[str, Any], network: Mapping[str, Any
     return bool(kind.do_classifier_free_guidance.fget(asked))
 
 
-class _Config(dict):
+class _Config(dict[str, Any]):
     """A config whose missing entries are None."""
 
     def __getattr__(self, name: str) -> Any:

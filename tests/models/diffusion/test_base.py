@@ -28,7 +28,7 @@ def inputs() -> dict:
     images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
     depths = np.zeros((3, 64, 64), np.float32)
     depths[:, 8:48, 16:40] = np.linspace(20, 21, 24)  # five rows and three columns of latent cells
-    return dict(images=images, depths=depths, prompts=PROMPTS, seeds=SEEDS, steps=10)
+    return {"images": images, "depths": depths, "prompts": PROMPTS, "seeds": SEEDS, "steps": 10}
 
 
 def test_images_by_size(text_to_image):

@@ -17,6 +17,8 @@ from factory.models.diffusion.text_to_image import TextToImage
 from tests.support.families import FAMILIES, lora, save, unet
 from tests.support.images import apart
 
+pytestmark = pytest.mark.heavy(0.4)
+
 PROMPTS, SEEDS = ["a man diving", "a woman running"], [11, 12]
 
 
@@ -47,7 +49,7 @@ def inputs() -> dict:
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     depths = np.zeros((2, 64, 64), np.float32)
     depths[:, 8:48, 16:40] = np.linspace(20, 21, 24)
-    return dict(images=images, depths=depths, prompts=PROMPTS, seeds=SEEDS, steps=4)
+    return {"images": images, "depths": depths, "prompts": PROMPTS, "seeds": SEEDS, "steps": 4}
 
 
 GUIDES = [family for family in FAMILIES if family not in ("flux-schnell", "flux2-klein-distilled")]

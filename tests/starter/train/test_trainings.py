@@ -78,7 +78,7 @@ def autoencoder(tmp_path_factory) -> Path:
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    return (state["average"] if "average" in state else state)["model"]
+    return state.get("average", state)["model"]
 
 
 @pytest.mark.parametrize("name", TRAININGS)

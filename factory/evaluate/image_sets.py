@@ -1,0 +1,130 @@
+"""The images that are compared: the samples of a data set, initial and final, or real ones from a folder, a list, tars,
+SMART or Ski-Pose."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+from pydantic import ValidationError
+
+from factory.errors import UserError
+from factory.home import at_home
+from factory.job import ImagesSpec
+from factory.job_stages import DetectorSpec
+from factory.present.samples import damage, spread, stored
+from factory.sources import images
+from factory.sources.picture import Refused, whole
+from factory.store.dataset import open_data
+from factory.store.decode import decode_image
+from factory.store.layout import JOB
+from factory.untrusted import Unreadable
+
+FINAL, INITIAL, REAL = "final", "initial", "real"
+LISTS, TARS = (".txt", ".lst", ".list"), ".tar"
+
+
+class ImageSet(Protocol):
+    """name: what the user called it. kinds: the images that each of its entries has, of FINAL, INITIAL and REAL.
+    count: entries. notes: what the user should know after they were read."""
+
+    name: str
+    kinds: tuple[str, ...]
+    count: int
+    notes: list[str]
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        """Kind -> (H, W, 3) uint8 RGB of each entry, in order. UserError for what cannot be read."""
+
+
+class Samples:
+    """The images of a data set's samples; at most `limit` of them, evenly spread. as_real: its final images stand for
+    real ones. detector: of its job. UserError: no data set, or no sample."""
+
+    def __init__(self, out: str, limit: int | None, as_real: bool = False) -> None:
+        self.name, self.data, self.as_real = out, open_data(out), as_real
+        rows = [row for row in self.data.rows.to_pylist() if row["size"]]
+        if not rows:
+            raise UserError(f"{out}: no sample is ok, so there is nothing to compare; why: factory status {out}")
+        self.rows = spread(rows, limit) if limit else rows
+        self.count = len(self.rows)
+        self.detector: DetectorSpec = self.data.job.stages.estimate.detector
+        both = "initial" in self.data.job.sample.extras and not as_real
+        self.kinds: tuple[str, ...] = (REAL,) if as_real else (INITIAL, FINAL) if both else (FINAL,)
+        done, planned = self.data.rows.num_rows, self.data.plan.records
+        self.notes = [f"{out} is unfinished: {done:,} of {planned:,} records are done"] if done < planned else []
+        if not both and not as_real:
+            self.notes.append(f"{out} holds no initial images; a job keeps them with sample.extras: [initial]")
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        for row, files in stored(self.data, self.rows):
+            with damage(self.data, row["key"]):
+                final = decode_image(files["jpg"], self.data.job)
+                if self.as_real:
+                    yield {REAL: final}
+                elif INITIAL in self.kinds:
+                    yield {INITIAL: decode_image(files["initial.jpg"], self.data.job), FINAL: final}
+                else:
+                    yield {FINAL: final}
+
+
+class Pictures:
+    """Real images of a source; at most `limit` of them, evenly spread. UserError: absent, empty or of another kind.
+
+    Whole frames are compared, upright and not cropped. Those that a job would reject as broken, too small or too large
+    are left out and counted in `notes`.
+    """
+
+    kinds: tuple[str, ...] = (REAL,)
+
+    def __init__(self, path: str, limit: int | None) -> None:
+        self.name = path
+        kind, path = _kind(path)
+        try:
+            self.spec = ImagesSpec(kind=kind, path=path)
+            found = images.listing(self.spec, 0)
+        except (UserError, ValidationError) as error:
+            words = str(error).replace("images.path", "--real", 1) if isinstance(error, UserError) else "no path"
+            raise UserError(words if words.startswith("--real") else f"--real {path}: {words}") from error
+        items = found.items
+        step = len(items) / limit if limit and limit < len(items) else 1.0
+        self.names = [items[int(i * step)].name for i in range(min(limit or len(items), len(items)))]
+        self.count = len(self.names)
+        self.notes = [f"{self.name}: {line}" for line in (*found.notes, *found.left_out.lines())]
+
+    def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
+        refused: Counter[str] = Counter()
+        first: dict[str, str] = {}
+        for name in self.names:
+            try:
+                yield {REAL: whole(images.read(self.spec, name), self.spec.min_side, self.spec.max_pixels)}
+            except Refused as error:
+                why = str(error.reason.value)
+            except (OSError, KeyError):
+                why = "not there"
+            except Unreadable:
+                why = "too large"
+            else:
+                continue
+            refused[why] += 1
+            first.setdefault(why, name)
+        self.notes += [f"{self.name}: {n:,} left out: {why}, such as {first[why]}" for why, n in refused.items()]
+
+
+def real_images(path: str, limit: int | None) -> ImageSet:
+    """The images that `--real` names: one of our data sets, or a source of images. UserError where it is neither."""
+    if "://" in path or (at_home(path) / JOB).is_file():
+        return Samples(path, limit, as_real=True)
+    return Pictures(path, limit)
+
+
+def _kind(path: str) -> tuple[str, str]:
+    """(kind of the source, its path): KIND:PATH as it is written, else after the path's ending."""
+    kind, colon, rest = path.partition(":")
+    if colon and kind in images.LISTINGS:
+        return kind, rest
+    ending = os.path.splitext(path)[1].lower()
+    return ("list" if ending in LISTS else "webdataset" if ending == TARS else "folder"), path
