@@ -23,7 +23,7 @@ from factory.job import JobSpec
 from factory.plan import Plan, plan
 from factory.store import layout, tar
 from factory.store.index import SCHEMA, index_bytes, tar_digest
-from factory.store.ledger import check, open_ledger
+from factory.store.ledger import open_ledger, require_writable
 from factory.store.part import Part
 from factory.store.status import status
 
