@@ -71,7 +71,7 @@ def make(spec: JobSpec) -> None:
 
 def resume(spec: JobSpec) -> None:
     planned = plan(spec)
-    check(spec, planned)
+    require_writable(spec, planned)
     with open_ledger(spec, planned) as ledger:
         assert len(list(ledger.missing())) == 1
 
