@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from factory.job import JobSpec
-from factory.metrics import may_be_missing
+from factory.metrics import may_be_missing, of_images
 from factory.store.fs import Files
 from factory.store.sample import PERSON_ARRAYS, SampleFields, SampleJson
 from factory.store.tar import tar_members
@@ -113,7 +113,10 @@ def decode_people(data: bytes, names: Iterable[str] = PERSON_ARRAYS) -> dict[str
 def decode_json(data: bytes) -> SampleFields:
     """json -> its fields, a `SampleJson`."""
     try:
-        return SampleJson.model_validate(text.loads(data, JSON_BYTES))
+        value = text.loads(data, JSON_BYTES)
+        if isinstance(value, dict):  # a metric may be newer than the sample
+            value = {**{metric.name: None for metric in of_images() if metric.optional}, **value}
+        return SampleJson.model_validate(value)
     except ValidationError as error:
         first = error.errors()[0]
         raise Unreadable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -146,7 +146,15 @@ def index_table(data: bytes, address: str = "index") -> tuple[pa.Table, Head]:
         rows = file.rows()
         if empty := [name for name in rows.column_names if not may_be_missing(name) and rows[name].null_count]:
             raise ValueError(f"values of {', '.join(empty)} are missing")
-        return rows, Head.parse(file.head)
+        return _completed(rows), Head.parse(file.head)
+
+
+def _completed(rows: pa.Table) -> pa.Table:
+    """With nulls for metrics that are newer than the index."""
+    for name in SCHEMA.names:
+        if may_be_missing(name) and name not in rows.column_names:
+            rows = rows.append_column(SCHEMA.field(name), pa.nulls(rows.num_rows, SCHEMA.field(name).type))
+    return rows.select([name for name in SCHEMA.names if name in rows.column_names])
 
 
 def index_head(data: bytes, address: str = "index") -> Head:
