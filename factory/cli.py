@@ -13,6 +13,7 @@ import typer
 
 from factory.errors import UserError
 from factory.evaluate.cli import app as evaluate
+from factory.export.formats import FORMATS
 from factory.present.terminal import StandardOutput, open_console, say, shown
 from factory.starter.cli import starter
 
@@ -34,7 +35,7 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="A.B=C", help="Override a field: --set stages.refine.strength=0.6. Repeatable."),
 ]
-EXPORT_FORMATS = "spin|hmr2|bedlam|camerahmr|humandata"
+EXPORT_FORMATS = "|".join(FORMATS)
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 

@@ -52,6 +52,12 @@ def test_a_metric_that_is_added_to_the_table_is_shown_everywhere(shown):
     assert all(about in shown[place] for place in ("schema of a sample", "report", "card"))
 
 
+def test_a_data_set_that_is_older_than_a_metric_is_read_all_the_same(shown):
+    assert "broken={}" in shown["older data set"]
+    assert set(shown["its column"]) == {None} and shown["its sample"] is None and "nan" in shown["its people"]
+    assert shown["exported of it"] > 0
+
+
 def test_a_metric_of_people_alone_is_an_array_and_no_column(shown):
     assert "reach" in shown["arrays of smpl.npz"] and "`reach`" in shown["card"]
     places = ["columns of the index", "json of a sample", "schema of a sample", "stats", "hint of --where"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes.util
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -82,9 +82,11 @@ def _packages(job: JobSpec) -> list[Finding]:
         installed = find_spec(package.module) is not None
         says = "installed" if installed else f"not installed; {package.install}"
         findings.append(Finding.of(installed, package.name, says))
+    from factory.models.hmr.choice import GROUP, kinds
+
     kind = estimate.hmr.kind if estimate.hmr else "spin"
-    if kind not in ("spin", "bev") and not entry_points(group="factory.hmr", name=kind):
-        says = f"no installed package brings {kind} in the entry point group factory.hmr; there are spin and bev"
+    if kind not in kinds():
+        says = f"no installed package brings {kind} in the entry point group {GROUP}; there are {', '.join(kinds())}"
         findings.append(Finding("fault", "stages.estimate.hmr.kind", says))
     return findings
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from factory.errors import UserError
-from factory.export.base import Format
+
+if TYPE_CHECKING:
+    from factory.export.base import Format
 
 FORMATS = {"spin": "Spin", "hmr2": "Hmr2", "bedlam": "Bedlam", "camerahmr": "CameraHmr", "humandata": "HumanData"}
 
@@ -17,4 +20,5 @@ def find(name: str) -> type[Format]:
         near = get_close_matches(name.lower(), FORMATS, 1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(FORMATS)}"
         raise UserError(f"--format {name}: no such format; {hint}")
-    return getattr(import_module(f"factory.export.{name}"), FORMATS[name])
+    form: type[Format] = getattr(import_module(f"factory.export.{name}"), FORMATS[name])
+    return form

@@ -28,6 +28,7 @@ from factory.store.tar import tar_segment, tar_stream
 from factory.untrusted import Unreadable, arrays
 
 READ_AT_ONCE = 1 << 22  # bytes
+ARRAY_FILES = {f"{name}.npy" for name in PERSON_ARRAYS}  # members of smpl.npz
 OTHER_MEMBERS = "its members are not those that the index tells of"
 
 
@@ -183,7 +184,7 @@ def _file_faults(files: dict[str, bytes], row: dict[str, Any], job: JobSpec) -> 
                 decode_depth(content, job)
             elif len(decode_people(content)["pose"]) != row["people"]:
                 faults.append(f"{ending}: not the {row['people']} people that the index tells of")
-            elif len(arrays.names(content)) != len(PERSON_ARRAYS):
+            elif not set(names := arrays.names(content)) <= ARRAY_FILES or len(names) > len(set(names)):
                 faults.append(f"{ending}: holds more than a sample's arrays")
         except Unreadable as error:
             faults.append(f"{ending}: unreadable ({error})")

@@ -94,13 +94,15 @@ def decode_depth(data: bytes, job: JobSpec) -> np.ndarray:
 
 
 def decode_people(data: bytes, names: Iterable[str] = PERSON_ARRAYS) -> dict[str, np.ndarray]:
-    """smpl.npz -> those of its arrays, (P, ...) float32."""
+    """smpl.npz -> those of its arrays, (P, ...) float32. NaN stands for a metric that is newer than the sample."""
     wanted = list(names)
     limit = MOST_PEOPLE * 4 * sum(int(np.prod(PERSON_ARRAYS[name])) for name in wanted)
     people = arrays.npz(data, dict.fromkeys(wanted, "f"), limit)
-    if missing := [name for name in wanted if name not in people]:
+    if missing := [name for name in wanted if name not in people and not may_be_missing(name)]:
         raise Unreadable(f"lacks {', '.join(missing)}")
-    count = len(people[wanted[0]]) if people[wanted[0]].ndim else 0
+    count = max((len(array) for array in people.values() if array.ndim), default=0)
+    absent = {name: np.full((count, *PERSON_ARRAYS[name]), np.nan, np.float32) for name in wanted if name not in people}
+    people = {name: (people | absent)[name] for name in wanted}
     for name, array in people.items():
         shape = (count, *PERSON_ARRAYS[name])
         if array.shape != shape or array.dtype != np.float32:
@@ -113,10 +115,10 @@ def decode_people(data: bytes, names: Iterable[str] = PERSON_ARRAYS) -> dict[str
 def decode_json(data: bytes) -> SampleFields:
     """json -> its fields, a `SampleJson`."""
     try:
-        value = text.loads(data, JSON_BYTES)
-        if isinstance(value, dict):  # a metric may be newer than the sample
-            value = {**{metric.name: None for metric in of_images() if metric.optional}, **value}
-        return SampleJson.model_validate(value)
+        fields = text.loads(data, JSON_BYTES)
+        if isinstance(fields, dict):  # a metric may be newer than the sample
+            fields = {metric.name: None for metric in of_images() if metric.optional} | fields
+        return SampleJson.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         raise Unreadable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -150,7 +150,7 @@ def index_table(data: bytes, address: str = "index") -> tuple[pa.Table, Head]:
 
 
 def _completed(rows: pa.Table) -> pa.Table:
-    """With nulls for metrics that are newer than the index."""
+    """The rows with nulls for the metrics that are newer than the index, in the order of SCHEMA."""
     for name in SCHEMA.names:
         if may_be_missing(name) and name not in rows.column_names:
             rows = rows.append_column(SCHEMA.field(name), pa.nulls(rows.num_rows, SCHEMA.field(name).type))

@@ -60,7 +60,7 @@ MUTATIONS = [
     ("bedlam", put("shape", lambda v: v * 0), "betas: differs from shape in"),
     ("bedlam", put("betas", rolled(0)), "betas: differs from shape in"),
     ("bedlam", put("cam_ext", lambda v: v * np.array([1, 1, 1, 2])), "cam_ext: at that distance .* m long"),
-    ("bedlam", put("trans_cam", lambda v: [*v, 0, 0, -999]), "cam_ext: .* people stand behind the camera"),
+    ("bedlam", put("trans_cam", lambda v: v + np.array([0, 0, -999])), "cam_ext: .* people stand behind the camera"),
     ("bedlam", put("cam_int", lambda v: v * np.array([[3], [3], [1]])), "cam_ext: at that distance and"),
     ("bedlam", put("gtkps", rolled(0)), "gtkps: does not fit pose_cam"),
     ("bedlam", put("gtkps", lambda v: v[:, list(FLIP24)]), "gtkps: fits pose_cam with left and right swapped"),
@@ -79,7 +79,7 @@ MUTATIONS = [
     ("humandata", put("keypoints3d", lambda v: v * [1000, 1000, 1000, 1]), "keypoints3d: .* not millimetres"),
     ("humandata", put("bbox_xywh", corners), "bbox_xywh: fits keypoints2d as x0, y0, x1, y1"),
     ("humandata", objects("smpl", "body_pose", rolled(0)), "keypoints2d: does not fit smpl"),
-    ("humandata", put("bbox_xywh", lambda v: [*v, 500, 0, 0, 0, 0]), "bbox_xywh: .* boxes hold less than half"),
+    ("humandata", put("bbox_xywh", lambda v: v + np.eye(1, 5) * 500), "bbox_xywh: .* boxes hold less than half"),
 ]  # fmt: skip
 
 

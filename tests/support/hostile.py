@@ -20,8 +20,6 @@ from factory.present.mesh import coarse
 from tests.support import small
 from tests.support.mischief import CHANGES
 
-FORMATS = ("spin", "hmr2", "bedlam", "camerahmr", "humandata")
-
 
 def begin(folder: Path) -> None:
     """OUT with two sealed shards and a part of a third; beside it a canary that nobody may touch."""

@@ -31,11 +31,13 @@ from factory.job import JobSpec  # noqa: E402
 from factory.present import card, report  # noqa: E402
 from factory.schema import texts  # noqa: E402
 from factory.store.dataset import open_data  # noqa: E402
+from factory.store.decode import decode_json, decode_people  # noqa: E402
 from factory.store.index import SCHEMA  # noqa: E402
 from factory.store.verify import verify  # noqa: E402
 from factory.store.where import Where  # noqa: E402
 from tests.support import small  # noqa: E402
 
+OLD = str(Path(__file__).with_name("old_data_set"))
 fill = small.fill
 
 
@@ -60,6 +62,8 @@ job = JobSpec.model_validate_json(Path(sys.argv[1]).read_text())
 small.make(job)
 data = open_data(job.output)
 sample = data.sample_files(next(row for row in data.rows.to_pylist() if row["size"]))
+older = open_data(OLD)  # whose samples have neither metric
+old_sample = older.sample_files(next(row for row in older.rows.to_pylist() if row["size"]))
 command = CliRunner()
 report.write(open_data(job.output))
 card.write(open_data(job.output))
@@ -78,6 +82,11 @@ print(
             "hint of --where": said_of("contrsat > 1"),
             "verify": repr(verify(job.output)),
             "samples that fit": int(Where("contrast > 0 and con < 255", SCHEMA)(data.rows).sum()),
+            "older data set": repr(verify(OLD)),
+            "its column": older.rows["contrast"].to_pylist(),
+            "its sample": decode_json(old_sample["json"]).model_dump()["contrast"],
+            "its people": str(decode_people(old_sample["smpl.npz"])["reach"]),
+            "exported of it": len(ExportSource(older).choose({"train": 1.0}, None)["train"]),
             "exported": len(ExportSource(data).choose({"train": 1.0}, "contrast > 0")["train"]),
         }
     )
