@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO, ClassVar
 
 from factory.untrusted import Unsafe
-from factory.untrusted.inert_values import BUILTINS, PERSISTENT, VOCABULARY, Name, Thing, Values, Vocabulary
+from factory.untrusted.inert_values import BUILTINS, MEMBER, PERSISTENT, VOCABULARY, Name, Thing, Values, Vocabulary
 
 # Types of Python's own that a pickle may name.
 TYPES = frozenset(
@@ -71,7 +71,7 @@ class PickleReader(_Unpickler):
     def find_class(self, module: str, name: str) -> Name:
         self.modules.add(module)
         named = Name(module, name)
-        harmless = module in BUILTINS and name in TYPES
+        harmless = module in BUILTINS and (name in TYPES or named in MEMBER)
         if module.partition(".")[0] in NEVER or (module in BUILTINS and not harmless):
             raise Unsafe(f"names {named}, which is no plain data and is not run")
         return named
@@ -104,12 +104,20 @@ class PickleReader(_Unpickler):
             raise Unsafe("calls what is no name")
         if function.module in ("copyreg", "copy_reg"):
             return _from_copyreg(function, args)
+        if function in MEMBER:
+            return self._member(function, args)
         if function.key in self.vocabulary or function.key in HARMLESS:
             return Thing(function, args)
         last = function.name.rpartition(".")[2].lstrip("_")
         if function.module.partition(".")[0] in sys.stdlib_module_names or not last[:1].isupper():
             raise Unsafe(f"calls {function}, which is no plain data and is not run")
         return Thing(function, args)
+
+    def _member(self, function: Name, args: tuple[Any, ...]) -> Thing:
+        """The member of an enum. Python 3.11.0 to 3.11.4 write it as getattr(its class, its name)."""
+        if len(args) == 2 and isinstance(args[0], Name) and isinstance(args[1], str) and args[1][:1].isalpha():
+            return self._called(args[0], ())
+        raise Unsafe(f"calls {function}, which is no plain data and is not run")
 
     def load_build(self) -> None:
         state = self.stack.pop()

@@ -31,6 +31,9 @@ class Name:
         return self.module.replace("numpy._core", "numpy.core"), self.name
 
 
+MEMBER = frozenset(Name(module, "getattr") for module in BUILTINS)  # see `inert.PickleReader`; only its call is read
+
+
 @dataclass(eq=False)
 class Thing:
     """A call that was not made, or an object that was not built, with all that the pickle puts into it.
@@ -97,6 +100,8 @@ class Values:
         if isinstance(node, bytearray):
             return bytes(node)
         if isinstance(node, Name):
+            if node in MEMBER:
+                raise Unsafe(f"names {node}, which is no plain data and is not run")
             return Placeholder(str(node))
         return self._thing(node, depth)
 

@@ -118,7 +118,7 @@ def _struck(job: JobSpec, strike: Callable[[subprocess.Popen, Family], None]) ->
         ends = [os.pidfd_open(each.pid) for each in family]  # a dead one stays a zombie until it is asked after
         strike(process, family)
         said, wrong = process.communicate(timeout=120)
-    assert 0 < status(job.output).units_done < 6 and status(job.output).live is None
+    assert status(job.output).units_done > 0 and status(job.output).live is None
     return process.returncode, said, wrong, ends
 
 

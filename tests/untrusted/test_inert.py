@@ -129,6 +129,10 @@ def test_objects_of_classes_that_are_not_there(foreign: Any, monkeypatch: pytest
     np.testing.assert_array_equal(found["weights"], ARRAY)
 
 
+def test_a_member_of_an_enum_as_python_3_11_2_writes_it() -> None:
+    assert read(called("builtins", "getattr", name("theirs", "Mode"), text("MIN")) + b".") == Placeholder("theirs.Mode")
+
+
 def text(value: str) -> bytes:
     return b"X" + len(value.encode()).to_bytes(4, "little") + value.encode()
 
@@ -159,6 +163,11 @@ HOSTILE = {
     "__builtin__.eval of Python 2": called("__builtin__", "eval", text("1")),
     "builtins.__import__": called("builtins", "__import__", text("os")),
     "getattr of an array": called("builtins", "getattr", called("numpy", "ndarray"), text("tofile")),
+    "getattr, merely named": GETATTR,
+    "getattr of os": called("builtins", "getattr", name("os", "path"), text("join")),
+    "getattr of a function": called("builtins", "getattr", name("theirs", "run"), text("value")),
+    "getattr of what is private": called("builtins", "getattr", name("theirs", "Mode"), text("__subclasses__")),
+    "a member called": called("builtins", "getattr", name("theirs", "Mode"), text("MIN")) + b")R",
     "a chain of getattr": GETATTR + b"(" + GETATTR + b"(" + name("numpy", "dtype") + text("__class__") + b"tR"
     + text("mro") + b"tR)R",
     "operator.attrgetter": called("operator", "attrgetter", text("system")) + b"(" + name("numpy", "dtype") + b"tR",

@@ -283,7 +283,7 @@ def test_bev_is_loaded_without_a_process_or_a_download(tmp_path):
     )
     environment = {**os.environ, "HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path / "site"), str(Path(__file__).parents[3])])
-    run = [sys.executable, "-c", WATCHED, str(tmp_path / "BEV.pth")]
+    run = [sys.executable, "-B", "-c", WATCHED, str(tmp_path / "BEV.pth")]
     done = subprocess.run(run, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (0, "events: []\n"), done.stderr
     assert not list((tmp_path / "home").iterdir())
@@ -294,7 +294,7 @@ def test_bevs_real_modules_start_nothing_either(bev_file, tmp_path):
     watched = WATCHED.replace("assert hmr.network.thresh == 0.08 and", "import cv2; ").replace(
         "[0].camera.shape == (0, 3)", ""
     )
-    run = [sys.executable, "-c", watched, str(bev_file)]
+    run = [sys.executable, "-B", "-c", watched, str(bev_file)]
     environment = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(run, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stdout) == (0, "events: []\n"), done.stderr
