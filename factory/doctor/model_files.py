@@ -113,16 +113,16 @@ def _folder(model: str, revision: str | None) -> Path | None:
 
 
 def _check_mask2former(need: Need, path: Path) -> None:
-    where = f"detector {need.model}"
+    label = f"detector {need.model}"
     if path.is_file():
         says = "is a file; a transformers folder of Mask2Former is wanted, or kind: detectron2 with its own weights"
-        raise UserError(f"{where} {says}")
-    config = read_json(path / "config.json", where)
+        raise UserError(f"{label} {says}")
+    config = read_json(path / "config.json", label)
     kind = config.get("model_type")
     if kind != "mask2former":
-        raise UserError(f"{where} is a {kind or 'folder without a model_type'}; Mask2Former is wanted{need.remedy}")
-    choose_variant(path, where, None)
-    read_json(path / "preprocessor_config.json", where)
+        raise UserError(f"{label} is a {kind or 'folder without a model_type'}; Mask2Former is wanted{need.remedy}")
+    choose_variant(path, label, None)
+    read_json(path / "preprocessor_config.json", label)
 
 
 def _check_checkpoint(kind: ModelKind, file: Path) -> None:

@@ -142,17 +142,17 @@ def _clip(model: str) -> tuple[torch.nn.Module, int]:
 def _pretrained(kind: ModelKind, family: type, model: str) -> Any:
     """A network of transformers from a folder or a hub id. UserError: not there, or it does not load."""
     quiet()
-    where = f"{kind.title} {model}"
+    label = f"{kind.title} {model}"
     try:
         folder = locate(model)
     except UserError as error:
         raise UserError(f"{error}{kind.remedy}") from error
     if folder is not None:
         kind.require(folder, model)
-        check_pointers(folder, where, ())
+        check_pointers(folder, label, ())
     try:
         return load_network(
-            family, where, str(folder or model), local_files_only=folder is not None, dtype=torch.float32
+            family, label, str(folder or model), local_files_only=folder is not None, dtype=torch.float32
         )
     except UserError as error:
         raise UserError(f"{error}{kind.remedy}") from error

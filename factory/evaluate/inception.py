@@ -161,13 +161,13 @@ class Inception(nn.Module):
         return x.mean((2, 3))
 
 
-def load_inception(path: Path, where: str) -> Inception:
+def load_inception(path: Path, label: str) -> Inception:
     """The network with the weights of a file of torch-fidelity or pytorch-fid, which is read without running anything
-    in it. UserError, which begins with `where`, for any other file."""
+    in it. UserError, which begins with `label`, for any other file."""
     try:
         weights = torch_file.load(path)
     except Exception as error:  # a damaged file leads to whatever its reader raises
-        raise UserError(f"{where} is no file of weights ({first_line(error)}); fetch it again") from error
+        raise UserError(f"{label} is no file of weights ({first_line(error)}); fetch it again") from error
     with torch.device("meta"):  # draws no random weights
         network = Inception()
     # How many batches a training has seen: newer files count them, and nothing reads them.
@@ -175,7 +175,7 @@ def load_inception(path: Path, where: str) -> Inception:
     try:
         missing = network.load_state_dict({**counters, **weights}, strict=False, assign=True).missing_keys
     except Exception as error:  # no mapping, no tensors, other shapes
-        raise UserError(f"{where} does not fit FID's Inception ({first_line(error)}); fetch it again") from error
+        raise UserError(f"{label} does not fit FID's Inception ({first_line(error)}); fetch it again") from error
     if missing:
-        raise UserError(f"{where} lacks {len(missing)} layers of FID's Inception, first {missing[0]}; fetch it again")
+        raise UserError(f"{label} lacks {len(missing)} layers of FID's Inception, first {missing[0]}; fetch it again")
     return network.float().eval()

@@ -159,16 +159,16 @@ class Table(Format):
         if not tables:
             raise UserError(f"{folder}: no .npz is there, so it is no {cls.name} folder")
         for path in tables:
-            where = path.relative_to(folder).as_posix()
+            label = path.relative_to(folder).as_posix()
             try:
                 table = archive.Npz(path, cls.objects)
                 arrays = cls.arrays(table)
             except Exception as error:  # damaged in any of the ways that archives and pickles can be
-                yield f"{where}: unreadable ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+                yield f"{label}: unreadable ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
                 continue
             alone = list(problems(cls.fields, arrays))
             found = [*alone, *cls.more(folder, path, arrays, table.modules), *([] if alone else cls.agree(arrays))]
-            yield from (f"{where}: {problem}" for problem in found)
+            yield from (f"{label}: {problem}" for problem in found)
 
     @classmethod
     @abstractmethod

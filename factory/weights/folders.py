@@ -21,8 +21,8 @@ CONVERT = (
 )
 
 
-def check_pointers(folder: Path, where: str, endings: tuple[str, ...] = TEXTS) -> None:
-    """UserError, which begins with `where`, for the first file below the folder that has one of the endings (none
+def check_pointers(folder: Path, label: str, endings: tuple[str, ...] = TEXTS) -> None:
+    """UserError, which begins with `label`, for the first file below the folder that has one of the endings (none
     given: any file) and is a Git LFS pointer, or has one of the given endings and is too long to be read. Files of
     weights are left to `choose_variant`: those that a model does not need may well be pointers."""
     for path in sorted(folder.rglob("*")):
@@ -31,16 +31,16 @@ def check_pointers(folder: Path, where: str, endings: tuple[str, ...] = TEXTS) -
             continue
         size = path.stat().st_size
         if size <= SMALL:
-            check_file(path, where)
+            check_file(path, label)
         elif endings and size > LONGEST:
-            raise UserError(f"{where}: {path.name} has {size:,} bytes, more than any such file; fetch it again")
+            raise UserError(f"{label}: {path.name} has {size:,} bytes, more than any such file; fetch it again")
 
 
-def choose_variant(folder: Path, where: str, variant: str | None) -> str | None:
+def choose_variant(folder: Path, label: str, variant: str | None) -> str | None:
     """The variant of the folder's weights that will be loaded: the job's where the folder has it, else the plain files
     (None).
 
-    UserError, which begins with `where`: neither is there, a shard of the weights is missing, or a file is damaged. It
+    UserError, which begins with `label`: neither is there, a shard of the weights is missing, or a file is damaged. It
     names the variants that are there, and says what to do where there are only pickles.
     """
     by_variant: dict[str | None, list[re.Match[str]]] = {}
@@ -51,16 +51,16 @@ def choose_variant(folder: Path, where: str, variant: str | None) -> str | None:
     if chosen not in by_variant:
         variants = sorted(filter(None, by_variant))
         if variants:
-            raise UserError(f"{where}: holds only variant {', '.join(variants)}; write `variant: {variants[0]}`")
+            raise UserError(f"{label}: holds only variant {', '.join(variants)}; write `variant: {variants[0]}`")
         pickles = [name for name in names if name.endswith(PICKLES)]
         if pickles:
             says = f"holds only {pickles[0]}, a pickle, which is never opened here; convert it where you trust it"
-            raise UserError(f"{where}: {says}: {CONVERT}")
-        raise UserError(f"{where}: no weights in it (.safetensors); fetch it again")
+            raise UserError(f"{label}: {says}: {CONVERT}")
+        raise UserError(f"{label}: no weights in it (.safetensors); fetch it again")
     for match in by_variant[chosen]:
-        check_file(folder / match.string, where)
+        check_file(folder / match.string, label)
     if shards := [match for match in by_variant[chosen] if match[4]]:
         missing = {f"{i:05d}" for i in range(1, int(shards[0][4]) + 1)} - {match[3] for match in shards}
         if missing:
-            raise UserError(f"{where}: lacks {len(missing)} of {int(shards[0][4])} shards; fetch it again")
+            raise UserError(f"{label}: lacks {len(missing)} of {int(shards[0][4])} shards; fetch it again")
     return chosen

@@ -10,9 +10,9 @@ MARKS = ("model_index.json", "config.json", "pytorch_lora_weights.safetensors") 
 PATIENCE = 10  # s that the hub has to answer
 
 
-def fetched(model: str, names: tuple[str, ...], where: str, revision: str | None = None) -> Path:
+def fetched(model: str, names: tuple[str, ...], label: str, revision: str | None = None) -> Path:
     """The first of the named files that the hub or its cache has of a hub id, on this disk. UserError, which begins
-    with `where`, and says why there is none."""
+    with `label`, and says why there is none."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -23,7 +23,7 @@ def fetched(model: str, names: tuple[str, ...], where: str, revision: str | None
         except Exception as error:  # offline, gated, absent: the hub has exceptions for each
             absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
             why = why if absent else unreachable(error)
-    raise UserError(f"{where}: neither here nor on the hub ({why})")
+    raise UserError(f"{label}: neither here nor on the hub ({why})")
 
 
 def in_cache(model: str, revision: str | None = None) -> Path | None:

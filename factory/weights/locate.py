@@ -50,5 +50,5 @@ def locate(name: str | Path) -> Path | None:
 
 def unreadable(error: OSError, name: str) -> str:
     """The message for a model that this user may not read: why, and what to do."""
-    where = error.filename if isinstance(error.filename, str) else name
-    return f"{name} cannot be read ({error.strerror or error}: {where}); let this user read it, or give another"
+    label = error.filename if isinstance(error.filename, str) else name
+    return f"{name} cannot be read ({error.strerror or error}: {label}); let this user read it, or give another"

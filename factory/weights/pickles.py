@@ -66,13 +66,13 @@ def load_npz(path: Path, what: str, names: Iterable[str]) -> dict[str, np.ndarra
         raise _damaged(path, what, "no .npz", error) from error
 
 
-def require_finite(weights: Mapping[str, Any], where: str) -> None:
-    """UserError, which begins with `where`, for the first array or tensor that holds NaN or infinity. With such a one
+def require_finite(weights: Mapping[str, Any], label: str) -> None:
+    """UserError, which begins with `label`, for the first array or tensor that holds NaN or infinity. With such a one
     the network would answer every image with NaN."""
     for name, value in weights.items():
         finite = np.isfinite(value) if isinstance(value, np.ndarray) else value.isfinite()
         if not finite.all():
-            raise UserError(f"{where}: {name} is not finite everywhere (NaN or infinity); fetch it again")
+            raise UserError(f"{label}: {name} is not finite everywhere (NaN or infinity); fetch it again")
 
 
 def _damaged(path: Path, what: str, expected: str, error: Exception) -> UserError:

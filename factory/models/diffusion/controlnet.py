@@ -43,13 +43,13 @@ class ControlNetToImage(DiffusionModel):
         layout = Layout.of(model, revision)
         folder, config = read_config(controlnet)
         check_config(config, controlnet, layout)
-        where, variant = f"ControlNet {controlnet}", options.get("variant")
+        label, variant = f"ControlNet {controlnet}", options.get("variant")
         rules = {
             "torch_dtype": getattr(torch, dtype),
             "local_files_only": folder is not None,
-            "variant": choose_variant(folder, where, variant) if folder is not None else None,
+            "variant": choose_variant(folder, label, variant) if folder is not None else None,
         }
-        network = load_network(ControlNetModel, where, str(folder or controlnet), **rules)
+        network = load_network(ControlNetModel, label, str(folder or controlnet), **rules)
         xl = network.config.addition_embed_type is not None  # only SDXL's networks take the image's size as an input
         pipeline = ControlNetXLImg2Img if xl else ControlNetImg2Img
         super().__init__(pipeline, layout, dtype, device, controlnet=network, **options)

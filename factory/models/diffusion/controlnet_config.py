@@ -17,18 +17,18 @@ from factory.weights.locate import locate
 def read_config(controlnet: str, path: Path | None = None) -> tuple[Path | None, dict[str, Any]]:
     """(the folder of a ControlNet or None for a hub id, its config.json). path: where it lies on this disk, if that is
     known. UserError: it is not there, is a single file, or is a whole model."""
-    folder, where = path or locate(controlnet), f"ControlNet {controlnet}"
+    folder, label = path or locate(controlnet), f"ControlNet {controlnet}"
     if folder is None:
-        return None, read_json(fetched(controlnet, ("config.json",), where), where)
+        return None, read_json(fetched(controlnet, ("config.json",), label), label)
     if folder.is_file():
         says = 'is a single file; a diffusers folder is wanted. Convert it: python -c "from diffusers import '
         says += f"ControlNetModel as C; C.from_single_file('{controlnet}').save_pretrained('FOLDER')\""
-        raise UserError(f"{where} {says}")
-    check_pointers(folder, where)
+        raise UserError(f"{label} {says}")
+    check_pointers(folder, label)
     if (folder / "model_index.json").is_file():
-        name = read_json(folder / "model_index.json", where).get("_class_name")
-        raise UserError(f"{where} is a whole model ({name}); the folder of a depth ControlNet is wanted")
-    return folder, read_json(folder / "config.json", where)
+        name = read_json(folder / "model_index.json", label).get("_class_name")
+        raise UserError(f"{label} is a whole model ({name}); the folder of a depth ControlNet is wanted")
+    return folder, read_json(folder / "config.json", label)
 
 
 def check_config(config: dict[str, Any], controlnet: str, base: Layout | None) -> None:

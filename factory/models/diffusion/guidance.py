@@ -36,10 +36,10 @@ class Guidance:
         """Whether a step also predicts for the negative prompt at this scale."""
         return self.contrast and scale > self.off
 
-    def check(self, scale: float, negative_prompt: str, where: str = "") -> None:
+    def check(self, scale: float, negative_prompt: str, label: str = "") -> None:
         """UserError where the scale or the negative prompt would have no effect. A scale of up to 1 asks for no
-        guidance. where: the dotted field that holds both, for messages."""
-        at = f"{where}." if where else ""
+        guidance. label: the dotted field that holds both, for messages."""
+        at = f"{label}." if label else ""
         if self.parameter is None and scale > 1:
             says = f"this {self.pipeline} takes no guidance (the model was distilled to draw without)"
             raise UserError(f"{at}guidance_scale: {says}, so {scale:g} would have no effect; set it to 1")

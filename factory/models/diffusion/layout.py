@@ -139,6 +139,6 @@ class Layout:
         return taken - latent if isinstance(taken, int) and isinstance(latent, int) else 0
 
     def _json(self, name: str) -> dict[str, Any]:
-        where = f"diffusion model {self.model}"
-        path = fetched(self.model, (name,), where, self.revision) if self.folder is None else self.folder / name
-        return read_json(path, where)
+        label = f"diffusion model {self.model}"
+        path = fetched(self.model, (name,), label, self.revision) if self.folder is None else self.folder / name
+        return read_json(path, label)

@@ -39,10 +39,10 @@ def load_pipeline(pipeline: Any, layout: Layout, dtype: str, variant: str | None
             kind = layout.known(name, *value)
             if issubclass(kind, ModelMixin | PreTrainedModel):  # not a tokenizer or a scheduler
                 width = {"dtype" if issubclass(kind, PreTrainedModel) else "torch_dtype": getattr(torch, dtype)}
-                where = f"diffusion model {model}, folder {name}"
-                chosen = choose_variant(folder / name, where, variant) if folder is not None else variant
+                label = f"diffusion model {model}, folder {name}"
+                chosen = choose_variant(folder / name, label, variant) if folder is not None else variant
                 variants.add(chosen)
-                parts[name] = load_network(kind, where, source, subfolder=name, variant=chosen, **width, **options)
+                parts[name] = load_network(kind, label, source, subfolder=name, variant=chosen, **width, **options)
     if variant and variants == {None}:
         raise UserError(f"diffusion model {model} has only plain files, none of variant {variant}; leave variant out")
     try:

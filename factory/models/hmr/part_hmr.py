@@ -23,7 +23,7 @@ class JointEvidence(NamedTuple):
     """What the network reads from the image about each joint, before it puts the body together."""
 
     maps: Tensor  # (N, 24, S, S) logits
-    where: Tensor  # (N, 24, 2) x, y: the place of each map, -1 ... 1 across the crop
+    position: Tensor  # (N, 24, 2) x, y: the place of each map, -1 ... 1 across the crop
     depth: Tensor  # (N, 24) m behind the pelvis
     features: Tensor  # (N, F): places, depths and descriptions of all joints, and a description of the whole image
 

@@ -82,12 +82,12 @@ def load_hmr_network(model: str) -> SpinHMR | PartHMR:
         config, weights = SPIN, _checkpoint(path)
     else:
         raise UserError(f"HMR model not found: {model}; {GET}, or give a folder of its layout, or starter:hmr")
-    where = f"HMR model {model}"
+    label = f"HMR model {model}"
     strange = next((name for name, value in weights.items() if not isinstance(value, Tensor)), None)
     if strange is not None:
-        raise UserError(f"{where}: {strange} is a {type(weights[strange]).__name__}, not a tensor; {GET}")
+        raise UserError(f"{label}: {strange} is a {type(weights[strange]).__name__}, not a tensor; {GET}")
     weights = {name: value.float() if value.is_floating_point() else value for name, value in weights.items()}
-    require_finite(weights, where)
+    require_finite(weights, label)
     try:
         network = (PartHMR if "parts" in config else SpinHMR)(**config)
         # Not strict: old checkpoints lack num_batches_tracked, training ones carry more than the network.

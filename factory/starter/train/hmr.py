@@ -98,7 +98,7 @@ def hmr_losses(network: PartHMR, body: BodyModel, batch: dict[str, Tensor], bflo
     inside = (batch["joints2d"].abs() < 1).all(-1)
     return {
         "maps": 0.3 * map_loss(seen.maps, batch["joints2d"], inside),
-        "where": 2 * ((seen.where - batch["joints2d"]).abs() * inside[..., None]).mean(),
+        "position": 2 * ((seen.position - batch["joints2d"]).abs() * inside[..., None]).mean(),
         "depth": 5 * F.l1_loss(seen.depth, true_joints[..., 2] - true_joints[:, :1, 2]),
         **body_losses((rotations, betas, camera), joints, batch, true_joints),
     }
