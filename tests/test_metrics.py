@@ -20,6 +20,8 @@ from factory.store.sample import PERSON_ARRAYS
 from tests.support import records
 from tests.support.command import ROOT, needs_weights
 
+pytestmark = pytest.mark.heavy(15)
+
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict:

@@ -10,6 +10,8 @@ from factory.job import JobSpec
 from factory.store.status import status
 from tests.support.seeded_stages import Depth, Draw, Finish, People
 
+pytestmark = pytest.mark.heavy(10)
+
 
 class Bad(Depth):
     """Two of three records fail, in two ways."""

@@ -21,6 +21,8 @@ from factory.record import Record
 from factory.store.dataset import open_data
 from tests.support import small
 
+pytestmark = pytest.mark.heavy(15)
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 COLUMNS = len(report.COLUMNS)
 

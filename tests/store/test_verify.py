@@ -12,6 +12,8 @@ from factory.store.verify import Report, verify
 from tests.support.forge import replaced, rewrite
 from tests.support.seeded_stages import STAGES
 
+pytestmark = pytest.mark.heavy(10)
+
 
 def test_a_whole_data_set_is_sound(out):
     report = verify(str(out))

@@ -1,4 +1,4 @@
-"""A run to be killed: `python -m tests.support.run_to_kill JOB_JSON [Slow]` tells each event in a line of its own."""
+"""A run to be killed: `python -m tests.support.run_to_kill JOB_JSON [Slower]` tells each event in a line of its own."""
 
 from __future__ import annotations
 

@@ -144,9 +144,17 @@ class ExitsEarly(Depth):
 class Slow(Depth):
     """A second for each unit: time for somebody to strike."""
 
+    seconds = 1
+
     def process(self, records: list[Record]) -> None:
-        time.sleep(1)
+        time.sleep(self.seconds)
         super().process(records)
+
+
+class Slower(Slow):
+    """So many that nobody comes too late, on a busy machine either."""
+
+    seconds = 4
 
 
 class Victim(Depth):
@@ -160,7 +168,7 @@ class Victim(Depth):
 
 
 STAGES: list[type[Stage]] = [Draw, People, Depth, Finish]
-LINES: dict[str, list[type[Stage]]] = {kind.__name__: [Draw, People, kind, Finish] for kind in (Depth, Slow)}
+LINES: dict[str, list[type[Stage]]] = {kind.__name__: [Draw, People, kind, Finish] for kind in (Depth, Slower)}
 
 
 def random_of(record: Record, stage: int) -> np.random.Generator:
