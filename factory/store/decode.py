@@ -95,14 +95,14 @@ def decode_depth(data: bytes, job: JobSpec) -> np.ndarray:
 
 def decode_people(data: bytes, names: Iterable[str] = PERSON_ARRAYS) -> dict[str, np.ndarray]:
     """smpl.npz -> those of its arrays, (P, ...) float32. NaN stands for a metric that is newer than the sample."""
-    wanted = list(names)
+    wanted = dict.fromkeys(names, "f")
     limit = MOST_PEOPLE * 4 * sum(int(np.prod(PERSON_ARRAYS[name])) for name in wanted)
-    people = arrays.npz(data, dict.fromkeys(wanted, "f"), limit)
+    people = arrays.npz(data, wanted, limit)
     if missing := [name for name in wanted if name not in people and not may_be_missing(name)]:
         raise Unreadable(f"lacks {', '.join(missing)}")
     count = max((len(array) for array in people.values() if array.ndim), default=0)
-    absent = {name: np.full((count, *PERSON_ARRAYS[name]), np.nan, np.float32) for name in wanted if name not in people}
-    people = {name: (people | absent)[name] for name in wanted}
+    for name in wanted.keys() - people.keys():
+        people[name] = np.full((count, *PERSON_ARRAYS[name]), np.nan, np.float32)
     for name, array in people.items():
         shape = (count, *PERSON_ARRAYS[name])
         if array.shape != shape or array.dtype != np.float32:
