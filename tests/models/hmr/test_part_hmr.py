@@ -28,10 +28,10 @@ def test_points_at_the_peak_of_each_map(network, monkeypatch):
         maps[0, joint, joint % 8, joint // 8] = 50.0  # row, column
     monkeypatch.setattr(network.attention, "forward", lambda _: maps)
     with torch.no_grad():
-        where = network.look(torch.randn(1, 3, 64, 64)).where[0]
+        position = network.look(torch.randn(1, 3, 64, 64)).position[0]
     joint = torch.arange(24)
     expected = torch.stack([(2 * (joint // 8) + 1) / 8 - 1, (2 * (joint % 8) + 1) / 8 - 1], 1)  # centres of the cells
-    torch.testing.assert_close(where, expected)
+    torch.testing.assert_close(position, expected)
 
 
 def test_a_folder_tells_its_kind(network, tmp_path):
