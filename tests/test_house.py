@@ -31,9 +31,10 @@ stages
 store
 engine
 present
-schema loader export training
+schema loader export training labelled
 doctor
-api evaluate starter
+api evaluate finetune starter
+experiment
 cli
 __init__
 """
