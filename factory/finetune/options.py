@@ -21,7 +21,7 @@ METHODS = {
     "ours": "--synthetic: data sets of the factory",
 }
 WITH_SYNTHETIC = ("controlnet", "ours")
-DATA = "a data set, smart:DIR, skipose:DIR or FILE.npz[:IMAGES]"
+DATA = "a data set, smart:DIR[@SPLIT], skipose:DIR[@SPLIT] or FILE.npz[:IMAGES]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,6 @@ class FinetuneOptions:
             metavar="DATA", help="What the curve is measured on, and the best weights chosen by.", show_default=False
         ),
     ] = None
-    split: Annotated[str, Option(help="Split of --real, where the data has splits.")] = "train"
-    validation_split: Annotated[str, Option(help="Split of --validation, where the data has splits.")] = "test"
     validation_limit: Annotated[
         int | None, Option(min=1, help="At most so many people of --validation.", show_default=False)
     ] = None
