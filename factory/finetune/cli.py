@@ -27,6 +27,8 @@ def hmr(options: FinetuneOptions) -> None:
 
     The same command resumes a training that was stopped.
     """
-    from factory.errors import UserError
+    from factory.finetune.hmr import finetune_hmr
+    from factory.present.terminal import open_console, say
 
-    raise UserError("factory finetune hmr: not built yet")
+    result, console = finetune_hmr(options), open_console()
+    say(console, f"{result.model}: the weights after step {result.best_step:,} of {result.steps:,}")

@@ -173,5 +173,8 @@ class Shuffled:
     def take(self, step: int, count: int) -> np.ndarray:
         """The `count` rows of step number `step`, where each step takes as many."""
         places = np.arange(step * count, (step + 1) * count)
-        orders = {epoch: np.random.default_rng((*self.seed, epoch)).permutation(self.count) for epoch in range(places[0] // self.count, places[-1] // self.count + 1)}
+        orders = {
+            epoch: np.random.default_rng((*self.seed, epoch)).permutation(self.count)
+            for epoch in range(places[0] // self.count, places[-1] // self.count + 1)
+        }
         return np.array([orders[place // self.count][place % self.count] for place in places], np.int64)
