@@ -59,9 +59,8 @@ class Ranks(NamedTuple):
         if self.count == 1:
             return network
         synchronised(network, device)
-        return nn.parallel.DistributedDataParallel(
-            network, device_ids=[device.index or 0] if device.type == "cuda" else None, broadcast_buffers=False
-        )
+        devices = [torch.cuda.current_device()] if device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(network, device_ids=devices, broadcast_buffers=False)
 
 
 def synchronised(network: nn.Module, device: torch.device) -> None:
