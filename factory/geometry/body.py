@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from factory.geometry.joints import JOINT54_OF_SPIN49
 from factory.home import at_home
@@ -36,9 +37,9 @@ class BodyModel:
         self._joints = self.smpl.J_regressor @ self.smpl.v_template
         self._joint_directions = torch.einsum("jv,vcs->jcs", self.smpl.J_regressor, self.smpl.shapedirs)
         self._parents = self.smpl.parents.cpu()
-        # For `joints54`: the W vertices that joints are made of, by number, and how: (30, W), LANDMARKS, then EXTRA9.
-        landmarks = torch.eye(len(self.smpl.v_template), device=device)[self.smpl.vertex_joint_selector.extra_joints_idxs]
-        regressor = torch.cat([landmarks, self.extra])
+        # For `joints54`: the W vertices that joints are made of, and how: (30, W), LANDMARKS, then EXTRA9.
+        landmarks = one_hot(self.smpl.vertex_joint_selector.extra_joints_idxs, len(self.smpl.v_template))
+        regressor = torch.cat([landmarks.to(self.extra), self.extra])
         rows = regressor.any(0).nonzero()[:, 0]
         self._regressor, self._weights = regressor[:, rows], self.smpl.lbs_weights[rows]
         self._points, self._point_directions = self.smpl.v_template[rows], self.smpl.shapedirs[rows]
