@@ -1,0 +1,133 @@
+"""What each method trains on beside the 2D keypoints of the real images: one small class each.
+
+A `Method` may add images with bodies to each batch (`pairs`: L3D of the paper), or bodies to the real images
+(`supervise`). The engine of the loss is `losses.spin_losses`, whichever it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from factory.finetune.crops import Batch, Crops, Labels, Shuffled, Views
+from factory.finetune.network_files import HMR
+from factory.finetune.options import FinetuneOptions
+from factory.finetune.ranks import Ranks
+from factory.geometry.body import BodyModel, spin49
+from factory.geometry.camera import project_on_crop
+from factory.geometry.joints import J24_PART
+from factory.training.checkpoint import Stateful
+
+BATCH = 64  # crops that an estimate looks at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a method may use: the options; `real`, the crops of the real images; `synthetic`, those of --synthetic, or
+    None; `start`, which loads the network that the training starts from; body and ranks."""
+
+    options: FinetuneOptions
+    real: Crops
+    synthetic: Crops | None
+    start: Callable[[], HMR]
+    body: BodyModel
+    ranks: Ranks
+
+
+class Method:
+    """2d: nothing beside the keypoints. The base of all others."""
+
+    paired = False  # whether part of each batch are images with bodies
+    unused: tuple[str, ...] = ("2d", "3d", "pose", "betas")  # terms of `spin_losses` that are always 0
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+
+    def pairs(self, step: int, count: int, rng: np.random.Generator) -> Batch:
+        """This process's part of the `count` images with bodies of a step: `image`, `keypoints`, `rotations`,
+        `betas`, see `Crops.draw`."""
+        raise NotImplementedError
+
+    def supervise(self, real: Batch, rows: np.ndarray, views: Views) -> Tensor | None:
+        """Give the real images of a batch bodies, `rotations` and `betas`. rows, views: which people they show, and
+        how. Returns (B,) bool: which of them have one; None for none."""
+        return None
+
+    @property
+    def parts(self) -> Mapping[str, Stateful]:
+        """What a checkpoint must hold beside the network."""
+        return {}
+
+
+class Pairs(Method):
+    """ours, controlnet: the people of --synthetic."""
+
+    paired = True
+    unused = ()
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.order = Shuffled(len(setting.synthetic or setting.real), setting.options.seed, 1)
+
+    @cached_property
+    def source(self) -> Crops:
+        """The crops with bodies that batches are drawn from."""
+        assert self.setting.synthetic is not None
+        return self.setting.synthetic
+
+    def pairs(self, step: int, count: int, rng: np.random.Generator) -> Batch:
+        part, views = self.setting.ranks.part, Views.draw(rng, count)
+        return self.source.draw(self.order.take(step, count)[part], views.take(part))
+
+
+class SelfTraining(Pairs):
+    """self: the start's own estimates on the real images, as if they were true. If redrawn images teach no more than
+    this, redrawing buys nothing."""
+
+    @cached_property
+    def source(self) -> Crops:
+        real, body = self.setting.real, self.setting.body
+        rotations, betas, camera = estimate(self.setting.start(), real)
+        points = project_on_crop(spin49(body.joints54(rotations, betas)), camera)
+        keypoints = torch.cat([points, torch.ones_like(points[..., :1])], -1)
+        keypoints[:, : J24_PART.start, 2] = 0
+        return real.with_labels(Labels(keypoints, rotations, betas))
+
+
+@torch.no_grad()
+def estimate(network: HMR, crops: Crops) -> tuple[Tensor, Tensor, Tensor]:
+    """What the network says of all people, seen as they are: rotations (N, 24, 3, 3), betas (N, 10), camera (N, 3).
+    The network is used in eval mode and left in the mode it was in."""
+    training = network.training
+    network.eval()
+    parts = []
+    for first in range(0, len(crops), BATCH):
+        rows = np.arange(first, min(first + BATCH, len(crops)))
+        parts.append(network(crops.draw(rows, Views.plain(len(rows)))["image"]))
+    network.train(training)
+    rotations, betas, camera = (torch.cat(values) for values in zip(*parts, strict=True))
+    return rotations, betas, camera
+
+
+def make_method(setting: Setting) -> Method:
+    """The method that the options name."""
+    match setting.options.method:
+        case "ours" | "controlnet":
+            return Pairs(setting)
+        case "self":
+            return SelfTraining(setting)
+        case "spin-ft":
+            from factory.finetune.fitted import Fitted
+
+            return Fitted(setting)
+        case "dapa":
+            from factory.finetune.rendered import Rendered
+
+            return Rendered(setting)
+        case _:
+            return Method(setting)
