@@ -1,6 +1,6 @@
 """The figures of the paper's Tables 1 to 4 (Weng, Bravo-Sánchez, Yeung: Diffusion-HPC, arXiv 2303.09541v2), as data.
 
-A column is named after its figure and, where there are several, what it is of, such as `pck/diving` or `mpjpe/0.05`.
+A column is named after its figure and, where there are several, what it is of, such as `PCK/diving` or `MPJPE/0.05`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PaperTable:
 
 
 def _pck(*shares: float) -> Figures:
-    return {f"pck/{name}": share for name, share in zip((*ACTIONS, "all"), shares, strict=True)}
+    return {f"PCK/{name}": share for name, share in zip((*ACTIONS, "all"), shares, strict=True)}
 
 
 def _skiing(**pairs: tuple[float, float]) -> Figures:
@@ -42,7 +42,7 @@ def _skiing(**pairs: tuple[float, float]) -> Figures:
     return {
         f"{figure}/{shares[name]}": pair[i]
         for name, pair in pairs.items()
-        for i, figure in enumerate(("mpjpe", "pa_mpjpe"))
+        for i, figure in enumerate(("MPJPE", "PA-MPJPE"))
     }
 
 
