@@ -15,7 +15,7 @@ from factory.errors import UserError
 from factory.geometry.crops import LOOSE, person_crop
 from factory.geometry.joints import H36M_TORSOS
 from factory.job import ImagesSpec
-from factory.sources.item import Item, Listing, root, size_of
+from factory.sources.item import Item, Listing, file_size, root
 
 SIDE = 256  # px of each image
 ACTION = "alpine skiing"
@@ -42,7 +42,7 @@ def listing(spec: ImagesSpec) -> Listing:
     for (seq, cam, frame), pose in zip(numbers, joints, strict=True):
         name = f"{spec.split}/seq_{seq:03d}/cam_{cam:02d}/image_{frame:06d}.png"
         window = person_crop(pose, all_joints, H36M_TORSOS, LOOSE)
-        items.append(Item(name, ACTION, window, size_of(f"{root(spec)}/{name}")))
+        items.append(Item(name, ACTION, window, file_size(f"{root(spec)}/{name}")))
     return Listing(items)
 
 

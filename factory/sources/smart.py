@@ -16,7 +16,7 @@ from factory.errors import UserError
 from factory.geometry.crops import LOOSE, person_crop
 from factory.geometry.joints import OPENPOSE_TORSOS
 from factory.job import ImagesSpec
-from factory.sources.item import Item, Listing, Tally, root, size_of
+from factory.sources.item import Item, Listing, Tally, file_size, root
 from factory.untrusted import text
 
 DIVING = "Table_VideoInfo_diving.json"
@@ -61,7 +61,7 @@ def listing(spec: ImagesSpec) -> Listing:
                 for frame in clip["frames"][:: sport.step]:
                     window, name = _window(frame["joints"]), f"images/{_plain(frame['img_name'])}"
                     if window:
-                        items.append(Item(name, sport.action, window, size_of(f"{folder}/{name}")))
+                        items.append(Item(name, sport.action, window, file_size(f"{folder}/{name}")))
                     else:
                         left.add("frames without enough of a person", name)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
@@ -74,7 +74,7 @@ def listing(spec: ImagesSpec) -> Listing:
 
 def _clips(path: Any) -> list[dict[str, Any]]:
     try:
-        clips = text.loads(text.read(path, MOST), MOST, VALUES)
+        clips = text.loads(text.read_text(path, MOST), MOST, VALUES)
     except FileNotFoundError:
         raise UserError(f"images.path: {path} is missing; give the folder of SMART, from SportsCap's authors") from None
     except (OSError, ValueError) as error:
