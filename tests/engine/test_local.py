@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from factory.engine import health
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.status import status
@@ -66,7 +66,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 def test_runs_in_any_folder_whatever_lies_there(guest):
     job = guest["job"].model_copy(update={"engine": "inline", "output": guest["job"].output + ".inline"})
-    assert guest["states"] == run(job, STAGES).states == {"ok": 9, "rejected": 2, "failed": 1}
+    assert guest["states"] == run_job(job, STAGES).states == {"ok": 9, "rejected": 2, "failed": 1}
     assert tree(guest["job"].output) == tree(job.output)
 
 
@@ -140,7 +140,7 @@ def test_one_line_when_a_process_of_ray_dies(on_ray, name):
     assert line.startswith(f"error: engine: Ray's process {name}") and "(signal 9); what was finished is kept" in line
     assert "(raylet)" not in said
     _let_go(ends)
-    assert run(on_ray.model_copy(update={"engine": "inline"}), STAGES).units_found > 0
+    assert run_job(on_ray.model_copy(update={"engine": "inline"}), STAGES).units_found > 0
 
 
 @pytest.mark.parametrize("how", ["kill -9", "Ctrl-C"])
@@ -160,4 +160,4 @@ def test_a_node_short_of_memory_ends_the_run_in_words(on_ray, monkeypatch):
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
     monkeypatch.setattr(health, "BRIEF", 10.0)
     with pytest.raises(UserError, match=r"memory is short: .* has killed \d+ workers \(.* used on its node\)"):
-        run(on_ray, STAGES)
+        run_job(on_ray, STAGES)
