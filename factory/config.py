@@ -60,7 +60,7 @@ class FileKind(Generic[SpecT]):
 JOB = FileKind(JobSpec, "job", "stages.refine.strength=0.6")
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
+def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     """The job of a YAML file, see `FileKind.load`."""
     return JOB.load(path, overrides)
 
@@ -84,7 +84,7 @@ def dump(job: JobSpec) -> str:
 
 def _compose(path: Path, noun: str) -> yaml.Node:
     try:
-        node = yaml_text.compose(text.decoded(text.read(path, yaml_text.BYTES)))
+        node = yaml_text.compose(text.decoded(text.read_text(path, yaml_text.BYTES)))
     except FileNotFoundError:
         others = {p.stem: p for p in path.parent.glob("*.y*ml")}
         near = get_close_matches(path.stem, others, 1)

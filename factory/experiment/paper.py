@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SOURCE = "Weng et al., Diffusion-HPC, arXiv 2303.09541v2, Table {}"
-ACTIONS = (
+PAPER_ACTIONS = (
     "diving",
     "pole vault",
     "high jump",
@@ -16,7 +16,7 @@ ACTIONS = (
     "gymnastics on a balance beam",
     "vault",
 )
-Figures = dict[str, float]
+PaperFigures = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PaperTable:
     """rows: name of a row -> column -> figure. note: what must be known to compare with it."""
 
     number: int
-    rows: dict[str, Figures]
+    rows: dict[str, PaperFigures]
     note: str
 
     @property
@@ -32,11 +32,11 @@ class PaperTable:
         return SOURCE.format(self.number)
 
 
-def _pck(*shares: float) -> Figures:
-    return {f"PCK/{name}": share for name, share in zip((*ACTIONS, "all"), shares, strict=True)}
+def _pck(*shares: float) -> PaperFigures:
+    return {f"PCK/{name}": share for name, share in zip((*PAPER_ACTIONS, "all"), shares, strict=True)}
 
 
-def _skiing(**pairs: tuple[float, float]) -> Figures:
+def _skiing(**pairs: tuple[float, float]) -> PaperFigures:
     """Pairs of MPJPE and PA-MPJPE by share in percent, as `of_5=(161.3, 103.6)`."""
     shares = {name: f"{int(name.removeprefix('of_')) / 100:g}" for name in pairs}
     return {
@@ -46,7 +46,7 @@ def _skiing(**pairs: tuple[float, float]) -> Figures:
     }
 
 
-def _images(fid: float, h_fid: float, kid: float, h_kid: float, **more: float) -> Figures:
+def _images(fid: float, h_fid: float, kid: float, h_kid: float, **more: float) -> PaperFigures:
     return {"FID": fid, "H-FID": h_fid, "KID": kid, "H-KID": h_kid, **more}
 
 

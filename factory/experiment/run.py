@@ -26,8 +26,8 @@ class Outcome:
 
 
 def chosen_steps(experiment: Experiment, names: Sequence[str] = (), part: tuple[int, int] = (1, 1)) -> list[Step]:
-    """The steps that a name stands for: its own, those that begin with it (`ours` for ours/share-100/seed-0), or those of a
-    pattern such as `*/seed-0`; without names all. part (i, n): of the cells of the table, the i-th of n parts.
+    """The steps that the names stand for; without names all. A name is a step's, or the beginning of some (`ours` for
+    ours/share-100/seed-0), or a pattern such as `*/seed-0`. part (i, n): the i-th of n parts of the table's cells.
     UserError: a name that fits no step."""
     steps = list(experiment.steps)
     if names:

@@ -13,7 +13,7 @@ from factory.experiment.tables import Column, ResultTable, TableRow, Value
 from factory.present.terminal import say, shown
 
 
-def show(console: Console, table: ResultTable) -> None:
+def print_table(console: Console, table: ResultTable) -> None:
     """Print the table, the gains, what is missing, and how it was measured."""
     grid = Table(title=escape(shown(table.title)), title_justify="left", title_style="bold", box=None, pad_edge=False)
     grid.add_column("", overflow="fold")
@@ -68,7 +68,7 @@ def digits(value: float) -> int:
     return 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
 
 
-def as_json(table: ResultTable) -> dict[str, Any]:
+def table_json(table: ResultTable) -> dict[str, Any]:
     """The table as plain values."""
     values = asdict(table)
     for row in values["rows"]:

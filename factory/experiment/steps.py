@@ -10,16 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from factory.config import FileKind
-from factory.config import load as load_job
+from factory.config import FileKind, load_job
 from factory.errors import UserError
 from factory.experiment import making, measuring
 from factory.experiment.spec import PLACEHOLDER, AdapterSpec, ExperimentSpec, MethodSpec
-from factory.experiment.workspace import Workspace, digest
+from factory.experiment.workspace import Workspace, asked_digest
 from factory.job import JobSpec
 
 EXPERIMENT = FileKind(ExperimentSpec, "experiment", "seeds=[0]")
-Figures = dict[str, Any]
+StepFigures = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class Step:
     title: str
     needs: tuple[str, ...]
     asked: dict[str, Any]
-    make: Callable[[Path], Figures]
+    make: Callable[[Path], StepFigures]
     cell: Cell | None = None
 
 
@@ -87,12 +86,12 @@ class _Builder:
         return [*self.made.values(), *(self._cells_of_estimators() if spec.estimators else self._cells_of_images())]
 
     def _add(
-        self, name: str, title: str, needs: tuple[str, ...], asked: dict[str, Any], make: Callable[[Path], Figures]
+        self, name: str, title: str, needs: tuple[str, ...], asked: dict[str, Any], make: Callable[[Path], StepFigures]
     ) -> None:
         self.made[name] = Step(name, title, needs, self._with_needs(asked, needs), make)
 
     def _with_needs(self, asked: dict[str, Any], needs: tuple[str, ...]) -> dict[str, Any]:
-        return {**asked, "needs": {name: digest(self.made[name].asked) for name in needs}}
+        return {**asked, "needs": {name: asked_digest(self.made[name].asked) for name in needs}}
 
     def _job(self, name: str) -> JobSpec:
         data = self.spec.data[name]
@@ -190,7 +189,7 @@ class _Builder:
                 limit=table.limit,
             )
             asked = self._with_needs(comparison.asked(), needs)
-            key = name if made else digest({"data": name})
+            key = name if made else asked_digest({"data": name})
             make = partial(measuring.measure_images, comparison)
             cells.append(Step(f"images/{key}", f"images of {name}", needs, asked, make, Cell(name)))
         return cells

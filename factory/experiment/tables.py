@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from factory.experiment.paper import ACTIONS, Figures, PaperTable, paper_table
+from factory.experiment.paper import PAPER_ACTIONS, PaperFigures, PaperTable, paper_table
 from factory.experiment.spec import EstimatorsSpec, ImagesTableSpec
 from factory.experiment.steps import Experiment, Step
 
@@ -59,7 +59,7 @@ class TableRow:
     key: str
     label: str
     ours: dict[str, Value] = field(default_factory=dict)
-    paper: Figures = field(default_factory=dict)
+    paper: PaperFigures = field(default_factory=dict)
     paper_label: str = ""
     missing: str = ""
     cells: tuple[int, int] = (0, 0)
@@ -89,7 +89,7 @@ class ResultTable:
     columns: list[Column]
     rows: list[TableRow]
     paper: PaperTable
-    others: dict[str, Figures]
+    others: dict[str, PaperFigures]
     baseline: str = ""
     gains: list[Gain] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -132,7 +132,7 @@ def estimator_columns(number: int, table: EstimatorsSpec) -> list[Column]:
     share of the real images, of which 0 is no training. A cell without training is shown in every column of Table 1."""
     if number == 1:
         shares = (max(table.shares), 0.0)
-        columns = [Column("PCK", SHORT.get(name, name), f"PCK/{name}", name, shares) for name in ACTIONS]
+        columns = [Column("PCK", SHORT.get(name, name), f"PCK/{name}", name, shares) for name in PAPER_ACTIONS]
         whole = [
             Column(figure, EVERYBODY, f"{figure}/all", EVERYBODY, shares) for figure in ("PCK", "MPJPE", "PA-MPJPE")
         ]

@@ -102,7 +102,7 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def digest(asked: dict[str, Any]) -> str:
+def asked_digest(asked: dict[str, Any]) -> str:
     """16 hex digits that stand for what a step is asked."""
     return hashlib.blake2b(json.dumps(plain(asked), sort_keys=True).encode(), digest_size=8).hexdigest()
 
