@@ -13,6 +13,7 @@ import typer
 
 from factory.errors import UserError
 from factory.evaluate.cli import app as evaluate
+from factory.experiment.cli import experiment
 from factory.export.formats import FORMATS
 from factory.finetune.cli import app as finetune
 from factory.present.terminal import StandardOutput, open_console, say, shown
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(starter, name="starter")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(finetune, name="finetune")
+app.command()(experiment)
 Job = Annotated[Path, typer.Argument(metavar="JOB", help="A job file, such as jobs/demo.yaml.", show_default=False)]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="A data set: the job's output.", show_default=False)]
 Set = Annotated[
