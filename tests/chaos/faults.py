@@ -82,6 +82,7 @@ def ctrl_c_own_ray(arena: Arena) -> None:
 def _stopped(arena: Arena, engine: str, then: str, strike: Callable) -> None:
     code, wrong = arena.disturb(arena.on(engine), strike)
     assert code in (0, STOPPED) and "Traceback" not in wrong, (code, wrong)  # 0: it was done by then
+    assert "Ray's process" not in wrong, wrong  # they ended because of the signal
     assert not list(Path(arena.job.output).rglob("*.tmp"))
     arena.finish(then)
 

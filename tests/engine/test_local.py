@@ -143,15 +143,11 @@ def test_one_line_when_a_process_of_ray_dies(on_ray, name):
     assert run_job(on_ray.model_copy(update={"engine": "inline"}), STAGES).units_found > 0
 
 
-@pytest.mark.parametrize("how", ["kill -9", "Ctrl-C"])
-def test_no_word_of_ray_when_it_was_the_run_that_was_ended(on_ray, how):
-    """Ray's processes end because of it. That a normal end says nothing either: `test_says_nothing_of_its_own`."""
-    if how == "kill -9":
-        code, _, wrong, ends = _struck(on_ray, lambda process, _: process.kill())
-        assert (code, wrong) == (-signal.SIGKILL, "")
-    else:  # a terminal sends it to all that run there
-        code, _, wrong, ends = _struck(on_ray, lambda process, _: os.killpg(process.pid, signal.SIGINT))
-        assert "Ray's process" not in wrong and wrong.strip().endswith("KeyboardInterrupt")
+def test_no_word_of_ray_when_it_was_the_run_that_was_killed(on_ray):
+    """Ray's processes end because of it. The same after Ctrl-C: `tests/chaos/test_chaos.py`; after a normal end:
+    `test_says_nothing_of_its_own`."""
+    code, _, wrong, ends = _struck(on_ray, lambda process, _: process.kill())
+    assert (code, wrong) == (-signal.SIGKILL, "")
     _let_go(ends)
 
 
