@@ -318,10 +318,10 @@ def doctor(
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(metavar="[job|sample]", help="Which one.")] = "job",
-    write: Annotated[Path | None, typer.Option(metavar="DIR", help="Write both there as NAME.schema.json.")] = None,
+    name: Annotated[str, typer.Argument(metavar="[job|experiment|sample]", help="Which one.")] = "job",
+    write: Annotated[Path | None, typer.Option(metavar="DIR", help="Write all there as NAME.schema.json.")] = None,
 ) -> None:
-    """Print the JSON Schema of job files or of samples."""
+    """Print the JSON Schema of job files, of experiment files or of samples."""
     from factory.schema import texts, write_schema
 
     if write:

@@ -17,7 +17,7 @@ from factory.home import at_home
 from factory.job import JobSpec
 from factory.plan import plan
 from factory.present.terminal import shown
-from factory.weights.catalogue import SMPL, SPIN, VPOSER_V1, ModelKind, needs
+from factory.weights.catalogue import VPOSER_V1, needs
 from factory.weights.locate import PREFIX, resolve
 
 MARKS = {"ok": "[green]ok[/]  ", "fault": "[red]no[/]  ", "note": "[yellow]-[/]   "}
@@ -25,9 +25,12 @@ MARKS = {"ok": "[green]ok[/]  ", "fault": "[red]no[/]  ", "note": "[yellow]-[/] 
 
 def print_findings(console: Console, experiment: Experiment) -> bool:
     """Print what is there and what is missing; returns whether everything is there."""
-    sound = True
+    sound, told = True, set[str]()
     for finding in findings(experiment):
         sound &= not finding.fault
+        if finding.fault and finding.says in told:  # a model that several data sets lack
+            continue
+        told.add(finding.says)
         name = f"[bold]{escape(finding.name):<30}[/]"
         console.print(f"{MARKS[finding.level]}{name}  {escape(shown(finding.says))}", highlight=False, soft_wrap=True)
     return sound
@@ -43,7 +46,7 @@ def findings(experiment: Experiment) -> Iterator[Finding]:
     for name, job in experiment.jobs.items():
         yield from _job(experiment, name, job)
     if spec.estimators is not None:
-        yield from _estimators(spec.estimators)
+        yield from _estimators(experiment, spec.estimators)
     if spec.images is not None:
         yield from _table_of_images(experiment, spec.images)
     rows = {**(spec.estimators.methods if spec.estimators else {}), **(spec.images.rows if spec.images else {})}
@@ -83,25 +86,24 @@ def _without_own_adapters(experiment: Experiment, job: JobSpec) -> JobSpec:
     return job.model_copy(update={"stages": stages})
 
 
-def _estimators(table: EstimatorsSpec) -> Iterator[Finding]:
+def _estimators(experiment: Experiment, table: EstimatorsSpec) -> Iterator[Finding]:
     from factory.finetune.network_files import load_start
     from factory.geometry.body import BodyModel
 
     for field, text in (("real", table.real), ("test", table.test)):
         yield _people(f"estimators.{field}", text)
-    try:
-        load_start(table.model)
-        yield Finding("ok", "estimators.model", table.model)
-    except UserError as error:
-        yield Finding("fault", "estimators.model", f"{error}{_hint(table.model, SPIN)}")
-    try:
-        BodyModel(table.body)
-        yield Finding("ok", "estimators.body", table.body)
-    except UserError as error:
-        yield Finding("fault", "estimators.body", f"{error}{_hint(table.body, SMPL)}")
+    for key, method in table.methods.items():
+        given = [] if method.missing else [entry for entry in method.data if entry not in experiment.spec.data]
+        yield from (_people(f"estimators.methods.{key}", entry) for entry in given)
+    for name, load, model in (("model", load_start, table.model), ("body", BodyModel, table.body)):
+        try:
+            load(model)
+            yield Finding("ok", f"estimators.{name}", model)
+        except UserError as error:
+            yield Finding("fault", f"estimators.{name}", str(error))
     if any(method.method in ("spin-ft", "dapa") for method in table.methods.values()):
         there = table.prior.startswith(PREFIX) or at_home(resolve(table.prior)).is_dir()
-        says = table.prior if there else f"no such folder: {table.prior}{_hint(table.prior, VPOSER_V1)}"
+        says = table.prior if there else f"no such folder: {table.prior}; get {VPOSER_V1.origin}"
         yield Finding.of(there, "estimators.prior", says)
 
 
@@ -109,10 +111,6 @@ SOURCES = {
     "smart": "SMART, from the authors of SportsCap; for research only",
     "skipose": "Ski-PosePTZ, from its authors, on request; for research only",
 }
-
-
-def _hint(model: str, kind: ModelKind) -> str:
-    return "" if model.startswith(PREFIX) else f" (get {kind.origin})"
 
 
 def _people(field: str, text: str) -> Finding:

@@ -38,7 +38,7 @@ def experiment(
     table: Annotated[bool, typer.Option("--table", help="Print the table of what is done, and do nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table for programs.")] = False,
 ) -> None:
-    """Make the data, fine-tune, measure, and print the table beside the paper's; or go on where an earlier call stopped.
+    """Make the data, fine-tune, measure, and print the table beside the paper's; or go on where that stopped.
 
     Exit codes: 0 all cells are done; 1 some could not be done, and the table says why; 3 other processes or parts have
     cells to do.
