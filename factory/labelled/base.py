@@ -14,7 +14,7 @@ from factory.sources import images
 from factory.sources.picture import Refused, whole
 from factory.untrusted import Unreadable
 
-H36M17, J24 = "h36m17", "j24"  # the skeletons of joints3d: geometry.joints.H36M17 and J24
+SKELETON_H36M17, SKELETON_J24 = "h36m17", "j24"  # of joints3d: geometry.joints.H36M17 and J24
 OPEN_BODY = "open-body"  # the name of the starter pack's body
 ReadImages = Callable[[Sequence[str]], list[np.ndarray]]  # names -> (H, W, 3) uint8 RGB each; UserError
 
@@ -34,7 +34,7 @@ class LabelledPeople:
     betas (N, 10) float32: NaN and None as for `pose`.
     joints3d (N, J, 4) float32: m and confidence, in axes parallel to the camera's, from an origin of their own: metrics
         subtract the root. None: nobody has any.
-    skeleton: which joints `joints3d` holds: H36M17 or J24.
+    skeleton: which joints `joints3d` holds: SKELETON_H36M17 or SKELETON_J24.
     body: the name of the body model that `betas` belong to; None where the source does not say.
     reader: gives the pixels of images by name. It can be sent to another process.
     gender: "m", "f" or "" of each person, where `betas` belong to SMPL's male and female bodies. None: to the neutral.
@@ -99,7 +99,7 @@ class ImageFiles:
 
     def _read(self, image: str) -> np.ndarray:
         try:
-            return whole(images.read(self.spec, image), 1, self.spec.max_pixels)
+            return whole(images.read_image(self.spec, image), 1, self.spec.max_pixels)
         except (OSError, KeyError):
             raise UserError(f"{self.name}: the image {image} is not in {self.spec.path}") from None
         except (Refused, Unreadable) as error:

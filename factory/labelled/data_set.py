@@ -13,7 +13,7 @@ from factory.errors import UserError
 from factory.geometry.crops import spin_side
 from factory.geometry.joints import J24_PART
 from factory.job import JobSpec
-from factory.labelled.base import J24, OPEN_BODY, LabelledPeople, spread_rows
+from factory.labelled.base import OPEN_BODY, SKELETON_J24, LabelledPeople, spread_rows
 from factory.sources import skipose, smart
 from factory.store.dataset import DataSet, open_data
 from factory.store.decode import decode_image, decode_people
@@ -68,7 +68,7 @@ def open_data_set(name: str, where: str | None, limit: int | None) -> LabelledPe
         pose=pose,
         betas=betas,
         joints3d=joints3d[:, J24_PART],
-        skeleton=J24,
+        skeleton=SKELETON_J24,
         body=OPEN_BODY if body.model == BODY else body.name,
         reader=SampleImages(name, {row["key"]: row for row in read}),
     )

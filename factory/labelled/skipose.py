@@ -6,7 +6,7 @@ import numpy as np
 
 from factory.geometry.joints import OPENPOSE_AND_H36M17
 from factory.job import ImagesSpec
-from factory.labelled.base import H36M17, ImageFiles, LabelledPeople, from_openpose
+from factory.labelled.base import SKELETON_H36M17, ImageFiles, LabelledPeople, from_openpose
 from factory.sources.skipose import ACTION, labels
 
 
@@ -31,7 +31,7 @@ def open_skipose(name: str, spec: ImagesSpec) -> LabelledPeople:
         pose=None,
         betas=None,
         joints3d=joints3d,
-        skeleton=None if joints3d is None else H36M17,
+        skeleton=None if joints3d is None else SKELETON_H36M17,
         body=None,
         reader=ImageFiles(name, spec),
     )

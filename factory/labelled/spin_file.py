@@ -8,18 +8,18 @@ import numpy as np
 
 from factory.errors import UserError
 from factory.job import ImagesSpec
-from factory.labelled.base import J24, ImageFiles, LabelledPeople
-from factory.sources.item import shown
-from factory.sources.keypoints import SHAPES, spin_columns, spin_keypoints
+from factory.labelled.base import SKELETON_J24, ImageFiles, LabelledPeople
+from factory.sources.item import shown_name
+from factory.sources.keypoints import KEYPOINTS, spin_columns, spin_keypoints
 from factory.sources.names import image_names
 from factory.untrusted import Unreadable, arrays
 
 PX = 200.0  # `scale` is the side of the crop in units of so many px
 MOST = 2_000_000_000  # bytes of the arrays that are read: those of a million people
 COLUMNS: dict[str, tuple[int, ...]] = {
-    "center": (2,), "scale": (), "pose": (72,), "shape": (10,), "has_smpl": (), "S": (24, 4), **SHAPES,
+    "center": (2,), "scale": (), "pose": (72,), "shape": (10,), "has_smpl": (), "S": (24, 4), **KEYPOINTS,
 }  # fmt: skip
-LABELS = ("pose", "S", *SHAPES)  # at least one of them must be there
+LABELS = ("pose", "S", *KEYPOINTS)  # at least one of them must be there
 GENDERS = ("m", "f", "")
 
 
@@ -40,7 +40,7 @@ def open_spin_file(name: str, file: Path, folder: Path) -> LabelledPeople:
     for row, image in enumerate(images):
         path = PurePosixPath(image)
         if path.is_absolute() or ".." in path.parts or "\0" in image:
-            raise UserError(f"{name}: imgname of row {row} leaves the folder of the images: {shown(image)}")
+            raise UserError(f"{name}: imgname of row {row} leaves the folder of the images: {shown_name(image)}")
     pose, betas = columns.get("pose"), columns.get("shape")
     if pose is None:
         betas = None
@@ -50,7 +50,7 @@ def open_spin_file(name: str, file: Path, folder: Path) -> LabelledPeople:
     texts = _texts(name, file, len(images))
     gender = texts.get("gender")
     if gender and (odd := set(gender) - set(GENDERS)):
-        raise UserError(f"{name}: gender is {shown(sorted(odd)[0])}; write m, f or nothing")
+        raise UserError(f"{name}: gender is {shown_name(sorted(odd)[0])}; write m, f or nothing")
     return LabelledPeople(
         name=name,
         images=tuple(images),
@@ -60,7 +60,7 @@ def open_spin_file(name: str, file: Path, folder: Path) -> LabelledPeople:
         pose=pose,
         betas=betas,
         joints3d=columns.get("S"),
-        skeleton=J24 if "S" in columns else None,
+        skeleton=SKELETON_J24 if "S" in columns else None,
         body=None,
         reader=ImageFiles(name, ImagesSpec(kind="folder", path=str(folder))),
         gender=gender,

@@ -14,7 +14,7 @@ from factory.sources.names import Rows, image_names, matches
 from factory.sources.poses import MOST
 from factory.untrusted import Unreadable, arrays
 
-SHAPES = {"openpose": (25, 3), "part": (24, 3)}  # in the order of SPIN-49
+KEYPOINTS = {"openpose": (25, 3), "part": (24, 3)}  # in the order of SPIN-49
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def load_keypoints(path: str) -> KnownPeople:
     file, label = at_home(path), f"images.keypoints: {path}"
     if not file.is_file():
         raise UserError(f"images.keypoints: no such file: {path}; give an .npz with imgname, part or openpose")
-    images, stored = spin_columns(file, label, SHAPES, MOST)
+    images, stored = spin_columns(file, label, KEYPOINTS, MOST)
     if not stored:
         raise UserError(f"{label} needs imgname, and part (N, 24, 3) or openpose (N, 25, 3)")
     keypoints = spin_keypoints(stored, len(images))
@@ -73,7 +73,7 @@ def spin_columns(
 def spin_keypoints(columns: Mapping[str, np.ndarray], count: int) -> np.ndarray:
     """(count, 49, 3) float32 of the columns openpose and part; confidence 0 where a column is missing."""
     return np.concatenate(
-        [columns.get(name, np.zeros((count, *shape), np.float32)) for name, shape in SHAPES.items()], 1
+        [columns.get(name, np.zeros((count, *shape), np.float32)) for name, shape in KEYPOINTS.items()], 1
     )
 
 

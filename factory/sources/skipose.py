@@ -16,7 +16,7 @@ from factory.errors import UserError
 from factory.geometry.crops import LOOSE, person_crop
 from factory.geometry.joints import H36M_TORSOS
 from factory.job import ImagesSpec
-from factory.sources.item import Item, Listing, root, size_of
+from factory.sources.item import Item, Listing, file_size, root
 
 SIDE = 256  # px of each image
 ACTION = "alpine skiing"
@@ -45,7 +45,7 @@ def listing(spec: ImagesSpec) -> Listing:
     folder = root(spec)
     return Listing(
         [
-            Item(name, ACTION, window, size_of(f"{folder}/{name}"))
+            Item(name, ACTION, window, file_size(f"{folder}/{name}"))
             for name, window in zip(found.names, found.windows(), strict=True)
         ]
     )

@@ -17,7 +17,7 @@ from factory.errors import UserError
 from factory.geometry.crops import LOOSE, person_crop
 from factory.geometry.joints import OPENPOSE_TORSOS
 from factory.job import ImagesSpec
-from factory.sources.item import Item, Listing, Tally, root, size_of
+from factory.sources.item import Item, Listing, Tally, file_size, root
 from factory.untrusted import text
 
 DIVING = "Table_VideoInfo_diving.json"
@@ -68,7 +68,8 @@ def listing(spec: ImagesSpec) -> Listing:
     """The images of one split, sport by sport, in the order of the annotations. Frames with fewer than LEAST_JOINTS
     joints are left out. UserError where files are missing or laid out otherwise."""
     found, left = frames(spec)
-    return Listing([Item(one.name, one.action, one.window, size_of(f"{root(spec)}/{one.name}")) for one in found], left)
+    folder = root(spec)
+    return Listing([Item(one.name, one.action, one.window, file_size(f"{folder}/{one.name}")) for one in found], left)
 
 
 def frames(spec: ImagesSpec) -> tuple[list[Frame], Tally]:
@@ -95,7 +96,7 @@ def frames(spec: ImagesSpec) -> tuple[list[Frame], Tally]:
 
 def _clips(path: Any) -> list[dict[str, Any]]:
     try:
-        clips = text.loads(text.read(path, MOST), MOST, VALUES)
+        clips = text.loads(text.read_text(path, MOST), MOST, VALUES)
     except FileNotFoundError:
         raise UserError(f"images.path: {path} is missing; give the folder of SMART, from SportsCap's authors") from None
     except (OSError, ValueError) as error:
