@@ -179,6 +179,7 @@ class Training:
             return
         network = self.ranks.wrap(self.network, self.device).train()
         descent = Descent(self._terms(network, self.method), optimizer, list(self.network.parameters()), record=False)
+        self.method.renew()
         while index < steps and not self.ranks.agree(self.curve.flat(options.patience)):
             torch.manual_seed(int(np.random.default_rng((options.seed, index, self.ranks.rank)).integers(2**63)))
             values = self.ranks.mean(descent(self._batch(self.method, index)))
@@ -188,6 +189,7 @@ class Training:
                 self.progress.tick(index - 1, index / steps, values)
             if index % options.every == 0 or index == steps:
                 self._measure(index, checkpoint)
+                self.method.renew()
 
     def _measure(self, step: int, checkpoint: Checkpoint) -> None:
         """Add a point to the curve, and write what a resumed training and its user need."""

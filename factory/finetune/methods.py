@@ -68,6 +68,10 @@ class Method:
         how. Returns (B,) bool: which of them have one; None for none."""
         return None
 
+    def renew(self) -> None:
+        """Make anew what follows from the network. It is called where a training starts or resumes, and after each
+        measurement, so that a resumed training goes on as an uninterrupted one."""
+
     @property
     def parts(self) -> Mapping[str, Stateful]:
         """What a checkpoint must hold beside the network."""
