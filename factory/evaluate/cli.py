@@ -9,18 +9,14 @@ from typing import Annotated
 import typer
 
 from factory.errors import UserError
+from factory.evaluate import hmr_cli
 
 app = typer.Typer(
-    help="Measure what data sets are worth, with the metrics of the field.",
+    help="Measure what data sets and estimators are worth, with the metrics of the field.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `images` a verb of its own while it is the only one."""
 
 
 @app.command()
@@ -98,3 +94,6 @@ def images(
         print(json.dumps(plain(comparison), indent=2))
     else:
         show_comparison(open_console(), comparison)
+
+
+app.command()(hmr_cli.hmr)
