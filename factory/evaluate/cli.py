@@ -73,8 +73,8 @@ def images(
     from factory.evaluate.extractors import DEFAULT, load_extractor
     from factory.evaluate.humans import people_cutter
     from factory.evaluate.image_sets import Samples, real_images
-    from factory.evaluate.image_table import as_json as plain
-    from factory.evaluate.image_table import show
+    from factory.evaluate.image_table import comparison_json as plain
+    from factory.evaluate.image_table import show_comparison
     from factory.evaluate.images import compare, spread_words
     from factory.evaluate.progress import ImagesProgress
     from factory.evaluate.resizing import RULE
@@ -97,4 +97,4 @@ def images(
     if as_json:
         print(json.dumps(plain(comparison), indent=2))
     else:
-        show(open_console(), comparison)
+        show_comparison(open_console(), comparison)
