@@ -85,7 +85,8 @@ class _Background(Thread):
 
     def __init__(self, call: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
-        self.call, self.error = call, None
+        self.call = call
+        self.error: Exception | None = None
 
     def run(self) -> None:
         try:

@@ -172,9 +172,7 @@ class Shuffled:
 
     def take(self, step: int, count: int) -> np.ndarray:
         """The `count` rows of step number `step`, where each step takes as many."""
-        places = np.arange(step * count, (step + 1) * count)
-        orders = {
-            epoch: np.random.default_rng((*self.seed, epoch)).permutation(self.count)
-            for epoch in range(places[0] // self.count, places[-1] // self.count + 1)
-        }
+        places = range(step * count, (step + 1) * count)
+        epochs = {place // self.count for place in places}
+        orders = {epoch: np.random.default_rng((*self.seed, epoch)).permutation(self.count) for epoch in epochs}
         return np.array([orders[place // self.count][place % self.count] for place in places], np.int64)

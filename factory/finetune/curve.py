@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+
+from factory.errors import UserError
 
 Figures = dict[str, float]
 
@@ -34,10 +37,15 @@ class Curve:
             self._sums[name] = self._sums.get(name, 0.0) + value
 
     def add(self, step: int, figures: Figures) -> bool:
-        """End a point at this step; returns whether it is the best so far."""
+        """End a point at this step; returns whether it is the best so far. UserError: the losses are not finite."""
         losses = {name: float(value) / self._steps for name, value in self._sums.items()}
         if losses:
             losses["loss"] = sum(losses.values())
+            if not math.isfinite(losses["loss"]):
+                raise UserError(
+                    f"step {step:,}: the loss is not finite, the training has diverged; give a lower --rate and "
+                    "another --out"
+                )
         point = {"step": step, **losses, **figures}
         self.points.append(point)
         self._sums, self._steps = {}, 0

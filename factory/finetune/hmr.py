@@ -121,6 +121,7 @@ class Training:
         self.network = self._start()
         self.body = BodyModel(options.body, self.device)
         self.digests: dict[str, str] = {}
+        self.notes: list[str] = []  # shown when nothing is left to refuse
         real = real_people(options) if options.real else None
         synthetic = synthetic_people(options)
         crops = make_crops(joined(synthetic), self._size("--synthetic", joined(synthetic))) if synthetic else None
@@ -135,25 +136,26 @@ class Training:
         if real is not None and options.method != "none":
             self.real = make_crops(real, self._size("--real", real), bodies=False)
             self.order = Shuffled(len(self.real), options.seed, 0)
-            self.method = make_method(Setting(options, self.real, crops, self._start, self.body, ranks))
+            self.method = make_method(Setting(options, self.real, crops, self.network, self._start, self.body, ranks))
             self.paired = min(max(round(options.batch * options.mix), 1), options.batch - 1)
             self.paired = self.paired if self.method.paired else 0
-            if self.paired % ranks.count:
+            if self.paired % ranks.total:
                 raise UserError(
                     f"--batch {options.batch} --mix {options.mix:g}: {self.paired} synthetic images cannot be divided "
-                    f"among {ranks.count} workers"
+                    f"among {ranks.total} workers"
                 )
 
     def _start(self) -> HMR:
         """The network that the training starts from, on the device."""
-        return load_start(self.options.model).to(self.device, memory_format=torch.channels_last)
+        network = load_start(self.options.model).to(self.device)
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's own types
 
     def _size(self, name: str, people: LabelledPeople) -> int:
-        """Note what people are read; returns the side of their crops, px."""
+        """Note what people were opened; returns the side of their crops, px."""
         self.digests[name] = digest(people)
         if self.ranks.lead:
             images = len(set(people.images))
-            self.progress.note(f"{name} {people.name}: {len(people):,} people in {images:,} images")
+            self.notes.append(f"{name} {people.name}: {len(people):,} people in {images:,} images")
         return self.network.config["crop"]
 
     def run(self) -> None:
@@ -167,6 +169,8 @@ class Training:
         }  # fmt: skip
         index, _ = checkpoint.load(**self.parts)
         steps = options.steps if self.method else 0
+        for line in self.notes:
+            self.progress.note(line)
         if not self.curve.points:
             self._measure(0, checkpoint)
         elif self.ranks.lead:
@@ -175,6 +179,7 @@ class Training:
             return
         network = self.ranks.wrap(self.network, self.device).train()
         descent = Descent(self._terms(network, self.method), optimizer, list(self.network.parameters()), record=False)
+        self.method.renew()
         while index < steps and not self.ranks.agree(self.curve.flat(options.patience)):
             torch.manual_seed(int(np.random.default_rng((options.seed, index, self.ranks.rank)).integers(2**63)))
             values = self.ranks.mean(descent(self._batch(self.method, index)))
@@ -184,6 +189,7 @@ class Training:
                 self.progress.tick(index - 1, index / steps, values)
             if index % options.every == 0 or index == steps:
                 self._measure(index, checkpoint)
+                self.method.renew()
 
     def _measure(self, step: int, checkpoint: Checkpoint) -> None:
         """Add a point to the curve, and write what a resumed training and its user need."""
@@ -194,7 +200,7 @@ class Training:
             write_network(self.network, self.network.config, self.model)
         self.options.out.mkdir(parents=True, exist_ok=True)
         self.curve.write(self.options.out / CURVE)
-        checkpoint.save(step, **self.parts)
+        checkpoint.save(step, 0.0, **self.parts)
         if figures:
             words = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
             best = self.curve.best and self.curve.best["step"] == step

@@ -21,22 +21,32 @@ from factory.finetune.ranks import Ranks
 from factory.geometry.body import BodyModel, spin49
 from factory.geometry.camera import project_on_crop
 from factory.geometry.joints import J24_PART
+from factory.models.priors.base import VPoserPrior
+from factory.models.priors.choice import load_prior
 from factory.training.checkpoint import Stateful
 
+VPOSER = "vposer-v1"  # the kind of a prior that is named without one, as in jobs
 BATCH = 64  # crops that an estimate looks at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
     """What a method may use: the options; `real`, the crops of the real images; `synthetic`, those of --synthetic, or
-    None; `start`, which loads the network that the training starts from; body and ranks."""
+    None; `network`, which is trained; `start`, which loads the network that the training starts from; body and ranks.
+    """
 
     options: FinetuneOptions
     real: Crops
     synthetic: Crops | None
+    network: HMR
     start: Callable[[], HMR]
     body: BodyModel
     ranks: Ranks
+
+    def load_prior(self) -> VPoserPrior:
+        """The pose prior that the options name. UserError as `load_prior`."""
+        kind, _, model = self.options.prior.rpartition("=")
+        return load_prior(kind or VPOSER, model, self.body.device)
 
 
 class Method:
@@ -57,6 +67,10 @@ class Method:
         """Give the real images of a batch bodies, `rotations` and `betas`. rows, views: which people they show, and
         how. Returns (B,) bool: which of them have one; None for none."""
         return None
+
+    def renew(self) -> None:
+        """Make anew what follows from the network. It is called where a training starts or resumes, and after each
+        measurement, so that a resumed training goes on as an uninterrupted one."""
 
     @property
     def parts(self) -> Mapping[str, Stateful]:

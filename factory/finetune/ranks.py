@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 
 class Ranks(NamedTuple):
-    """rank: the number of this process; count: how many there are."""
+    """rank: the number of this process; total: how many there are."""
 
     rank: int = 0
-    count: int = 1
+    total: int = 1
 
     @property
     def lead(self) -> bool:
@@ -28,27 +28,27 @@ class Ranks(NamedTuple):
     @property
     def part(self) -> slice:
         """The rows of a whole batch that this process computes. All processes have as many."""
-        return slice(self.rank, None, self.count)
+        return slice(self.rank, None, self.total)
 
     def gather(self, values: Tensor) -> Tensor:
         """values (B, ...) of this process -> (R B, ...): those of all, in the order of the whole batch."""
-        if self.count == 1:
+        if self.total == 1:
             return values
-        parts = [torch.empty_like(values) for _ in range(self.count)]
+        parts = [torch.empty_like(values) for _ in range(self.total)]
         dist.all_gather(parts, values.contiguous())
         return torch.stack(parts, 1).flatten(0, 1)
 
     def mean(self, values: dict[str, Any]) -> dict[str, Any]:
         """The values, each a mean over this process's part of the batch, averaged over the processes."""
-        if self.count == 1:
+        if self.total == 1:
             return values
         total = torch.stack([torch.as_tensor(value) for value in values.values()])
         dist.all_reduce(total)
-        return dict(zip(values, (total / self.count).unbind(), strict=True))
+        return dict(zip(values, (total / self.total).unbind(), strict=True))
 
     def agree(self, value: bool) -> bool:
         """What the first process says."""
-        if self.count == 1:
+        if self.total == 1:
             return value
         said = [value]
         dist.broadcast_object_list(said, 0)
@@ -56,7 +56,7 @@ class Ranks(NamedTuple):
 
     def wrap(self, network: nn.Module, device: torch.device) -> nn.Module:
         """The network as its processes train it together: its parameters are those of `network`."""
-        if self.count == 1:
+        if self.total == 1:
             return network
         synchronised(network, device)
         devices = [torch.cuda.current_device()] if device.type == "cuda" else None

@@ -25,7 +25,9 @@ def write_people(folder: Path, count: int, *, seed: int = 0, bodies: bool = True
     pose[:, 0] += np.pi
     betas = rng.normal(0, 0.5, (count, 10)).astype(np.float32)
     body = BodyModel("starter:body")
-    joints = spin49(body.joints54(axis_angle_to_matrix(torch.from_numpy(pose).view(-1, 24, 3)), torch.from_numpy(betas)))
+    joints = spin49(
+        body.joints54(axis_angle_to_matrix(torch.from_numpy(pose).view(-1, 24, 3)), torch.from_numpy(betas))
+    )
     camera = torch.tensor([[0.8, 0.0, 0.2]]).expand(count, 3)
     points = project_on_crop(joints, camera).numpy() * 30 + SIDE / 2
     part = np.concatenate([points[:, 25:], np.ones((count, 24, 1))], 2).astype(np.float32)
