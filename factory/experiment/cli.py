@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -67,7 +69,8 @@ def experiment(
     blocked: dict[str, str] = {}
     if not table:
         try:
-            outcome = run_experiment(loaded, steps, partial(say, console))
+            with redirect_stdout(sys.stderr) if as_json else nullcontext():  # what steps say is not for programs
+                outcome = run_experiment(loaded, steps, partial(say, console))
         except KeyboardInterrupt:
             say(console, f"\nStopped. What is done is kept in {loaded.workspace.root}; the same command goes on there.")
             raise typer.Exit(1) from None

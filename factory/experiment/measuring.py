@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from factory.errors import UserError
+
+if TYPE_CHECKING:
+    from factory.finetune.options import FinetuneOptions
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ def train_cell(training: CellTraining, folder: Path) -> dict[str, Any]:
         from factory.finetune.hmr import finetune_hmr
         from factory.training.checkpoint import Checkpoint
 
-        options = _options(training, folder)
+        options = cell_options(training, folder)
         result = finetune_hmr(options)
         model = result.model
         found["training"] = {"steps": result.steps, "curve": result.curve}
@@ -60,7 +63,9 @@ def train_cell(training: CellTraining, folder: Path) -> dict[str, Any]:
     return measure_estimator(model, training.body, training.test)
 
 
-def _options(training: CellTraining, folder: Path) -> Any:
+def cell_options(training: CellTraining, folder: Path) -> FinetuneOptions:
+    """The options of `factory finetune hmr` for a cell. With a smaller share, pairs come from its real images alone.
+    UserError: pairs of other images would be in."""
     from factory.finetune.options import FinetuneOptions
 
     where = training.where
@@ -69,12 +74,8 @@ def _options(training: CellTraining, folder: Path) -> Any:
             raise UserError(
                 "shares below 1 mean pairs of the chosen real images alone, which must then all be made from them"
             )
-        where = _of_images(_options_of(training, FinetuneOptions, folder, None), where)
-    return _options_of(training, FinetuneOptions, folder, where)
-
-
-def _options_of(training: CellTraining, kind: Any, folder: Path, where: str | None) -> Any:
-    return kind(
+        where = _of_images(cell_options(replace(training, share=1.0), folder), training.share, where)
+    return FinetuneOptions(
         model=training.model,
         out=folder,
         real=training.real,
@@ -94,11 +95,11 @@ def _options_of(training: CellTraining, kind: Any, folder: Path, where: str | No
     )
 
 
-def _of_images(options: Any, where: str | None) -> str:
-    """The condition for samples that were made from the real images of the options' share, besides `where`."""
+def _of_images(options: FinetuneOptions, share: float, where: str | None) -> str:
+    """The condition for samples that were made from the real images of the share, besides `where`."""
     from factory.finetune.sources import real_people
 
-    names = sorted(set(real_people(options).images))
+    names = sorted(set(real_people(replace(options, share=share)).images))
     quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
     chosen = f"source in ({quoted})"
     return f"({where}) and {chosen}" if where else chosen
