@@ -330,7 +330,8 @@ def schema(
         return
     schemas = texts()
     if name not in schemas:
-        raise UserError(f"schema {name}: there are {' and '.join(schemas)}")
+        *others, last = schemas
+        raise UserError(f"schema {name}: there are {', '.join(others)} and {last}")
     print(schemas[name], end="")
 
 

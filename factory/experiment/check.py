@@ -11,7 +11,7 @@ from rich.markup import escape
 from factory.doctor.finding import Finding
 from factory.doctor.models import look_for
 from factory.errors import UserError
-from factory.experiment.spec import PLACEHOLDER, EstimatorsSpec, ImagesTableSpec
+from factory.experiment.spec import PLACEHOLDER, EstimatorsSpec, ImagesTableSpec, MethodSpec, RowSpec
 from factory.experiment.steps import Experiment
 from factory.home import at_home
 from factory.job import JobSpec
@@ -49,7 +49,9 @@ def findings(experiment: Experiment) -> Iterator[Finding]:
         yield from _estimators(experiment, spec.estimators)
     if spec.images is not None:
         yield from _table_of_images(experiment, spec.images)
-    rows = {**(spec.estimators.methods if spec.estimators else {}), **(spec.images.rows if spec.images else {})}
+    rows: dict[str, MethodSpec | RowSpec] = {}
+    rows |= spec.estimators.methods if spec.estimators else {}
+    rows |= spec.images.rows if spec.images else {}
     for key, row in rows.items():
         if row.missing:
             yield Finding("note", key, f"not computed: {row.missing}")

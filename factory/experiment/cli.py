@@ -82,10 +82,10 @@ def experiment(
     else:
         print_table(console, result)
     say(console, f"Look at it: {page.absolute().as_uri()}")
-    done, planned = result.cells
+    computed, planned = result.cells
     if blocked:
         raise typer.Exit(1)
-    if not table and done < planned:
+    if not table and computed < planned:
         raise typer.Exit(3)
 
 

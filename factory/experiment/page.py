@@ -139,7 +139,8 @@ def line_chart(table: ResultTable, figure: str) -> LineChart | None:
 
     lines = []
     for number, row in enumerate(shown):
-        points, bars = [], []
+        points: list[tuple[float, float]] = []
+        bars: list[tuple[float, float, float]] = []
         for column in columns:
             value = row.ours.get(column.key)
             if value is None:

@@ -60,7 +60,7 @@ class Workspace:
                 f"{file.parent}: was computed with other settings ({_difference(held, plain(asked))}); remove the "
                 f"folder, or write elsewhere with --set output=DIR"
             )
-        return result  # type: ignore[no-any-return]
+        return result
 
     def finish(self, name: str, asked: dict[str, Any], seconds: float, figures: dict[str, Any]) -> None:
         """Write a step's result: a kill leaves none, or all of it."""

@@ -137,7 +137,7 @@ def test_results_of_other_settings_are_never_taken(factory: Run, written: Callab
     ("override", "words"),
     [
         ("sed=1", "did you mean 'seeds'?"),
-        ("estimators.methods.ours.wher=1", "did you mean 'where'?"),
+        ("estimators.methods.ours.stepps=1", "did you mean 'steps'?"),
         ("estimators.methods.2d.data=[x]", "takes no data"),
         ("seeds=[1,1]", "seeds: one is given twice"),
         ("table=3", "table 3 is one of images"),
