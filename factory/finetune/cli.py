@@ -7,7 +7,7 @@ import typer
 from factory.finetune.options import FinetuneOptions
 from factory.training.flags import from_fields
 
-app = typer.Typer(
+finetune = typer.Typer(
     help="Train pretrained models further on the images of a domain.",
     no_args_is_help=True,
     add_completion=False,
@@ -15,12 +15,12 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@finetune.callback()
 def _group() -> None:
     """Keeps each verb a verb of its own while it is the only one."""
 
 
-@app.command()
+@finetune.command()
 @from_fields
 def hmr(options: FinetuneOptions) -> None:
     """Train an estimator of bodies on real images with 2D keypoints and on synthetic images with bodies.
