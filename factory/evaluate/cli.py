@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from factory.errors import UserError
+from factory.evaluate import study_cli
 
 app = typer.Typer(
     help="Measure what data sets are worth, with the metrics of the field.",
@@ -98,3 +99,7 @@ def images(
         print(json.dumps(plain(comparison), indent=2))
     else:
         show(open_console(), comparison)
+
+
+app.command()(study_cli.study)
+app.command("study-sum")(study_cli.study_sum)
