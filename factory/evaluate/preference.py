@@ -27,15 +27,7 @@ class Share:
 
 def shares_of(answers: np.ndarray) -> dict[str, float]:
     """The shares of any set of answers, of any shape; NaN where none says anything."""
-    given = answers[~np.isnan(answers)]
-    final, tie = (float(np.mean(given == which)) if given.size else np.nan for which in (FINAL, TIE))
-    return {
-        "final": final,
-        "initial": 1 - final - tie,
-        "no preference": tie,
-        "final, ties left out": final / (1 - tie) if tie < 1 else np.nan,
-        "final, ties split": final + tie / 2,
-    }
+    return {name: float(share) for name, share in _shares(*_counts(answers)).items()}
 
 
 def preference_shares(answers: np.ndarray, seed: int = 0) -> dict[str, Share]:
@@ -46,24 +38,36 @@ def preference_shares(answers: np.ndarray, seed: int = 0) -> dict[str, Share]:
     narrow.
     """
     rng = np.random.default_rng(seed)
-    raters, pairs = answers.shape
-    drawn = []
-    for _ in range(RESAMPLINGS):
-        some = answers[rng.integers(raters, size=raters)]
-        drawn.append(list(shares_of(some[:, rng.integers(pairs, size=pairs)]).values()))
-    own = [list(shares_of(row).values()) for row in answers]
-    resampled, by_rater = np.array(drawn), np.array(own)
-    values = shares_of(answers)
-    return {name: _share(values[name], resampled[:, i], by_rater[:, i]) for i, name in enumerate(values)}
+    by_rater, by_pair = (rng.multinomial(n, [1 / n] * n, RESAMPLINGS).astype(float) for n in answers.shape)
+    drawn = [((by_rater @ (answers == which)) * by_pair).sum(1) for which in (FINAL, INITIAL, TIE)]
+    resampled, own = _shares(*drawn), _shares(*_counts(answers, axis=1))
+    return {name: _share(value, resampled[name], own[name]) for name, value in shares_of(answers).items()}
 
 
-def _share(value: float, resampled: np.ndarray, by_rater: np.ndarray) -> Share:
-    resampled, by_rater = resampled[~np.isnan(resampled)], by_rater[~np.isnan(by_rater)]
+def _counts(answers: np.ndarray, axis: int | None = None) -> list[np.ndarray]:
+    return [np.sum(answers == which, axis, dtype=float) for which in (FINAL, INITIAL, TIE)]
+
+
+def _shares(final: np.ndarray, initial: np.ndarray, tie: np.ndarray) -> dict[str, np.ndarray]:
+    """Each share, from the numbers of answers."""
+    with np.errstate(invalid="ignore"):  # 0 / 0 is NaN
+        given = final + initial + tie
+        return {
+            "final": final / given,
+            "initial": initial / given,
+            "no preference": tie / given,
+            "final, ties left out": final / (final + initial),
+            "final, ties split": (final + tie / 2) / given,
+        }
+
+
+def _share(value: float, resampled: np.ndarray, own: np.ndarray) -> Share:
+    resampled, own = resampled[~np.isnan(resampled)], own[~np.isnan(own)]
     if np.isnan(value):
         return Share(None, None, None, None)
     low, high = np.percentile(resampled, [2.5, 97.5])
-    std = float(by_rater.std(ddof=1)) if len(by_rater) > 1 else None
-    return Share(value, (float(low), float(high)), float(by_rater.mean()), std)
+    std = float(own.std(ddof=1)) if len(own) > 1 else None
+    return Share(value, (float(low), float(high)), float(own.mean()), std)
 
 
 def krippendorff_alpha(answers: np.ndarray) -> float | None:
@@ -76,8 +80,8 @@ def krippendorff_alpha(answers: np.ndarray) -> float | None:
     m_u >= 2 answers, where n_c = sum_u n_uc and n = sum_c n_c.
     """
     values = np.unique(answers[~np.isnan(answers)])
-    by_pair = np.array([(answers == value).sum(0) for value in values]).T.reshape(-1, len(values))  # n_uc (P, C)
-    by_pair = by_pair[by_pair.sum(1) >= 2]
+    by_pair = np.array([(answers == value).sum(0) for value in values]).T  # n_uc (P, C)
+    by_pair = by_pair[by_pair.sum(1) >= 2] if values.size else np.zeros((0, 0))
     raters, by_value, total = by_pair.sum(1), by_pair.sum(0), by_pair.sum()  # m_u, n_c, n
     expected = total**2 - (by_value**2).sum()  # times n (n - 1)
     if not total or not expected:

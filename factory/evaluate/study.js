@@ -40,7 +40,7 @@ function view(name) {
 
 async function show(i) {
   open = false;
-  if (i >= count) { $("#saved").textContent = ""; return view("end"); }
+  if (i >= count) { $("#saved").textContent = ""; view("end"); return dispatchEvent(new Event("shown")); }
   const images = await load(i); // both at once, so that none is looked at longer
   at = i;
   images.forEach((image, side) => sides[side].replaceChildren(image));

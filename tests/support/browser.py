@@ -38,7 +38,7 @@ class Browser:
             os.dup2(theirs[1], 4)
 
         self.process = subprocess.Popen(
-            [BROWSER, *SWITCHES.split(), f"--user-data-dir={profile}", "about:blank"],
+            [BROWSER, *SWITCHES.split(), "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             preexec_fn=place, pass_fds=(3, 4),
         )  # fmt: skip
@@ -98,7 +98,6 @@ class Browser:
             deviceScaleFactor=2 if phone else 1,
         )  # fmt: skip
         self.ask("Emulation.setTouchEmulationEnabled", enabled=phone)
-        self.ask("Emulation.setEmulatedMedia", features=[{"name": "hover", "value": "none" if phone else "hover"}])
 
     def open(self, url: str) -> None:
         self.ask("Page.navigate", url=url)
@@ -116,7 +115,8 @@ class Browser:
 
     def middle(self, selector: str) -> dict[str, float]:
         """The middle of an element in the window. It must be seen there: nothing lies over it, nothing is to scroll."""
-        found = self.js(f"""(() => {{ const e = document.querySelector({json.dumps(selector)}), r = e.getBoundingClientRect();
+        found = self.js(f"""(() => {{
+            const e = document.querySelector({json.dumps(selector)}), r = e.getBoundingClientRect();
             const at = {{ x: r.x + r.width / 2, y: r.y + r.height / 2 }};
             return e.contains(document.elementFromPoint(at.x, at.y)) ? at : null; }})()""")
         assert found, f"{selector} is hidden"
@@ -129,12 +129,15 @@ class Browser:
                 self.ask("Input.dispatchMouseEvent", type=kind, button="left", clickCount=count, **at)
 
     def tap(self, selector: str) -> None:
-        self.ask("Input.synthesizeTapGesture", gestureSourceType="touch", **self.middle(selector))
+        """Touch an element with a finger; the page gets the click that follows only later."""
+        self.ask("Input.dispatchTouchEvent", type="touchStart", touchPoints=[self.middle(selector)])
+        self.ask("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def press(self, key: str) -> None:
         code, number = KEYS[key]
-        for kind in ("rawKeyDown", "keyUp"):
-            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=code, windowsVirtualKeyCode=number)
+        typed = {"Enter": "\r", " ": " "}.get(key, "")  # without it a key presses no button
+        for kind, text in (("keyDown", typed), ("keyUp", "")):
+            self.ask("Input.dispatchKeyEvent", type=kind, key=key, code=code, windowsVirtualKeyCode=number, text=text)
 
     def downloads_to(self, folder: Path) -> None:
         self.ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder), eventsEnabled=True)
