@@ -19,11 +19,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `images` a verb of its own while it is the only one."""
-
-
 @app.command()
 def images(
     out: Annotated[list[str], typer.Argument(metavar="OUT", help="Data sets, one or several.", show_default=False)],
@@ -74,8 +69,8 @@ def images(
     from factory.evaluate.extractors import DEFAULT, load_extractor
     from factory.evaluate.humans import people_cutter
     from factory.evaluate.image_sets import Samples, real_images
-    from factory.evaluate.image_table import as_json as plain
-    from factory.evaluate.image_table import show
+    from factory.evaluate.image_table import comparison_json as plain
+    from factory.evaluate.image_table import show_comparison
     from factory.evaluate.images import compare, spread_words
     from factory.evaluate.progress import ImagesProgress
     from factory.evaluate.resizing import RULE
@@ -98,7 +93,7 @@ def images(
     if as_json:
         print(json.dumps(plain(comparison), indent=2))
     else:
-        show(open_console(), comparison)
+        show_comparison(open_console(), comparison)
 
 
 app.command()(study_cli.study)

@@ -18,7 +18,7 @@ from typing import Any
 from factory.errors import UserError
 from factory.evaluate.study_files import KEY, MOST_PAIRS, MOST_RATERS, StudyKey, Trial, Which, read_key
 from factory.evaluate.study_page import page
-from factory.present.pictures import data_uri, fit
+from factory.present import pictures
 from factory.present.samples import damage, stored
 from factory.store.dataset import DataSet, open_data
 from factory.store.decode import decode_image
@@ -129,7 +129,9 @@ def _images(data: DataSet, rows: list[dict[str, Any]], seen: Seen | None) -> tup
             pixels = {which: decode_image(files[name], data.job) for which, name in names.items()}
             for name in names.values():
                 digest.update(hashlib.blake2b(files[name]).digest())
-        images[row["key"]] = {which: data_uri(fit(picture, SIDE), quality=QUALITY) for which, picture in pixels.items()}
+        images[row["key"]] = {
+            which: pictures.data_uri(pictures.fit(image, SIDE), quality=QUALITY) for which, image in pixels.items()
+        }
         if seen is not None:
             seen(data.address, len(images), len(rows))
     return digest, images

@@ -51,7 +51,7 @@ def listing(spec: ImagesSpec, seed: int) -> Listing:
     return replace(found, items=[found.items[i] for i in sorted(kept)])
 
 
-def read(spec: ImagesSpec, name: str) -> bytes:
+def read_image(spec: ImagesSpec, name: str) -> bytes:
     """The bytes of the image's file. OSError or KeyError when it was removed after it had been listed; Unreadable when
     it is longer than an image of `max_pixels` can be."""
     path, member = _place(spec, name)

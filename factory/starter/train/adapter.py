@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from factory.models.device import quiet_diffusers
-from factory.prompts import read
+from factory.prompts import read_prompts
 from factory.starter.train.diffusion import LatentBatches, encode_latents
 from factory.starter.train.pipelines import TOKENS
 from factory.starter.train.samples import adapter_samples
@@ -33,7 +33,7 @@ from factory.training.randomness import seed_everything, step_rng
 from factory.training.tensors import bfloat16_is_fast, training_device
 
 BATCH, RATE, WARMUP = 32, 4e-3, 20
-DOMAIN = read("smart")["action"]
+DOMAIN = read_prompts("smart")["action"]
 RANK = 4
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "conv1", "conv2"]  # attention, and the residual blocks' convolutions
 FILE = "pytorch_lora_weights.safetensors"

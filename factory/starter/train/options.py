@@ -1,4 +1,4 @@
-"""The options of `factory starter train`: those of every training, and what the starter's six models need beside."""
+"""The options of `factory starter train`: those of every training, and what the starter's seven models need beside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ class StarterOptions(TrainingOptions):
     models: Annotated[
         list[str],
         Argument(
-            metavar="[MODEL]...", help="vae, diffusion, adapter, hmr, detector, vposer; none: all.", show_default=False
+            metavar="[MODEL]...",
+            help="vae, diffusion, adapter, hmr, base, detector, vposer; none: all.",
+            show_default=False,
         ),
     ] = field(default_factory=list)
     cache: Annotated[Path, Option(help="The rendered world. A missing cache is rendered, one cut short completed.")] = (
