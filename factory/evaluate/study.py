@@ -120,21 +120,20 @@ def _pairs(data: DataSet, count: int, seed: int) -> tuple[list[dict[str, Any]], 
 def _images(data: DataSet, rows: list[dict[str, Any]], seen: Seen | None) -> tuple[Any, dict[str, Pair]]:
     """(digest of the stored images, the pairs by key). Both images of a pair are encoded anew in the same way, so that
     no trace of how they were stored tells them apart."""
-    digest, images = hashlib.blake2b(digest_size=6), dict[str, Pair]()
+    digest, pairs = hashlib.blake2b(digest_size=6), dict[str, Pair]()
     if seen is not None:
         seen(data.address, 0, len(rows))
     for row, files in stored(data, rows):
+        pair: Pair = {}
         with damage(data, row["key"]):
-            names = {"initial": "initial.jpg", "final": "jpg"}
-            pixels = {which: decode_image(files[name], data.job) for which, name in names.items()}
-            for name in names.values():
+            for which, name in (("initial", "initial.jpg"), ("final", "jpg")):
+                image = pictures.fit(decode_image(files[name], data.job), SIDE)
+                pair[which] = pictures.data_uri(image, quality=QUALITY)
                 digest.update(hashlib.blake2b(files[name]).digest())
-        images[row["key"]] = {
-            which: pictures.data_uri(pictures.fit(image, SIDE), quality=QUALITY) for which, image in pixels.items()
-        }
+        pairs[row["key"]] = pair
         if seen is not None:
-            seen(data.address, len(images), len(rows))
-    return digest, images
+            seen(data.address, len(pairs), len(rows))
+    return digest, pairs
 
 
 def _sides(images: dict[str, Pair], trial: Trial) -> tuple[str, str]:

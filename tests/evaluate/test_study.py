@@ -264,6 +264,15 @@ def test_on_a_phone_a_rater_answers_by_touch_and_may_save_before_the_end(data, t
         saved = rater.save(tmp_path / "downloads", "tap", "header .save")
         browser.size(844, 390, phone=True)
         assert rater.fits()
+        browser.js("localStorage.setItem(Object.keys(localStorage)[0], '[1, {')")
+        browser.reload()
+        assert browser.js("document.querySelector('#begin').textContent") == "Start"  # what is no answer is forgotten
+        none = "Object.defineProperty(window, 'localStorage', {get() { throw new Error('refused'); }})"
+        assert browser.js("document.querySelector('#unkept').hidden")
+        browser.ask("Page.addScriptToEvaluateOnNewDocument", source=none)
+        browser.reload()
+        assert browser.js("document.querySelector('#unkept').innerText").startswith("This browser keeps no answers")
+        assert rater.step("tap", "#begin") == "1 / 8" and rater.step("tap", "#answers [data-answer=first]") == "2 / 8"
         assert rater.faults() == []
     assert saved == {"study": key.study, "rater": 2, "answers": ["second", "first", "no preference", *[None] * 5]}
     summed = factory("evaluate", "study-sum", tmp_path / "s", *(tmp_path / "downloads").iterdir())
