@@ -15,7 +15,7 @@ from factory.present.terminal import say, shown
 
 HOW = (
     "95 %: bootstrap over raters and pairs. mean, std: of the raters' own shares",
-    "ties left out: among the answers that prefer an image, as in the paper, whose shares of both images add up to one; "
+    "ties left out: among the answers that prefer an image, as in the paper, whose shares of both images add up to one",
     "ties split: each counts half for either image",
 )
 

@@ -214,7 +214,7 @@ def test_at_a_desk_a_rater_answers_by_keys_and_mouse_and_goes_on_another_day(dat
         assert rater.step("press", "ArrowRight") == "3 / 8" and rater.marked() == []
         browser.press("ArrowDown")  # means nothing where images stand side by side
         assert rater.step("click", ".picture[data-answer=second]", 2) == "4 / 8"  # a double click answers once
-        assert rater.step("click", "#answers [data-answer='no preference']") == "5 / 8"
+        assert rater.step("click", "#answers [data-answer=first]") == "5 / 8"
         assert rater.step("press", " ") == "6 / 8"  # and does not press the button again
         script = "Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'})"
         assert browser.js(f"document.body.append({script}) || window.ran === undefined")  # the page's policy
@@ -228,11 +228,13 @@ def test_at_a_desk_a_rater_answers_by_keys_and_mouse_and_goes_on_another_day(dat
         assert rater.step("click", "#back") == "5 / 8" and rater.marked() == ["no preference"]
         assert rater.step("click", "#forward") == "6 / 8"
         browser.click("#forward")  # not before this one is answered
-        for place in ("7 / 8", "8 / 8", "end"):
+        browser.js("document.querySelector('#answers [data-answer=second]').focus()")  # as by Tab
+        assert rater.step("press", " ") == "7 / 8"
+        for place in ("8 / 8", "end"):
             assert rater.step("press", "ArrowLeft") == place
         saved = rater.save(tmp_path / "downloads", "click", "#end .save")
         assert rater.faults() == []
-    expected = ["first", "second", "second", "no preference", "no preference", "first", "first", "first"]
+    expected = ["first", "second", "second", "first", "no preference", "second", "first", "first"]
     assert saved == {"study": key.study, "rater": 1, "answers": expected}
     (file,) = (tmp_path / "downloads").iterdir()
     assert file.name == f"answers-{key.study}-rater-1.json"
