@@ -57,10 +57,14 @@ class Browser:
 
     def __exit__(self, *_: object) -> None:
         self.session = ""
-        self.ask("Browser.close")
-        self.process.wait(TIMEOUT)
-        os.close(self.to)
-        os.close(self.back)
+        try:
+            self.ask("Browser.close")  # it writes its storage to the disk
+            self.process.wait(TIMEOUT)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            os.close(self.to)
+            os.close(self.back)
 
     def ask(self, method: str, **parameters: object) -> dict[str, Any]:
         """Send one command of the protocol and return its result."""
