@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+
 from factory.errors import UserError
 from factory.home import at_home
 from factory.job_stages import DetectorSpec

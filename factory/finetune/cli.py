@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from factory.finetune.diffusion_cli import diffusion
 from factory.finetune.options import FinetuneOptions
 from factory.training.flags import from_fields
 
@@ -13,11 +14,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps each verb a verb of its own while it is the only one."""
 
 
 @app.command()
@@ -30,3 +26,6 @@ def hmr(options: FinetuneOptions) -> None:
     from factory.errors import UserError
 
     raise UserError("factory finetune hmr: not built yet")
+
+
+app.command()(from_fields(diffusion))

@@ -23,7 +23,7 @@ from factory.finetune.drawn import comparison
 from factory.finetune.held_out import Curve, HeldOutLoss, image_losses
 from factory.finetune.latent_batches import LatentImages, draw_batch, encode_images
 from factory.finetune.latent_model import LatentModel
-from factory.finetune.lora import LoRA, Settings
+from factory.finetune.lora import LoRA
 from factory.finetune.preserved import draw_preserved, generic_prompts
 from factory.models.device import quiet_diffusers
 from factory.models.diffusion.depth_to_image import DepthToImage
@@ -32,6 +32,7 @@ from factory.present.terminal import open_console, say
 from factory.training.learner import Batch, Descent, Learner
 from factory.training.loop import fit
 from factory.training.randomness import seed_everything, step_rng
+from factory.training.settings import Settings
 from factory.training.tensors import bfloat16_is_fast, training_device
 
 BATCH, RATE, WARMUP = 4, 1e-4, 20
@@ -69,7 +70,7 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
     held = encoded(domain.read(held_rows, size)) if held_rows else None
     preserved = encoded(iter(preserved_images)) if preserved_images else None
     examples = list(domain.read((held_rows or train_rows)[:SHOWN], size))
-    for note in domain.notes:
+    for note in dict.fromkeys(domain.notes):
         say(console, note)
 
     batch_size = min(options.batch or BATCH, len(learnt))
@@ -134,9 +135,9 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
 def _rows(seed: int, index: int, count: int, batch: int) -> np.ndarray:
     """(batch,) rows of step number `index`. Steps go through the images in an order of each epoch's own, so that every
     image is learnt as often as every other."""
-    places = np.arange(index * batch, (index + 1) * batch)
-    orders = {epoch: np.random.default_rng((seed, 1, epoch)).permutation(count) for epoch in map(int, set(places // count))}
-    return np.array([orders[place // count][place % count] for place in places])
+    epochs, places = np.divmod(np.arange(index * batch, (index + 1) * batch), count)
+    orders = {epoch: np.random.default_rng((seed, epoch, 1)).permutation(count) for epoch in epochs.tolist()}
+    return np.array([orders[epoch][place] for epoch, place in zip(epochs.tolist(), places, strict=True)])
 
 
 def _preserved(

@@ -10,8 +10,12 @@ from typing import Annotated
 from typer import Argument, Option
 
 from factory.errors import UserError
-from factory.finetune.lora import LAYERS
 from factory.training.options import TrainingOptions
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+BLOCKS = (*ATTENTION, "conv1", "conv2", "conv_shortcut", "time_emb_proj", "proj_in", "proj_out", "net.0.proj", "net.2")
+# Not conv_in: its width tells a depth model from a text model, and without it one file may fit both.
+LAYERS = {"attention": ATTENTION, "blocks": BLOCKS, "all": (*BLOCKS, "conv", "conv_out")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,7 @@ class DiffusionOptions(TrainingOptions):
         Option(
             metavar="DATA",
             help="The domain's images: a folder, a list (.txt) of paths and actions, tars (.tar), smart:DIR, "
-            "skipose:DIR, or a data set of ours; a depth-to-image model needs a data set with initial images and depth.",
+            "skipose:DIR, or a data set of ours; for a depth-to-image model one with initial images and depth.",
         ),
     ]
     out: Annotated[
@@ -44,16 +48,15 @@ class DiffusionOptions(TrainingOptions):
     where: Annotated[
         str | None, Option(metavar="CONDITION", help='Samples of a data set: --where "score > 30".', show_default=False)
     ] = None
-    limit: Annotated[
-        int | None, Option(min=1, help="At most so many images, evenly spread.", show_default=False)
-    ] = None
+    limit: Annotated[int | None, Option(min=1, help="At most so many images, evenly spread.", show_default=False)] = (
+        None
+    )
     prompts: Annotated[
-        str, Option(metavar="SET", help="Prompt set of the captions, filled with each image's action: a name or a .yaml.")
+        str,
+        Option(metavar="SET", help="Prompt set of the captions: a name or a .yaml. Actions come with the images."),
     ] = "finetune"
     action: Annotated[str, Option(help="The action of images that come without one.", show_default=False)] = ""
-    size: Annotated[
-        int | None, Option(min=8, help="Side of the images, px.", show_default="the model's own")
-    ] = None
+    size: Annotated[int | None, Option(min=8, help="Side of the images, px.", show_default="the model's own")] = None
     rank: Annotated[int, Option(min=1, max=1024, help="Rank of each layer's change.")] = 8
     layers: Annotated[
         str,

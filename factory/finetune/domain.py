@@ -74,8 +74,8 @@ def open_domain(text: str, where: str | None = None, limit: int | None = None, d
         domain = _data_set(text, where, limit, depth)
     elif depth:
         raise UserError(
-            f"--images {text}: a depth-to-image model learns images together with the depth of their bodies, which only "
-            "a data set has; make one of these images first (images: in a job, sample.extras: [initial, depth])"
+            f"--images {text}: a depth-to-image model learns images together with the depth of their bodies: give a "
+            "data set made of these images (a job with `images` and sample.extras: [initial, depth])"
         )
     elif where:
         raise UserError(f"--where chooses samples of a data set; {text} is a source of images")
@@ -137,9 +137,12 @@ def _data_set(text: str, where: str | None, limit: int | None, depth: bool) -> D
         raise UserError(f"--images {text}: {says}; make one without stages.estimate.augment, or with keep_first")
     condition = Where(where, SCHEMA) if where else None
     chosen = data.rows.filter(select(condition, data.rows)).to_pylist()
-    rows = [row for row in chosen if row["size"] and not (real and row["variant"])]  # variants share the real image
+    rows = [row for row in chosen if row["size"]]
+    if real:  # variants share their real image, and a job may take the same image several times
+        rows = list({row["source"]: row for row in rows[::-1] if not row["variant"]}.values())[::-1]
     if not rows:
-        raise UserError(f"--images {text}: no sample{f' fits {where!r}' if where else ' is ok'}; see factory stats {text}")
+        says = f"no sample fits --where {where!r}" if where else "no sample is ok"
+        raise UserError(f"--images {text}: {says}; see factory stats {text}")
     rows = _spread(rows, limit)
     identity = hashlib.blake2b(digest_size=16)
     for row in rows:
@@ -157,8 +160,9 @@ def _data_set(text: str, where: str | None, limit: int | None, depth: bool) -> D
 def _sample(sample: DecodedSample, name: str, size: int, real: bool, depth: bool) -> DomainImage:
     image = sample.initial if real else sample.image
     assert image is not None  # its job stores them
-    side = len(image)
-    scaled = image if side == size else np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
+    side, scaled = len(image), image
+    if side != size:
+        scaled = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.LANCZOS))
     metres = None
     if depth:
         assert sample.depth is not None

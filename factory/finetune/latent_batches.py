@@ -43,7 +43,9 @@ def encode_images(
     def flush() -> None:
         if batch:
             pictures = np.stack(batch)
-            views = [model.encode(np.ascontiguousarray(view)) for view in ([pictures, pictures[:, :, ::-1]][: 1 + flip])]
+            views = [
+                model.encode(np.ascontiguousarray(view)) for view in ([pictures, pictures[:, :, ::-1]][: 1 + flip])
+            ]
             latents.append(torch.stack(views, 1))
             batch.clear()
 

@@ -5,8 +5,6 @@ Stable Diffusion 1.x and 2.x, the depth-to-image model of 2.x, and SDXL. Shapes:
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from factory.errors import UserError
+from factory.finetune.diffusion_options import LAYERS
 from factory.weights.catalogue import PEFT
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
-BLOCKS = (*ATTENTION, "conv1", "conv2", "conv_shortcut", "time_emb_proj", "proj_in", "proj_out", "net.0.proj", "net.2")
-# Not conv_in: its width tells a depth model from a text model, and without it one file may fit both.
-LAYERS = {"attention": ATTENTION, "blocks": BLOCKS, "all": (*BLOCKS, "conv", "conv_out")}
 FILE = "pytorch_lora_weights.safetensors"
 
 
@@ -63,17 +59,3 @@ class LoRA:
     def enable(self, on: bool) -> None:
         """Whether the UNet computes with the adapter."""
         self.unet.enable_lora() if on else self.unet.disable_lora()
-
-
-class Settings(dict[str, Any]):
-    """What a training was told. As a part of its checkpoint, it keeps a training from going on with other settings."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The settings."""
-        return dict(self)
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """ValueError where `state` are other settings."""
-        other = [f"{name} was {state.get(name)}, not {value}" for name, value in self.items() if state.get(name) != value]
-        if other:
-            raise ValueError("; ".join(other))

@@ -31,7 +31,7 @@ def generic_prompts(prompts: str, count: int, seed: int) -> list[str]:
 
 def draw_preserved(
     folder: Path, model: TextToImage | DepthToImage, prompts: list[str], size: int, seed: int,
-    depths: list[np.ndarray] | None = None, steps: int = STEPS,
+    depths: list[np.ndarray] | None = None,
 ) -> Iterator[DomainImage]:  # fmt: skip
     """One image for each prompt; those that an earlier call left in `folder` are read. depths: maps (S, S) m for a
     depth-to-image model, which draws under one after the other of them."""
@@ -42,11 +42,11 @@ def draw_preserved(
         if rows:
             texts, seeds = [prompts[i] for i in rows], [_seed(seed, i) for i in rows]
             if isinstance(model, TextToImage):
-                drawn = model.generate(texts, seeds, size, steps, GUIDANCE)
+                drawn = model.generate(texts, seeds, size, STEPS, GUIDANCE)
             else:
                 assert depths is not None
                 maps, grey = np.stack([depths[i % len(depths)] for i in rows]), np.full((len(rows), size, size, 3), 127)
-                drawn = model.refine(grey.astype(np.uint8), maps, texts, seeds, steps, 1.0, GUIDANCE)
+                drawn = model.refine(grey.astype(np.uint8), maps, texts, seeds, STEPS, 1.0, GUIDANCE)
             for i, image in zip(rows, drawn, strict=True):
                 temporary = files[i].with_suffix(".tmp")
                 Image.fromarray(image).save(temporary, "PNG")
