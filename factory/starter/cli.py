@@ -78,3 +78,27 @@ def sheet(
 
     draw_sheet(out, seed, each)
     print(out)
+
+
+@starter.command()
+def domain(
+    name: Annotated[str, typer.Argument(metavar="smart-like|ski-like", help="Which one.", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.", show_default=False)],
+    train: Annotated[
+        int | None, typer.Option(min=1, help="Images of each action for training.", show_default="100, or 600 skiers")
+    ] = None,
+    test: Annotated[
+        int | None, typer.Option(min=1, help="Held-out images, of all actions together.", show_default="500")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that render.", show_default="one for each core")
+    ] = None,
+) -> None:
+    """Write a target domain: images in SMART's or Ski-Pose's layout, and test.npz with the truth of held-out ones."""
+    from factory.present.terminal import open_console, say
+    from factory.starter.world.domain_files import write_domain
+
+    console = open_console()
+    done = write_domain(name, out, train, test, seed, workers, console)
+    say(console, f"{'Done' if done else 'Nothing to do'}: {out} holds {name}.")
