@@ -18,7 +18,7 @@ from torch import Tensor
 from factory.errors import UserError
 from factory.finetune.captions import Captions
 from factory.finetune.diffusion_options import DiffusionOptions
-from factory.finetune.domain import Domain, DomainImage, open_domain
+from factory.finetune.domain import DomainImage, DomainImages, open_domain
 from factory.finetune.drawn import comparison
 from factory.finetune.held_out import Curve, HeldOutLoss, image_losses
 from factory.finetune.latent_batches import LatentImages, draw_batch, encode_images
@@ -141,7 +141,7 @@ def _rows(seed: int, index: int, count: int, batch: int) -> np.ndarray:
 
 
 def _preserved(
-    options: DiffusionOptions, model: LatentModel, domain: Domain, rows: list[int], size: int, settings: Settings
+    options: DiffusionOptions, model: LatentModel, domain: DomainImages, rows: list[int], size: int, settings: Settings
 ) -> Iterator[DomainImage]:
     """Images that the untouched model draws, in a folder named after what they depend on."""
     depends = {**settings, "preserve_prompts": options.preserve_prompts}

@@ -47,7 +47,7 @@ class DomainImage:
 
 
 @dataclass
-class Domain:
+class DomainImages:
     """The images of a domain, listed but not read. names: one for each; images made from one real image share it.
     identity: of all of them, wherever they lie. notes: what the user should know, a line each."""
 
@@ -66,7 +66,7 @@ class Domain:
         return [i for i in rows if self.names[i] not in held], [i for i in rows if self.names[i] in held]
 
 
-def open_domain(text: str, where: str | None = None, limit: int | None = None, depth: bool = False) -> Domain:
+def open_domain(text: str, where: str | None = None, limit: int | None = None, depth: bool = False) -> DomainImages:
     """The domain that `--images` names: a folder, a list (.txt), tars (.tar), smart:DIR, skipose:DIR, or one of our
     data sets. where: which samples of a data set; limit: at most so many images, evenly spread; depth: whether the
     images must come with the depth of their bodies. UserError: there are none such, or too few."""
@@ -86,7 +86,7 @@ def open_domain(text: str, where: str | None = None, limit: int | None = None, d
     return domain
 
 
-def _source(text: str, limit: int | None) -> Domain:
+def _source(text: str, limit: int | None) -> DomainImages:
     spec = images.named_source(text, "--images")
     try:
         found = images.listing(spec, 0)
@@ -118,11 +118,11 @@ def _source(text: str, limit: int | None) -> Domain:
         domain.notes += [f"{text}: {n:,} left out: {why}, such as {first[why]}" for why, n in refused.items()]
 
     notes = [f"{text}: {line}" for line in (*found.notes, *found.left_out.lines())]
-    domain = Domain(text, [item.name for item in items], images.identity(spec, items), read, notes)
+    domain = DomainImages(text, [item.name for item in items], images.identity(spec, items), read, notes)
     return domain
 
 
-def _data_set(text: str, where: str | None, limit: int | None, depth: bool) -> Domain:
+def _data_set(text: str, where: str | None, limit: int | None, depth: bool) -> DomainImages:
     data = open_data(text)
     job, real = data.job, data.job.images is not None
     augment = job.stages.estimate.augment
@@ -154,7 +154,7 @@ def _data_set(text: str, where: str | None, limit: int | None, depth: bool) -> D
 
     names = [row["source"] if real else row["key"] for row in rows]
     notes = [f"{text}: the initial images are learnt, which are the real ones"] if real else []
-    return Domain(text, names, f"{data.fingerprint} {identity.hexdigest()}", read, notes)
+    return DomainImages(text, names, f"{data.fingerprint} {identity.hexdigest()}", read, notes)
 
 
 def _sample(sample: DecodedSample, name: str, size: int, real: bool, depth: bool) -> DomainImage:
