@@ -35,7 +35,7 @@ from factory.training.randomness import seed_everything, step_rng
 from factory.training.settings import Settings
 from factory.training.tensors import bfloat16_is_fast, training_device
 
-BATCH, RATE, WARMUP = 4, 1e-4, 20
+WARMUP = 20  # steps
 MOST_HELD_OUT = 256  # images that the loss is measured on at each checkpoint
 SHOWN = 4  # images in samples.png
 MAPS = 64  # depth maps that preserved images are drawn under
@@ -73,7 +73,7 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
     for note in dict.fromkeys(domain.notes):
         say(console, note)
 
-    batch_size = min(options.batch or BATCH, len(learnt))
+    batch_size = min(options.batch, len(learnt))
     if not options.steps and not options.minutes:
         options = replace(options, steps=math.ceil(options.epochs * len(learnt) / batch_size))
     bfloat = bfloat16_is_fast() and not options.full_precision
@@ -96,9 +96,9 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
             values["preserved"] = options.preserve_weight * errors[batch_size:].mean()
         return values
 
-    optimizer = torch.optim.AdamW(parameters, lr=options.rate or RATE, weight_decay=0.01, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(parameters, lr=options.rate, weight_decay=0.01, betas=(0.9, 0.99))
     descent = Descent(terms, optimizer, parameters, 1.0, record=False)
-    learner = Learner(lora, descent, options.rate or RATE, WARMUP)
+    learner = Learner(lora, descent, options.rate, WARMUP)
 
     def step(index: int, fraction: float) -> dict[str, float | Tensor]:
         rng = step_rng(options.seed, index)
@@ -106,24 +106,23 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
         if preserved is not None:
             generic = draw_batch(model, preserved, rng, rng.integers(len(preserved), size=batch_size))
             batch = {name: torch.cat([value, generic[name]]) for name, value in batch.items()}
-        steps_made[0] = index + 1
+        curve.step = index + 1
         return learner.step(index, fraction, batch)
 
-    steps_made, latest = [0], list[HeldOutLoss]()
+    latest = list[HeldOutLoss]()
 
     def export() -> None:
         options.export.mkdir(parents=True, exist_ok=True)
         lora.save(options.export)
         if held is not None and without is not None:
             latest[:] = [HeldOutLoss(without, image_losses(model, held, bfloat))]
-            curve.add(0, float(without.mean()))
-            curve.add(steps_made[0], float(latest[0].tuned.mean()), held_out=latest[0].as_json())
+            curve.add(latest[0])
 
     def picture() -> np.ndarray:
         texts = [image.caption or captions.of(image.action or options.action)[0] for image in examples]
         return comparison(model, lora, examples, texts, size)
 
-    fit("diffusion", options, step, {"settings": settings, **learner.parts}, export, picture)
+    fit("diffusion", options, step, {"settings": settings, "curve": curve, **learner.parts}, export, picture)
     say(console, f"The adapter is in {options.export}: name it as `adapter` of stages.generate or stages.refine.")
     if held is None or without is None:
         return None

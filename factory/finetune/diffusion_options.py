@@ -44,7 +44,14 @@ class DiffusionOptions(TrainingOptions):
     export: Annotated[Path, Option(help="Folder of the LoRA: what a job names as `adapter`.")] = Path(
         "out/finetune/adapter"
     )
-    epochs: Annotated[float, Option(help="Budget in passes over the images, as the paper counts it.")] = 10
+    epochs: Annotated[
+        float, Option(help="Budget in passes over the images, as the paper counts it; --steps or --minutes replace it.")
+    ] = 10
+    minutes: Annotated[
+        float | None, Option(help="Budget in minutes of training, over all resumed runs.", show_default=False)
+    ] = None
+    batch: Annotated[int, Option(min=1, help="Images of one step.")] = 4
+    rate: Annotated[float, Option(help="Peak of the learning rate.")] = 1e-4
     where: Annotated[
         str | None, Option(metavar="CONDITION", help='Samples of a data set: --where "score > 30".', show_default=False)
     ] = None

@@ -74,17 +74,30 @@ def image_losses(model: LatentModel, images: LatentImages, bfloat: bool = False)
 
 
 class Curve:
-    """The held-out loss at each checkpoint, in a file beside it: step -> loss with the adapter; step 0: without."""
+    """The held-out loss at each checkpoint, in a file beside it: step -> loss with the adapter; step 0: without.
+
+    step: the steps that are made. As a part of the checkpoint it is kept there, and so follows a resumed training.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"curve": {}}
+        """The points of an earlier file are kept as far as the training resumes."""
+        self.path, self.step = path, 0
+        self.content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
 
-    def add(self, step: int, loss: float, **figures: Any) -> None:
-        """Store a point and other figures, under a temporary name that is then renamed."""
-        self.content["curve"][str(step)] = loss
-        self.content |= figures
+    def add(self, held_out: HeldOutLoss) -> None:
+        """Store the loss after `step` steps, under a temporary name that is then renamed."""
+        points = {int(step): loss for step, loss in self.content.get("curve", {}).items() if int(step) < self.step}
+        points |= {0: float(held_out.without.mean()), self.step: float(held_out.tuned.mean())}
+        self.content = {"held_out": held_out.as_json(), "curve": points}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(json.dumps(self.content, indent=1) + "\n")
         os.replace(temporary, self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The number of steps."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Set what `state_dict` returned."""
+        self.step = state["step"]

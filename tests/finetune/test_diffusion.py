@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from factory.engine.run import run
 from factory.errors import UserError
-from factory.finetune import drawn, preserved
+from factory.finetune import drawn, held_out, preserved
 from factory.finetune.captions import Captions
 from factory.finetune.diffusion import finetune_diffusion
 from factory.finetune.diffusion_options import DiffusionOptions
@@ -67,9 +67,10 @@ def options(model: object, images: object, out: Path, **more: object) -> Diffusi
 
 @pytest.fixture(autouse=True)
 def quick_samples(monkeypatch):
-    """Pictures in two steps: they take most of the time otherwise."""
+    """Two steps for a picture and two draws for a loss: they take most of the time otherwise."""
     monkeypatch.setattr(drawn, "STEPS", 2)
     monkeypatch.setattr(preserved, "STEPS", 2)
+    monkeypatch.setattr(held_out, "DRAWS", 2)
 
 
 class Killed(Exception):
@@ -92,7 +93,7 @@ def test_it_trains_a_text_model_whose_file_loads_as_adapter(name, models, pictur
 
 
 def test_it_resumes_to_the_same_weights(models, pictures, tmp_path):
-    wanted = options(models["sd1"], pictures / "list.txt", tmp_path / "whole", steps=4)
+    wanted = options(models["sd1"], pictures / "list.txt", tmp_path / "whole", steps=3)
     figures = finetune_diffusion(wanted)
     again = replace(wanted, out=tmp_path / "killed", export=tmp_path / "killed" / "adapter")
     tick = TrainingProgress.tick
@@ -114,11 +115,12 @@ def test_it_resumes_to_the_same_weights(models, pictures, tmp_path):
     with pytest.raises(UserError, match="another training.*rank was 2, not 4"):
         finetune_diffusion(replace(again, rank=4))
     assert finetune_diffusion(again).share == figures.share  # there is nothing left to learn
+    assert json.loads((tmp_path / "killed" / "figures.json").read_text()) == curves[0]
 
 
 def test_the_loss_on_what_was_not_learnt_falls(models, pictures, tmp_path):
     figures = finetune_diffusion(
-        options(models["sd2"], pictures, tmp_path, steps=12, layers="all", held_out=0.3, rate=0.02, every=100)
+        options(models["sd2"], pictures, tmp_path, steps=8, layers="all", held_out=0.3, rate=0.02, every=100)
     )
     assert len(figures.without) == 3 and figures.share < 0.97 and figures.interval[1] < 1
     assert "held-out" in str(figures) and f"{100 * (figures.share - 1):+.1f} %" in str(figures)
@@ -144,6 +146,13 @@ def test_the_unet_is_told_what_the_pipeline_tells_it(name, models):
         torch.testing.assert_close(told["times"], added["time_ids"])
         assert model.conditions(PROMPT, [80.0], 32)["times"].tolist() == [[80, 80, 0, 0, 32, 32]]
         assert told["words"].shape[-1] == 32  # 16 of each encoder
+    heard.clear()
+    model.pipe("", **{**call, "guidance_scale": 5.0})  # the second pass of guidance, without a text, comes first
+    empty = model.conditions(["", PROMPT[0]], [32.0, 32.0], 32)
+    torch.testing.assert_close(empty["words"][:1], heard[0]["encoder_hidden_states"][:1])
+    torch.testing.assert_close(empty["words"][1], told["words"][0])
+    if added:
+        torch.testing.assert_close(empty["pooled"][:1], heard[0]["added_cond_kwargs"]["text_embeds"][:1])
 
 
 def test_latents_decode_to_the_image_and_depth_is_scaled_as_the_pipeline_scales_it(tiny_depth_to_image):
@@ -232,6 +241,8 @@ def test_bad_input_is_refused_in_one_line(models, pictures, tmp_path, tiny_depth
 
     sd, images = models["sd1"], pictures / "list.txt"
     refused(call("starter:nobody", images), "unknown starter part")
+    gone = tmp_path / "stable-diffusion-v1-4"
+    refused(call(gone, images), "not found", "CompVis/stable-diffusion-v1-4", "CreativeML OpenRAIL-M")
     refused(call(models["flux-dev"], images), "FluxPipeline", "Stable Diffusion 1.x")
     refused(call(sd, tmp_path / "nowhere"), "--images", "no such folder")
     refused(call(sd, tmp_path / "empty"), "no images")
