@@ -6,13 +6,12 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from factory.config import load
+from factory.config import load_job
 from factory.doctor.models import require_models
-from factory.engine.run import Event, RunSummary
-from factory.engine.run import run as run_job
+from factory.engine.run import Event, RunSummary, run_job
 from factory.job import JobSpec
 from factory.plan import plan
-from factory.present.card import write as write_card
+from factory.present.card import write_card
 from factory.store.dataset import open_data
 
 
@@ -29,7 +28,7 @@ def run(
     UserError: the job is wrong, or cannot be made here; before anything is touched, unless too many records fail.
     KeyboardInterrupt on Ctrl-C or SIGTERM. What was finished is kept in both cases.
     """
-    planned = plan(job if isinstance(job, JobSpec) else load(Path(job), overrides))
+    planned = plan(job if isinstance(job, JobSpec) else load_job(Path(job), overrides))
     if not planned.job.ray_address:  # on a cluster the models lie on its nodes
         require_models(planned.job)
     summary = run_job(planned, on_event=on_event)

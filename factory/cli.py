@@ -44,12 +44,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 @app.command()
 def plan(job: Job, set_: Set = None) -> None:
     """Say what a job would make: records, shards, size, time, prompts; and on a cluster, which worker sits where."""
-    from factory.config import load
+    from factory.config import load_job
     from factory.doctor.cut_prompts import cut_prompts
     from factory.plan import plan as make_plan
     from factory.present.tables import show_placement, show_plan
 
-    console, planned = open_console(), make_plan(load(job, set_ or ()))
+    console, planned = open_console(), make_plan(load_job(job, set_ or ()))
     show_plan(console, planned.job, planned)
     for field, says in cut_prompts(planned):
         say(console, f"{field}: {says}")
@@ -79,19 +79,19 @@ def _look_at_output(planned: Plan) -> None:
 @app.command()
 def run(job: Job, set_: Set = None) -> None:
     """Make the data set, or go on where an earlier run stopped."""
-    from factory.config import load
+    from factory.config import load_job
     from factory.doctor.models import require_models
     from factory.plan import plan as make_plan
-    from factory.present.card import write as write_card
+    from factory.present.card import write_card
     from factory.present.progress import RunProgress
     from factory.present.words import counts, duration, error_lines
 
     console = open_console()
-    planned = make_plan(load(job, set_ or ()))
+    planned = make_plan(load_job(job, set_ or ()))
     spec = planned.job
     if not spec.ray_address:  # on a cluster the models lie on its nodes
         require_models(spec)
-    from factory.engine.run import run as run_job
+    from factory.engine.run import run_job
 
     try:
         with RunProgress(console) as progress:
@@ -127,12 +127,12 @@ def launch(
     set_: Set = None,
 ) -> None:
     """Run the job on a cluster, and show its log here."""
-    from factory.config import load
+    from factory.config import load_job
     from factory.engine.launch import launch as submit
     from factory.plan import plan as make_plan
 
     console = open_console()
-    spec = load(job, set_ or ())
+    spec = load_job(job, set_ or ())
     make_plan(spec)
     code = submit(spec, address, partial(say, console), partial(print, end="", flush=True))
     if code:
@@ -168,10 +168,10 @@ def inspect(
     ] = None,
 ) -> None:
     """Write OUT/report.html: what the data set looks like."""
-    from factory.present.report import write
+    from factory.present.report import write_report
     from factory.store.dataset import open_data
 
-    address, written = write(open_data(out, keep=True), limit, to)
+    address, written = write_report(open_data(out, keep=True), limit, to)
     say(open_console(), f"{'Report' if written else 'The report is up to date'}: {address}")
 
 
@@ -187,14 +187,14 @@ def stats(
     """Count states and reasons, poses and people, and say how scores and label fidelity are spread."""
     from dataclasses import asdict
 
-    from factory.present.stats import collect, show
+    from factory.present.stats import collect, show_stats
     from factory.store.dataset import open_data
 
     figures = [collect(open_data(each), where) for each in (out, other) if each is not None]
     if as_json:
         print(json.dumps([asdict(each) for each in figures], indent=2))
     else:
-        show(open_console(), figures)
+        show_stats(open_console(), figures)
 
 
 @app.command()
@@ -301,12 +301,12 @@ def doctor(
     """Check this machine and a job's models, and say where to get them."""
     from rich.markup import escape
 
-    from factory.config import load
+    from factory.config import load_job
     from factory.doctor.checks import checks
 
     console, sound = open_console(), True
     marks = {"ok": "[green]ok[/]  ", "fault": "[red]no[/]  ", "note": "[yellow]-[/]   "}
-    for finding in checks(load(job, set_ or ()) if job else None):
+    for finding in checks(load_job(job, set_ or ()) if job else None):
         sound &= not finding.fault
         name = f"[bold]{finding.name:<{30 if job else 16}}[/]"
         console.print(f"{marks[finding.level]}{name}  {escape(shown(finding.says))}", highlight=False, soft_wrap=True)
@@ -320,11 +320,10 @@ def schema(
     write: Annotated[Path | None, typer.Option(metavar="DIR", help="Write both there as NAME.schema.json.")] = None,
 ) -> None:
     """Print the JSON Schema of job files or of samples."""
-    from factory.schema import texts
-    from factory.schema import write as write_all
+    from factory.schema import texts, write_schema
 
     if write:
-        for path in write_all(write):
+        for path in write_schema(write):
             print(path)
         return
     schemas = texts()

@@ -21,7 +21,7 @@ Location = tuple[int | str, ...]
 SHOWN = 100  # characters of a wrong value that a message shows at most
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
+def load_job(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
     """The job of a YAML file. overrides: texts a.b=c, where c is YAML too; they replace values of the file.
 
     UserError: unreadable file, broken YAML, unknown or missing key, wrong type or value.
@@ -58,7 +58,7 @@ def dump(job: JobSpec) -> str:
 
 def _compose(path: Path) -> yaml.Node:
     try:
-        node = yaml_text.compose(text.decoded(text.read(path, yaml_text.BYTES)))
+        node = yaml_text.compose(text.decoded(text.read_text(path, yaml_text.BYTES)))
     except FileNotFoundError:
         others = {p.stem: p for p in path.parent.glob("*.y*ml")}
         near = get_close_matches(path.stem, others, 1)

@@ -19,7 +19,7 @@ def texts() -> dict[str, str]:
     return {name: json.dumps(draft | model.model_json_schema(), indent=2) + "\n" for name, model in models.items()}
 
 
-def write(folder: str | Path) -> list[Path]:
+def write_schema(folder: str | Path) -> list[Path]:
     """Write both schemas as NAME.schema.json into the folder; returns their paths."""
     paths = []
     for name, text in texts().items():

@@ -15,7 +15,7 @@ import hypothesis
 import pytest
 import yaml
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.job import JobSpec
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
@@ -97,7 +97,7 @@ def job(values: dict) -> JobSpec:
 @pytest.fixture
 def out(job: JobSpec) -> Path:
     """The data set of `job`, finished."""
-    run(job, STAGES)
+    run_job(job, STAGES)
     return Path(job.output)
 
 

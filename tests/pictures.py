@@ -11,8 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from factory.config import load
-from factory.engine.run import run
+from factory.config import load_job
+from factory.engine.run import run_job
 from factory.geometry.body import BodyModel
 from factory.present.pictures import contact_sheet
 from factory.present.samples import painter
@@ -26,8 +26,8 @@ PRESENT = ROOT / "factory" / "present"
 def draw(job: Path, to: Path, columns: Sequence[str], samples: int, side: int, per_row: int) -> None:
     """The job's first `samples` samples, the pictures of each beside each other."""
     with tempfile.TemporaryDirectory() as folder:
-        spec = load(job, [f"output={folder}/out"])
-        run(spec)
+        spec = load_job(job, [f"output={folder}/out"])
+        run_job(spec)
         rows = [row for row in open_data(spec.output).rows.to_pylist() if row["state"] == "ok"][:samples]
         paint = painter(spec, BodyModel(resolve(spec.body.model)), columns, side)
         drawn = [[paint(open_data(spec.output).sample_files(row))[name] for name in columns] for row in rows]

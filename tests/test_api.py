@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import factory
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.store.fs import LocalFiles
 from factory.store.sample import PERSON_ARRAYS
 from tests.support.command import needs_weights
@@ -35,7 +35,7 @@ def test_every_public_name_is_there_and_no_other() -> None:
 
 
 def test_an_opened_data_set_has_rows_samples_and_its_job(job) -> None:
-    run(job, STAGES)
+    run_job(job, STAGES)
     data = factory.open(job.output)
     assert isinstance(data, factory.DataSet) and data.job == job
     rows = data.rows.to_pylist()
@@ -57,7 +57,7 @@ def test_an_opened_data_set_has_rows_samples_and_its_job(job) -> None:
 
 
 def test_a_condition_chooses_samples(job) -> None:
-    run(job, STAGES)
+    run_job(job, STAGES)
     data = factory.open(job.output)
     middle = sorted(row["pose_score"] for row in data.rows.to_pylist() if row["size"])[8]
     keys = [sample.key for sample in data.samples(f"score > {middle!r}")]
@@ -69,7 +69,7 @@ def test_a_condition_chooses_samples(job) -> None:
 def test_what_an_open_data_set_lacks_is_one_line(job, tmp_path) -> None:
     with pytest.raises(factory.UserError, match="no data set is there"):
         factory.open(tmp_path)
-    run(job, STAGES)
+    run_job(job, STAGES)
     data = factory.open(job.output)
     rejected = next(row for row in data.rows.to_pylist() if not row["size"])
     with pytest.raises(factory.UserError, match=f"sample {rejected['key']} is damaged"):
@@ -78,7 +78,7 @@ def test_what_an_open_data_set_lacks_is_one_line(job, tmp_path) -> None:
 
 def test_reading_one_sample_reads_nothing_but_its_bytes(job, monkeypatch) -> None:
     """Neither the job nor the listing nor an index, once the data set is open and its rows are known."""
-    run(job, STAGES)
+    run_job(job, STAGES)
     data = factory.open(job.output)
     rows, asked = [row for row in data.rows.to_pylist() if row["size"]], []
     read = LocalFiles.read

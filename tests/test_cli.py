@@ -75,7 +75,7 @@ def test_output_of_another_job(factory: Run, job_file: Path, values: dict) -> No
     from factory.plan import plan
     from factory.store.ledger import open_ledger
 
-    job = config.load(job_file)
+    job = config.load_job(job_file)
     with open_ledger(job, plan(job)):
         pass
     before = sorted((path, path.stat().st_mtime_ns) for path in Path(job.output).rglob("*") if path.name != ".lock")
@@ -89,7 +89,7 @@ def test_output_in_use(command: Run, job_file: Path) -> None:
     from factory.plan import plan
     from factory.store.ledger import open_ledger
 
-    job = config.load(job_file)
+    job = config.load_job(job_file)
     with open_ledger(job, plan(job)):
         refused(command("run", job_file), "in use", str(os.getpid()))
         assert f"process {os.getpid()}" in command("status", job.output).stdout

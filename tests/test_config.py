@@ -15,14 +15,14 @@ def save(path: Path, values: dict) -> Path:
 
 def fault(path: Path, *overrides: str) -> str:
     with pytest.raises(UserError) as caught:
-        config.load(path, overrides)
+        config.load_job(path, overrides)
     message = str(caught.value)
     assert "\n" not in message
     return message
 
 
 def test_loads_and_keeps_values(job_file: Path) -> None:
-    job = config.load(job_file)
+    job = config.load_job(job_file)
     assert job.name == "small"
     assert job.stages.generate.steps == 2
     assert job.stages.render.rasteriser == "torch"  # a whole section may be left out
@@ -30,17 +30,17 @@ def test_loads_and_keeps_values(job_file: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "jobs").glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_jobs_load(path: Path) -> None:
-    assert config.load(path).name == path.stem
+    assert config.load_job(path).name == path.stem
 
 
 def test_dump_is_a_job_again(job_file: Path, tmp_path: Path) -> None:
-    job = config.load(job_file)
+    job = config.load_job(job_file)
     (tmp_path / "copy.yaml").write_text(config.dump(job))
-    assert config.load(tmp_path / "copy.yaml") == job
+    assert config.load_job(tmp_path / "copy.yaml") == job
 
 
 def test_overrides_are_yaml_and_reach_absent_sections(job_file: Path) -> None:
-    job = config.load(
+    job = config.load_job(
         job_file, ["stages.refine.strength=0.6", "prompts.action=[running, yoga]", "stages.render.min_inside=0.25"]
     )
     assert job.stages.refine.strength == 0.6
@@ -113,7 +113,7 @@ def test_binary_file(tmp_path: Path) -> None:
 def test_a_password_in_an_address_is_refused_and_never_shown(job_file):
     job_file.write_text(job_file.read_text() + "ray_address: ray://me:s3cr3t@head:10001\n")
     with pytest.raises(UserError, match="ray_address: holds a name or password") as caught:
-        config.load(job_file)
+        config.load_job(job_file)
     assert "s3cr3t" not in str(caught.value)
     assert str(UserError("no answer from http://me:s3cr3t@head:8265/x")) == "no answer from http://head:8265/x"
 
@@ -128,7 +128,7 @@ def test_merge_keys_that_would_never_end_are_refused_with_their_line(job_file: P
 
 def test_honest_aliases_are_written_out(job_file: Path) -> None:
     job_file.write_text(job_file.read_text().replace("prior:\n", "prior:\n      <<: {tau: 20}\n", 1))
-    assert config.load(job_file).stages.estimate.prior.tau == 20
+    assert config.load_job(job_file).stages.estimate.prior.tau == 20
 
 
 @pytest.mark.parametrize(

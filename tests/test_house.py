@@ -114,6 +114,16 @@ def test_a_public_class_has_a_name_of_its_own():
     assert {name: several for name, several in owners.items() if len(several) > 1} == {}
 
 
+def test_a_name_that_is_imported_by_itself_means_one_thing():
+    """Names that stand alone where they are used. Others follow their module: `text.loads`, `inert.loads`."""
+    owners: dict[str, set[str]] = defaultdict(set)
+    for module in trees():
+        for _, other, name in own_imports(module):
+            if name:
+                owners[name].add(other)
+    assert {name: several for name, several in owners.items() if len(several) > 1} == {}
+
+
 def test_what_is_private_stays_in_its_module():
     leaks = []
     for module, tree in trees().items():

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from factory.config import load
-from factory.engine.run import run
+from factory.config import load_job
+from factory.engine.run import run_job
 from tests.support.command import ROOT
 from tests.support.environment import environment
 from tests.support.files import tree
@@ -53,8 +53,8 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
 
 def make(path: Path, engine: str, out: Path) -> Path:
     overrides = [f"{name}={value}" for name, value in SMALL.items()]
-    job = load(path, [*overrides, f"engine={engine}", f"output={out}"])
-    summary = run(job.model_copy(update={"cycles": min(job.cycles, 2)}))
+    job = load_job(path, [*overrides, f"engine={engine}", f"output={out}"])
+    summary = run_job(job.model_copy(update={"cycles": min(job.cycles, 2)}))
     assert summary.states.get("ok") and not summary.states.get("failed"), summary
     return out
 

@@ -34,7 +34,7 @@ def test_commands_parse_and_their_overrides_fit(line: str) -> None:
     command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
     parsed = command.make_context(verb, arguments).params
     if "job" in parsed:
-        config.load(ROOT / parsed["job"], parsed["set_"] or ())
+        config.load_job(ROOT / parsed["job"], parsed["set_"] or ())
 
 
 def test_every_verb_is_in_the_reference() -> None:

@@ -93,7 +93,7 @@ def test_nested_aliases_are_refused_quickly(job_file):
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
     job_file.write_text("\n".join([*lines, job_file.read_text().replace("action:", "action: *a8 #")]))
     with pytest.raises(UserError):
-        config.load(job_file)
+        config.load_job(job_file)
 
 
 def test_a_strangers_job_lists_no_folder_and_opens_no_file(out):
@@ -161,12 +161,12 @@ def test_deeply_nested_fits_are_one_line(tmp_path):
 def test_a_bomb_in_a_sample_is_one_line_in_inspect_export_and_load(out, ending, bomb):
     import factory
     from factory.export.run import export
-    from factory.present.report import write
+    from factory.present.report import write_report
     from factory.store.dataset import open_data
 
     rewrite(out, lambda rows, members: (rows, replaced(members, ending, bomb)))
     readers = {
-        "inspect": lambda: write(open_data(out)),
+        "inspect": lambda: write_report(open_data(out)),
         "export": lambda: export(str(out), str(out.parent / "to"), "spin"),
         "load": lambda: list(factory.load(out, crop=32, train=False)),
     }

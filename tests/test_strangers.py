@@ -138,7 +138,8 @@ sys.exit(0) in a library, Ray | the same bytes as inline | engine/test_cluster.p
 a node short of memory | the run ends and names it | engine/test_local.py::test_a_node_short_of_memory_ends_the_run_in_words
 a process of Ray dies | one line, what is done is kept | engine/test_local.py::test_one_line_when_a_process_of_ray_dies
 Ray ends the run before it can speak | one line all the same | engine/test_witness.py::test_one_line_when_ray_ends_the_driver
-kill -9 or Ctrl-C of the run | no word of Ray | engine/test_local.py::test_no_word_of_ray_when_it_was_the_run_that_was_ended
+kill -9 of the run | no word of Ray | engine/test_local.py::test_no_word_of_ray_when_it_was_the_run_that_was_killed
+Ctrl-C of a run on Ray | no word of Ray, resumed to the same bytes | chaos/test_chaos.py::test_in_processes_of_their_own
 nothing gets finished for a while | a line says what is waited for, since when | engine/test_cluster.py::test_a_run_that_gets_nothing_done_says_what_it_waits_for
 an error text that is not UTF-8 | escaped in the index | engine/test_inline.py::test_an_error_in_any_letters_reaches_the_index_safely
 a plug-in answers with NaN, complex numbers or dates | that record fails, the field is named | stages/test_estimate.py::test_a_plug_ins_wrong_answer_fails_that_record_and_says_why

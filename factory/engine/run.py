@@ -65,7 +65,7 @@ class RunSummary:
     seconds: float
 
 
-def run(
+def run_job(
     job: JobSpec | Plan, stages: list[type[Stage]] | None = None, on_event: Callable[[Event], None] = lambda event: None
 ) -> RunSummary:
     """Make the job's data set, or what is missing of it. Given a plan instead of the job, its images are not listed

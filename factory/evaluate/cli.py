@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from factory.errors import UserError
+from factory.evaluate import study_cli
 
 app = typer.Typer(
     help="Measure what data sets are worth, with the metrics of the field.",
@@ -16,11 +17,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `images` a verb of its own while it is the only one."""
 
 
 @app.command()
@@ -73,8 +69,8 @@ def images(
     from factory.evaluate.extractors import DEFAULT, load_extractor
     from factory.evaluate.humans import people_cutter
     from factory.evaluate.image_sets import Samples, real_images
-    from factory.evaluate.image_table import as_json as plain
-    from factory.evaluate.image_table import show
+    from factory.evaluate.image_table import comparison_json as plain
+    from factory.evaluate.image_table import show_comparison
     from factory.evaluate.images import compare, spread_words
     from factory.evaluate.progress import ImagesProgress
     from factory.evaluate.resizing import RULE
@@ -97,4 +93,8 @@ def images(
     if as_json:
         print(json.dumps(plain(comparison), indent=2))
     else:
-        show(open_console(), comparison)
+        show_comparison(open_console(), comparison)
+
+
+app.command()(study_cli.study)
+app.command("study-sum")(study_cli.study_sum)

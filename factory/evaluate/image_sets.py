@@ -95,7 +95,7 @@ class Pictures:
         first: dict[str, str] = {}
         for name in self.names:
             try:
-                yield {REAL: whole(images.read(self.spec, name), self.spec.min_side, self.spec.max_pixels)}
+                yield {REAL: whole(images.read_image(self.spec, name), self.spec.min_side, self.spec.max_pixels)}
             except Refused as error:
                 why = str(error.reason.value)
             except (OSError, KeyError):

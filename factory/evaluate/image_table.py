@@ -14,7 +14,7 @@ from factory.evaluate.statistics import SpreadValue
 from factory.present.terminal import say, shown
 
 
-def show(console: Console, comparison: Comparison) -> None:
+def show_comparison(console: Console, comparison: Comparison) -> None:
     """A table for each extractor and region, a line for each kind of images of each data set."""
     rows = sorted(comparison.rows, key=lambda row: _place(row, comparison.rows))
     for (extractor, region), some in groupby(rows, lambda row: (row.extractor, row.region)):
@@ -53,7 +53,7 @@ def _words(figure: SpreadValue) -> str:
     return f"{figure.value:.{digits}f} [dim]+- {figure.spread:.{digits}f}[/]"
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "real": comparison.real,
         "rows": [

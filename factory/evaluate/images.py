@@ -20,7 +20,7 @@ from factory.evaluate.extractors import FIGURES, Extractor
 from factory.evaluate.humans import Cut
 from factory.evaluate.image_sets import REAL, ImageSet
 from factory.evaluate.statistics import (
-    LEAST,
+    LEAST_IMAGES,
     SUBSETS,
     SpreadValue,
     cmmd,
@@ -115,9 +115,9 @@ def _check(features: Features, images: ImageSet, subset: int | None) -> None:
 
 
 def _require(count: int, name: str, what: str, subset: int | None) -> None:
-    if count < LEAST:
+    if count < LEAST_IMAGES:
         raise UserError(
-            f"{name}: {count:,} {what}; at least {LEAST} are needed, and some thousand for a figure to mean much"
+            f"{name}: {count:,} {what}; at least {LEAST_IMAGES} are needed, and some thousand for a figure to mean much"
         )
     if subset is not None and count < subset:
         raise UserError(f"{name}: {count:,} {what}, less than a subset of {subset:,}; give a smaller --subset-size")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LEAST = 8  # images of a set: with fewer, neither a covariance nor a neighbourhood says anything
+LEAST_IMAGES = 8  # images of a set: with fewer, neither a covariance nor a neighbourhood says anything
 RESAMPLINGS = 20  # of the bootstrap: its standard deviation is then known to about a sixth
 NORMAL = 1.96  # standard deviations on either side that hold 95 % of a normal distribution
 SUBSETS, SUBSET_SIZE = 100, 1000  # of KID, as its libraries draw them

@@ -17,7 +17,7 @@ from factory.export.people import PeopleRows, people_of
 from factory.export.source import ExportSample, ExportSource
 from factory.store.fs import LocalFiles
 from factory.store.sample import npz_bytes
-from factory.untrusted.pictures import size_of
+from factory.untrusted.pictures import picture_size
 
 PIECE = 1000  # images: one tar, or one folder of images; a power of ten, so that numbers of pieces read well
 STEP = 50  # images: what a worker that is killed has done in vain, at most; PIECE is a multiple of it
@@ -202,7 +202,7 @@ def images_there(root: Path, names: Any, field: str) -> Iterator[str]:
     broken = []
     for name in dict.fromkeys(map(str, chosen)):
         try:
-            size_of(root / name)
+            picture_size(root / name)
         except ValueError as error:
             broken.append(f"{name} ({error})")
     if broken:

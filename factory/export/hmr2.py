@@ -27,7 +27,7 @@ from factory.geometry.joints import FLIP49, SMPL_OF_SPIN49, TWINS
 from factory.store.sample import npz_bytes
 from factory.store.tar import tar_segment, tar_trailer
 from factory.untrusted import inert
-from factory.untrusted.pictures import size_of
+from factory.untrusted.pictures import picture_size
 from factory.untrusted.tars import walk
 
 SAMPLE = 1 << 28  # bytes of one sample, at most
@@ -157,7 +157,7 @@ def sample_problems(files: Mapping[str, bytes], sound: list[dict[str, Any]] | No
         yield "jpg: missing (or jpeg, or png)"
     else:
         try:
-            size = size_of(io.BytesIO(image))
+            size = picture_size(io.BytesIO(image))
         except ValueError as error:
             yield f"jpg: unreadable ({error})"
     if "data.pyd" not in files:

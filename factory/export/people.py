@@ -13,8 +13,7 @@ import numpy as np
 
 from factory.export.source import ARRAYS, ExportSample
 from factory.geometry.camera import transl_to_weak
-from factory.geometry.crops import LOOSE, TORSOS_PER_SIDE, torso_length
-from factory.geometry.joints import J24_TORSOS
+from factory.geometry.crops import LOOSE, spin_side
 
 PX = 200.0  # trainers give the side of a box in units of 200 px
 LEAST = 1.0  # px: loaders stop in a debugger at a smaller box
@@ -57,8 +56,7 @@ class PeopleRows:
     @property
     def spin_side(self) -> np.ndarray:
         """(M,) px: the side of SPIN's crop: 3 torsos, and never less than the loose box."""
-        torso = torso_length(self.joints2d[..., :2], J24_TORSOS)
-        return np.maximum(TORSOS_PER_SIDE * torso, self.loose).astype(np.float32)
+        return spin_side(self.bbox, self.joints2d)
 
     def camera(self, side: np.ndarray) -> np.ndarray:
         """side (M,) px of a square crop round `center` -> (M, 3) float32: the weak-perspective (s, tx, ty) that sees

@@ -93,7 +93,7 @@ def problems(folder: Path) -> Iterator[str]:
     if not path.is_file():
         return  # exports of other programs have no such file
     try:
-        listed = yaml_text.load(text.decoded(text.read(path, LARGEST)))
+        listed = yaml_text.load(text.decoded(text.read_text(path, LARGEST)))
         urls = {name: str(entry["URLS"]) for name, entry in listed.items()}
     except (Unreadable, TypeError, KeyError, AttributeError, OSError) as error:
         yield f"{ENTRIES}: unreadable ({' '.join(str(error).split())[:200]})"

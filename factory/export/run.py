@@ -264,7 +264,7 @@ def _begun(target: Path, source: ExportSource, wanted: dict[str, Any]) -> dict[s
     if EXPORT_MARK not in names:
         raise UserError(f"--to {target}: holds files but no export (such as {min(names)}); write elsewhere")
     try:
-        there = text.loads(text.read(target / EXPORT_MARK, EXPORT_MARK_BYTES), EXPORT_MARK_BYTES)
+        there = text.loads(text.read_text(target / EXPORT_MARK, EXPORT_MARK_BYTES), EXPORT_MARK_BYTES)
         differ = [name for name in wanted if there[name] != wanted[name]]
         sound = bool(there["indexes"]) and all(isinstance(digest, str) for digest in there["indexes"].values())
     except (ValueError, KeyError, TypeError, AttributeError, OSError):

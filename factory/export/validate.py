@@ -24,7 +24,7 @@ def validate(folder: str, name: str) -> Iterator[str]:
 def _unfinished(root: Path) -> Iterator[str]:
     """Yield what is wrong when the folder holds the mark of an export that was not finished."""
     try:
-        mark = text.loads(text.read(root / EXPORT_MARK, EXPORT_MARK_BYTES), EXPORT_MARK_BYTES)
+        mark = text.loads(text.read_text(root / EXPORT_MARK, EXPORT_MARK_BYTES), EXPORT_MARK_BYTES)
     except (OSError, ValueError):
         return
     if isinstance(mark, dict) and "format" in mark and "images" not in mark:

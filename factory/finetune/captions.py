@@ -6,7 +6,7 @@ from itertools import product
 
 from factory.errors import UserError
 from factory.plan import LISTS, template_fields
-from factory.prompts import read
+from factory.prompts import read_prompts
 
 MOST = 4096  # captions of one action
 
@@ -19,7 +19,7 @@ class Captions:
 
     def __init__(self, prompts: str) -> None:
         self.prompts = prompts
-        values = read(prompts)
+        values = read_prompts(prompts)
         template = values.get("template", "{description} {person} doing {action}")
         self.templates = [template] if isinstance(template, str) else list(template)
         self.words = {name: list(values.get(name) or ()) for name in LISTS}

@@ -102,7 +102,7 @@ def _source(text: str, limit: int | None) -> DomainImages:
             item = items[row]
             window = None if item.window is None else np.array(item.window, np.float32)
             try:
-                data = images.read(spec, item.name)
+                data = images.read_image(spec, item.name)
                 image, place = square(data, size, window, spec.min_side, spec.max_pixels)
             except Refused as error:
                 why = str(error.reason.value)

@@ -15,7 +15,7 @@ from factory.finetune.captions import Captions
 from factory.finetune.domain import DomainImage
 from factory.models.diffusion.depth_to_image import DepthToImage
 from factory.models.diffusion.text_to_image import TextToImage
-from factory.prompts import read
+from factory.prompts import read_prompts
 
 STEPS, GUIDANCE = 50, 7.5
 AT_ONCE = 4
@@ -24,7 +24,7 @@ AT_ONCE = 4
 def generic_prompts(prompts: str, count: int, seed: int) -> list[str]:
     """`count` prompts of the set, drawn by the seed. UserError as `Captions`."""
     captions, rng = Captions(prompts), np.random.default_rng(seed)
-    actions = list(read(prompts).get("action") or [""])
+    actions = list(read_prompts(prompts).get("action") or [""])
     choices = (captions.of(str(rng.choice(actions))) for _ in range(count))
     return [texts[int(rng.integers(len(texts)))] for texts in choices]
 

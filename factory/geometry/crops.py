@@ -54,6 +54,13 @@ def keypoint_crop(keypoints: np.ndarray, scale: float) -> np.ndarray:
     return np.array(person_crop(keypoints[:, :2], keypoints[:, 2] > 0, torsos, scale), np.float32)
 
 
+def spin_side(bbox: np.ndarray, joints2d: np.ndarray) -> np.ndarray:
+    """bbox (N, 4) = x0, y0, x1, y1 px; joints2d (N, 49, >=2) px in SPIN-49 order -> (N,) float32 px: the side of SPIN's
+    crop, TORSOS_PER_SIDE torsos, and never less than LOOSE times the longer side of the box."""
+    loose = LOOSE * (bbox[:, 2:] - bbox[:, :2]).max(1)
+    return np.maximum(TORSOS_PER_SIDE * torso_length(joints2d[..., :2], J24_TORSOS), loose).astype(np.float32)
+
+
 def whole_pixels(crop: np.ndarray) -> tuple[tuple[int, int, int, int], np.ndarray]:
     """The box that SPIN's own code cuts for a crop (3,): its edges without their fractions (utils/imutils.py: `crop`,
     whose `transform` ends in `astype(int)`). -> (left, top, width, height) px, and the crop (3,) that this box is.

@@ -93,6 +93,19 @@ SMPL_OF_SPIN49 = tuple(joint if joint < len(SMPL24) else None for joint in JOINT
 OPENPOSE_OF_SMPL = tuple(OPENPOSE25.index(name) if name in OPENPOSE25 else None for name in SMPL24)
 # Joints of SMPL that both halves of SPIN-49 hold: (its number in OpenPose-25, its number in J24).
 TWINS = tuple((OPENPOSE25.index(name), j) for j, name in enumerate(J24) if name in OPENPOSE25 and name in SMPL24)
+# Joints that annotators place once and that label both halves of SPIN-49: (number in OpenPose-25, number in J24). Hips
+# stand for LSP's, as in SPIN's files of COCO; the neck does not.
+ANNOTATED_ONCE = tuple(
+    (OPENPOSE25.index(plain), j)
+    for j, name in enumerate(J24)
+    if (plain := name.removesuffix("_lsp")) in OPENPOSE25 and plain != "neck"
+)
+# Of OpenPose-25 and of H36M17: the numbers of the joints that both have. Human3.6M's thorax is OpenPose's neck.
+OPENPOSE_AND_H36M17 = tuple(
+    (OPENPOSE25.index(plain), j)
+    for j, name in enumerate(H36M17)
+    if (plain := name.replace("thorax", "neck")) in OPENPOSE25
+)
 SPIN49_OF_COCO17 = picks(COCO17, OPENPOSE25)
 # COCO's sigmas: how far annotators differ on each keypoint, as a share of the person's size.
 COCO17_SIGMAS = (

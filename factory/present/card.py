@@ -35,7 +35,7 @@ ACTIONS = 100  # rows at most
 SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
 
-def write(data: DataSet) -> bool:
+def write_card(data: DataSet) -> bool:
     """Write the card of a data set whose shards are all sealed, and write it anew where the shards have changed since.
     A card that was edited by hand stays; wids.json always lists the shards that are there. Returns whether anything
     was written."""

@@ -45,7 +45,7 @@ class ShownSample:
     bodies: dict[str, Any] | None
 
 
-def write(data: DataSet, limit: int = 48, to: str | None = None) -> tuple[str, bool]:
+def write_report(data: DataSet, limit: int = 48, to: str | None = None) -> tuple[str, bool]:
     """Write the report of a data set, complete or not. Returns its address, and whether there was anything to do.
 
     At most `limit` samples are shown, evenly spread. `to`: a folder for report.html and contact.png, or an .html file

@@ -112,7 +112,7 @@ def _counts(items: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(items).items(), key=lambda item: (-item[1], item[0])))
 
 
-def show(console: Console, data_sets: Sequence[Stats], actions: int = 40) -> None:
+def show_stats(console: Console, data_sets: Sequence[Stats], actions: int = 40) -> None:
     """Print tables, with several data sets side by side. actions: rows of that table at most, the most frequent
     ones."""
     titles = [one.out for one in data_sets]

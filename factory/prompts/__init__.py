@@ -23,17 +23,17 @@ def fill(values: dict[str, Any]) -> dict[str, Any]:
     if values.get("categories") and "action" not in values:
         values["action"] = categories(str(values["categories"]))
     if values.get("set") and any(name not in values for name in WORDS):
-        values = {**read(str(values["set"])), **values}
+        values = {**read_prompts(str(values["set"])), **values}
     return values
 
 
-def read(name: str) -> dict[str, Any]:
+def read_prompts(name: str) -> dict[str, Any]:
     """The fields (WORDS) of a prompt set: one that comes with the factory, by its name, or a YAML file."""
     path = SHIPPED.get(name) or Path(name)
     try:
         if path.exists() and not path.is_file():
             raise Unreadable("not a plain file")
-        values = yaml_text.load(text.decoded(text.read(path, yaml_text.BYTES)))
+        values = yaml_text.load(text.decoded(text.read_text(path, yaml_text.BYTES)))
     except OSError:
         raise UserError(f"prompts.set: {name} is neither a file nor one of {', '.join(SHIPPED)}") from None
     except Unreadable as error:

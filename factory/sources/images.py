@@ -41,12 +41,12 @@ def named_source(text: str, option: str) -> ImagesSpec:
         ending = os.path.splitext(text)[1].lower()
         kind, path = ("list" if ending in LISTS else "webdataset" if ending == TARS else "folder"), text
     values: dict[str, str] = {"kind": kind, "path": path}
-    if kind in ("smart", "skipose") and "@" in path:
-        values["path"], _, values["split"] = path.rpartition("@")
+    folder, at, split = path.rpartition("@")
+    if kind in ("smart", "skipose") and at and "/" not in split:
+        values |= {"path": folder, "split": split}
     try:
         return ImagesSpec.model_validate(values)
     except ValidationError as error:
-        split = values.get("split")
         says = "no path" if not values["path"] else f"split {split}: there are train and test"
         raise UserError(f"{option} {text}: {says}") from error
 
@@ -72,7 +72,7 @@ def listing(spec: ImagesSpec, seed: int) -> Listing:
     return replace(found, items=[found.items[i] for i in sorted(kept)])
 
 
-def read(spec: ImagesSpec, name: str) -> bytes:
+def read_image(spec: ImagesSpec, name: str) -> bytes:
     """The bytes of the image's file. OSError or KeyError when it was removed after it had been listed; Unreadable when
     it is longer than an image of `max_pixels` can be."""
     path, member = _place(spec, name)

@@ -44,7 +44,7 @@ class Tally(dict[str, tuple[int, str]]):
         self[what] = count + 1, first
 
     def lines(self) -> list[str]:
-        return [f"{count:,} {what}, such as {shown(example)}" for what, (count, example) in self.items()]
+        return [f"{count:,} {what}, such as {shown_name(example)}" for what, (count, example) in self.items()]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def why_no_picture(name: str) -> str | None:
     return "files that are no pictures"
 
 
-def size_of(path: str) -> int:
+def file_size(path: str) -> int:
     """Bytes of a regular file; ABSENT for anything else. Reading a pipe, for example, would block."""
     try:
         about = os.stat(path)
@@ -98,7 +98,7 @@ def size_of(path: str) -> int:
     return about.st_size if stat.S_ISREG(about.st_mode) else ABSENT
 
 
-def shown(name: str, most: int = 80) -> str:
+def shown_name(name: str, most: int = 80) -> str:
     """A name of untrusted origin, ready for a message: `escaped`, and its middle left out beyond `most` characters."""
     text = escaped(name)
     return text if len(text) <= most else f"{text[: most // 2]}...{text[-most // 2 :]}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +14,7 @@ from factory.sources.names import Rows, image_names, matches
 from factory.sources.poses import MOST
 from factory.untrusted import Unreadable, arrays
 
-SHAPES = {"openpose": (25, 3), "part": (24, 3)}  # in the order of SPIN-49
+KEYPOINTS = {"openpose": (25, 3), "part": (24, 3)}  # in the order of SPIN-49
 
 
 @dataclass(frozen=True)
@@ -30,31 +32,49 @@ class KnownPeople:
 
 def load_keypoints(path: str) -> KnownPeople:
     """The keypoints of the file. UserError where it is missing or laid out otherwise, with key and wanted shape."""
-    file = at_home(path)
+    file, label = at_home(path), f"images.keypoints: {path}"
     if not file.is_file():
         raise UserError(f"images.keypoints: no such file: {path}; give an .npz with imgname, part or openpose")
-    try:
-        stored = arrays.npz(file, {**dict.fromkeys(SHAPES, arrays.NUMBERS), "imgname": arrays.TEXTS}, MOST)
-    except Unreadable as error:
-        raise UserError(f"images.keypoints: {path} is no plain .npz ({error})") from None
-    if "imgname" not in stored or len(stored) < 2:
-        raise UserError(f"images.keypoints: {path} needs imgname, and part (N, 24, 3) or openpose (N, 25, 3)")
-    images = image_names(stored["imgname"])
-    parts = []
-    for name, shape in SHAPES.items():
-        part = stored.get(name, np.zeros((len(images), *shape)))
-        if part.shape != (len(images), *shape):
-            raise UserError(f"images.keypoints: {path}: {name} is {part.shape}, not {(len(images), *shape)}")
-        if part.dtype.kind not in "iuf":
-            raise UserError(f"images.keypoints: {path}: {name} holds no numbers, but {part.dtype}")
-        parts.append(part.astype(np.float32))
-    keypoints = np.concatenate(parts, 1)
-    if not np.isfinite(keypoints).all():
-        raise UserError(f"images.keypoints: {path} is not finite everywhere")
+    images, stored = spin_columns(file, label, KEYPOINTS, MOST)
+    if not stored:
+        raise UserError(f"{label} needs imgname, and part (N, 24, 3) or openpose (N, 25, 3)")
+    keypoints = spin_keypoints(stored, len(images))
     unknown = np.flatnonzero(~(keypoints[..., 2] > 0).any(1))
     if len(unknown):
-        raise UserError(f"images.keypoints: {path}: row {unknown[0]} knows no keypoint (confidence 0 everywhere)")
+        raise UserError(f"{label}: row {unknown[0]} knows no keypoint (confidence 0 everywhere)")
     return KnownPeople(keypoints, Rows(images))
+
+
+def spin_columns(
+    file: Path, label: str, shapes: Mapping[str, tuple[int, ...]], most: int
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """(imgname, those arrays of `shapes` that the .npz holds: name -> (N, *shape) float32) of a file as SPIN
+    preprocesses data sets. most: bytes altogether. UserError, which begins with `label`: damaged, without imgname, of
+    another shape or type than `shapes` says, or not finite."""
+    try:
+        stored = arrays.npz(file, {**dict.fromkeys(shapes, arrays.NUMBERS), "imgname": arrays.TEXTS}, most)
+    except Unreadable as error:
+        raise UserError(f"{label} is no plain .npz ({error})") from None
+    if "imgname" not in stored:
+        raise UserError(f"{label} needs imgname (N,), the image of each row, and labels of N rows")
+    images, columns = image_names(stored.pop("imgname")), {}
+    for name, column in stored.items():
+        wanted = (len(images), *shapes[name])
+        if column.shape != wanted:
+            raise UserError(f"{label}: {name} is {column.shape}, not {wanted}")
+        if column.dtype.kind not in "iufb":
+            raise UserError(f"{label}: {name} holds no numbers, but {column.dtype}")
+        columns[name] = column.astype(np.float32)
+        if not np.isfinite(columns[name]).all():
+            raise UserError(f"{label} is not finite everywhere ({name})")
+    return images, columns
+
+
+def spin_keypoints(columns: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """(count, 49, 3) float32 of the columns openpose and part; confidence 0 where a column is missing."""
+    return np.concatenate(
+        [columns.get(name, np.zeros((count, *shape), np.float32)) for name, shape in KEYPOINTS.items()], 1
+    )
 
 
 def require_keypoints(path: str, images: list[str]) -> str:

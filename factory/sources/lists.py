@@ -8,9 +8,9 @@ import os
 from factory.errors import UserError
 from factory.home import at_home
 from factory.job import ImagesSpec
-from factory.sources.item import ABSENT, Item, Listing, Tally, root, shown, size_of
+from factory.sources.item import ABSENT, Item, Listing, Tally, file_size, root, shown_name
 from factory.untrusted import Unreadable
-from factory.untrusted.text import read
+from factory.untrusted.text import read_text
 
 LONGEST = 1 << 28  # bytes of a list at most; enough for millions of images
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -29,7 +29,7 @@ def listing(spec: ImagesSpec) -> Listing:
             place = os.path.normpath(os.path.join(folder, spelt))
             if not place.startswith(folder):
                 raise UserError(f"images.path: {spec.path}:{number} leaves the folder that the list lies in")
-            if (size := size_of(place)) != ABSENT or "\\" not in path:
+            if (size := file_size(place)) != ABSENT or "\\" not in path:
                 break
         name = place.removeprefix(folder)
         if name in items:
@@ -41,7 +41,7 @@ def listing(spec: ImagesSpec) -> Listing:
 def _text(path: str) -> str:
     """The file's text, without the byte order mark that Windows may have put before it."""
     try:
-        data = read(at_home(path), LONGEST)
+        data = read_text(at_home(path), LONGEST)
     except OSError as error:
         raise UserError(f"images.path: the list {path} cannot be read ({error.strerror})") from None
     except Unreadable as error:
@@ -53,5 +53,5 @@ def _text(path: str) -> str:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(f"images.path: {path}:{line} is not UTF-8; save the list as UTF-8") from None
     if "\0" in text:
-        raise UserError(f"images.path: {shown(path)} is no text, or neither UTF-8 nor marked as UTF-16")
+        raise UserError(f"images.path: {shown_name(path)} is no text, or neither UTF-8 nor marked as UTF-16")
     return text

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from factory.errors import UserError
-from factory.sources.item import SUFFIXES, UNREAD, Tally, shown
+from factory.sources.item import SUFFIXES, UNREAD, Tally, shown_name
 
 
 def _bare(name: str) -> str:
@@ -76,12 +76,12 @@ def matches(field: str, path: str, rows: Rows, images: Sequence[str]) -> str:
             continue
         count += 1
         if (first := found.setdefault(name, image)) != image:
-            doubled.add("", f"{shown(name)} may be {shown(first)} or {shown(image)}")
+            doubled.add("", f"{shown_name(name)} may be {shown_name(first)} or {shown_name(image)}")
     if not count:
-        theirs = shown(next(iter(rows.by_path), "nothing"))
+        theirs = shown_name(next(iter(rows.by_path), "nothing"))
         raise UserError(
             f"{field}: {path} names none of the {len(images):,} images: it names {theirs}, they are called such as "
-            f"{shown(images[0])}; write their paths below images.path into imgname"
+            f"{shown_name(images[0])}; write their paths below images.path into imgname"
         )
     for number, example in doubled.values():
         raise UserError(f"{field}: {path} names {number:,} images in a way that fits two: {example}; write whole paths")

@@ -14,7 +14,7 @@ from PIL import Image
 from factory.record import Reason
 from factory.sources.modes import rgb
 from factory.untrusted import metadata
-from factory.untrusted.pictures import FORMATS
+from factory.untrusted.pictures import PICTURE_FORMATS
 
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and the value of an upright image
 TURNS = {  # other value -> transposition that makes the image upright
@@ -86,7 +86,7 @@ def _read_plainly(data: bytes, min_side: int, max_pixels: int) -> Image.Image:
 def _upright(data: bytes, exif: bytes, min_side: int, max_pixels: int) -> Image.Image:
     """The image in mode RGB, made upright as its EXIF data say, or else as `exif` says, the EXIF data that were taken
     out of the file. Raises Refused, or any error that Pillow raises for a damaged file."""
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = Image.open(io.BytesIO(data), formats=PICTURE_FORMATS)
     width, height = image.size
     if width * height > max_pixels:
         raise Refused(Reason.HUGE_IMAGE)

@@ -49,11 +49,11 @@ class Generate(Stage):
             record.prompt = self.model.reader.cut(record.prompt)  # sample and index shall hold the text that was read
 
     def _read(self, record: Record, spec: ImagesSpec) -> None:
-        from factory.sources.images import read
+        from factory.sources.images import read_image
         from factory.sources.picture import Refused, square
 
         try:
-            data = read(spec, record.source)
+            data = read_image(spec, record.source)
             record.initial, record.window = square(
                 data, self.job.image_size, record.window, spec.min_side, spec.max_pixels
             )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from factory.untrusted import Unreadable
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # none of their decoders runs another program
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")  # none of their decoders runs another program
 
 
 def pixels(data: bytes, form: str, mode: str, size: tuple[int, int]) -> np.ndarray:
@@ -30,11 +30,11 @@ def pixels(data: bytes, form: str, mode: str, size: tuple[int, int]) -> np.ndarr
         raise Unreadable(error) from None
 
 
-def size_of(image: Path | IO[bytes]) -> tuple[int, int]:
+def picture_size(image: Path | IO[bytes]) -> tuple[int, int]:
     """(width, height) in px of an image file, which is decoded to its end. Unreadable: the file is damaged, of no
     format of FORMATS, or larger than Pillow's own limit."""
     try:
-        with Image.open(image, formats=FORMATS) as opened:
+        with Image.open(image, formats=PICTURE_FORMATS) as opened:
             opened.load()
             return opened.size
     except Exception as error:  # decoders raise whatever they like

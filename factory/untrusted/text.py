@@ -14,7 +14,7 @@ VALUES = 4_000_000  # at most in one text: some 400 MB of Python objects
 CHUNK = 1 << 20  # characters read at a time
 
 
-def read(path: Path, limit: int) -> bytes:
+def read_text(path: Path, limit: int) -> bytes:
     """The bytes of a file. Unreadable: there are more than `limit` (a device never ends). OSError where the file is not
     there or may not be read."""
     with open(path, "rb") as file:

@@ -58,7 +58,7 @@ def read_json(path: Path, label: str) -> dict[str, Any]:
     """The mapping in a configuration file. UserError, which begins with `label`: the file is not there, holds no
     mapping, or is far longer than any configuration."""
     try:  # infinity is allowed: schedulers write -Infinity
-        values = text.loads(text.read(path, CONFIG_BYTES), CONFIG_BYTES, CONFIG_VALUES, finite=False)
+        values = text.loads(text.read_text(path, CONFIG_BYTES), CONFIG_BYTES, CONFIG_VALUES, finite=False)
     except OSError as error:
         raise UserError(f"{label}: {path.name} cannot be read ({error.strerror or error}); fetch it again") from error
     except ValueError as error:

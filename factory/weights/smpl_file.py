@@ -110,7 +110,7 @@ def _is_zip(path: Path) -> bool:
 def _extra_regressor(path: Path) -> np.ndarray:
     file = require_extra_regressor(path)
     try:
-        return arrays.npy(text.read(file, LARGEST))
+        return arrays.npy(text.read_text(file, LARGEST))
     except (Unreadable, OSError) as error:
         raise UserError(f"{file} is damaged ({error}); fetch it again with {SPIN.source}") from error
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.job import JobSpec
 from factory.record import Person, Record
 from factory.stages.base import Stage
@@ -85,7 +85,7 @@ def main(records: int, unit_size: int, image_size: int) -> None:
         }
         values = {**JOB, **sizes, "engine": "ray", "output": str(Path(folder, "out")), "max_unit_seconds": 600}
         values["stages"] = {**values["stages"], "render": {}}
-        run(JobSpec.model_validate(values), [Draw, People, Depth, Finish])
+        run_job(JobSpec.model_validate(values), [Draw, People, Depth, Finish])
         lines = Path(f"{values['output']}.{BOTTLENECK}").read_text().splitlines()
     spans = sorted(tuple(map(float, line.split())) for line in lines)
     steady = spans[len(spans) // 10 : -(len(spans) // 10)]

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.plan import plan
 from factory.store import tar
 from factory.store.dataset import open_data
@@ -64,7 +64,7 @@ def tell(what: str, samples: int, wall: float, cpu: float) -> None:
 
 def synthesise(models: Path, out: Path, samples: int, side: int) -> None:
     """A data set of `samples` records, each a body of a small real one with a noisy image of its own side."""
-    run(job(models, MODELS), STAGES)
+    run_job(job(models, MODELS), STAGES)
     rows = [row for row in open_data(str(models)).rows.to_pylist() if row["size"]]
     files = [open_data(str(models)).sample_files(row) for row in rows]
     schema = open_data(str(models)).rows.schema

@@ -43,8 +43,8 @@ def commands(out: str, folder: str) -> dict[str, Callable[[], object]]:
     return {
         "status": lambda: status(out),
         "stats": lambda: collect(open_data(out)),
-        "card": lambda: card.write(open_data(out)),
-        "inspect": lambda: report.write(open_data(out), 12),
+        "card": lambda: card.write_card(open_data(out)),
+        "inspect": lambda: report.write_report(open_data(out), 12),
         "verify": lambda: verify(out),
         "export": lambda: export(out, tempfile.mkdtemp(dir=folder), "spin"),
     }

@@ -22,7 +22,7 @@ from typing import Any
 import psutil
 import webdataset
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.engine.scratch import PREFIX
 from factory.job import JobSpec
 from factory.store.dataset import open_data
@@ -133,7 +133,7 @@ class Arena:
                 struck.append(thread.submit(lambda: (self.moment(), strike())))
 
         with ThreadPoolExecutor(1) as thread:
-            run(self.on("cluster"), LINES[self.line], count)
+            run_job(self.on("cluster"), LINES[self.line], count)
         struck[0].result()  # raises what went wrong there
 
     def kill_worker(self, number: signal.Signals = signal.SIGKILL) -> None:
@@ -146,7 +146,7 @@ class Arena:
     def finish(self, engine: str) -> None:
         """The run after the fault."""
         if engine == "cluster":
-            run(self.on(engine), LINES[self.line])
+            run_job(self.on(engine), LINES[self.line])
             return
         with self.drive(self.on(engine)) as process:
             _, wrong = process.communicate()
@@ -155,7 +155,7 @@ class Arena:
     def judge(self) -> Verdict:
         """The data set against one that was made in peace."""
         peace = self.job.model_copy(update={"output": str(self.root / "peace"), "engine": "inline"})
-        run(peace, LINES["Raises" if self.ended else self.peace])
+        run_job(peace, LINES["Raises" if self.ended else self.peace])
         rows = open_data(self.job.output).rows.to_pylist()
         keys = Counter(row["key"] for row in rows)
         samples = Counter(sample["__key__"] for sample in self._samples())

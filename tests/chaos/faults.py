@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.store import lock
 from factory.store.mark import MARK_NAME
@@ -82,37 +82,38 @@ def ctrl_c_own_ray(arena: Arena) -> None:
 def _stopped(arena: Arena, engine: str, then: str, strike: Callable) -> None:
     code, wrong = arena.disturb(arena.on(engine), strike)
     assert code in (0, STOPPED) and "Traceback" not in wrong, (code, wrong)  # 0: it was done by then
+    assert "Ray's process" not in wrong, wrong  # they ended because of the signal
     assert not list(Path(arena.job.output).rglob("*.tmp"))
     arena.finish(then)
 
 
 def record_raises(arena: Arena) -> None:
     arena.line, arena.ended = "Raises", "ArithmeticError: guilty"
-    run(arena.on("cluster"), LINES[arena.line])
+    run_job(arena.on("cluster"), LINES[arena.line])
 
 
 def record_kills_its_worker(arena: Arena) -> None:
     arena.line, arena.ended = "Kills", "its worker died"
-    run(arena.on("cluster"), LINES[arena.line])
+    run_job(arena.on("cluster"), LINES[arena.line])
 
 
 def record_hangs(arena: Arena) -> None:
     arena.line, arena.ended = "Hangs", "took longer than 3 s"
-    run(arena.on("cluster"), LINES[arena.line])
+    run_job(arena.on("cluster"), LINES[arena.line])
 
 
 def out_of_memory(arena: Arena) -> None:
     arena.line = "Short"
-    run(arena.on("cluster"), LINES[arena.line])
+    run_job(arena.on("cluster"), LINES[arena.line])
 
 
 def model_missing(arena: Arena) -> None:
     """Until somebody puts it there."""
     arena.line = "Missing"
     with pytest.raises(UserError, match="no such model"):
-        run(arena.on("cluster"), LINES[arena.line])
+        run_job(arena.on("cluster"), LINES[arena.line])
     Path(arena.job.output + ".model").touch()
-    run(arena.on("cluster"), LINES[arena.line])
+    run_job(arena.on("cluster"), LINES[arena.line])
 
 
 def two_runs(arena: Arena) -> None:
@@ -132,7 +133,7 @@ def job_changed(arena: Arena) -> None:
     other = arena.on("inline").model_copy(update={"seed": arena.job.seed + 1})
     if any(Path(arena.job.output).glob("job.json")):  # it was killed before it had begun
         with pytest.raises(UserError, match="seed"):
-            run(other, LINES["Depth"])
+            run_job(other, LINES["Depth"])
     arena.finish("inline")
 
 
@@ -164,9 +165,9 @@ def disk_refuses(arena: Arena) -> None:
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError, match="space|quota|read-only"):
         patch.setattr(os, "fsync", refuse)
-        run(arena.on("inline"), LINES[arena.line])
+        run_job(arena.on("inline"), LINES[arena.line])
     assert not list(Path(arena.job.output).rglob("*.tmp"))
-    run(arena.on("inline"), LINES[arena.line])
+    run_job(arena.on("inline"), LINES[arena.line])
 
 
 def output_disturbed(arena: Arena) -> None:
@@ -187,13 +188,13 @@ def export_killed(arena: Arena) -> None:
     """At a random moment; then the record that failed is made anew, so that other samples lie elsewhere in the shards;
     then the same export goes on."""
     out, to, fresh = Path(arena.job.output), arena.root / "export" / "to", arena.root / "fresh" / "to"
-    run(arena.on("inline"), LINES["Plain"])
+    run_job(arena.on("inline"), LINES["Plain"])
     kind, workers = arena.random.choice(["hmr2", "spin"]), arena.random.choice(["1", "2"])
     arguments = ["tests.chaos.export_to_disturb", str(out), str(to), kind, workers]
     arena.disturb(arena.start(*arguments), lambda process: process.kill())
     retry(str(out))
     arena.peace = "Mended"
-    run(arena.on("inline"), LINES[arena.peace])
+    run_job(arena.on("inline"), LINES[arena.peace])
     late = []  # exports that were whole before the kill came: they stay as they are
     for folder in (to, fresh):
         with arena.start("tests.chaos.export_to_disturb", str(out), str(folder), kind, "1") as process:
@@ -218,9 +219,9 @@ def holder_frozen(arena: Arena) -> None:
         name = arena.random.choice([f"chaos-{shard:06d}", f"parts/{shard:06d}/{unit:06d}"])
         proxy.freeze = name + arena.random.choice([".tar", ".parquet"])
         steps: list[Callable[[], object]] = [
-            lambda: run(arena.on("inline"), LINES["Plain"]),
+            lambda: run_job(arena.on("inline"), LINES["Plain"]),
             lambda: retry(arena.job.output),
-            lambda: run(arena.on("inline"), LINES["Mended"]),
+            lambda: run_job(arena.on("inline"), LINES["Mended"]),
         ]
         wakes = arena.random.randrange(len(steps))
         with arena.drive(arena.on("inline"), "Plain", str(STALE)) as zombie:
@@ -234,7 +235,7 @@ def holder_frozen(arena: Arena) -> None:
                     zombie.send_signal(signal.SIGCONT)
             code, wrong = zombie.wait(PATIENCE), zombie.communicate()[1]
         assert code == REFUSED and "was taken over" in wrong and wrong.count("\n") == 1, (code, wrong)
-        run(arena.on("inline"), LINES["Mended"])
+        run_job(arena.on("inline"), LINES["Mended"])
         assert verify(arena.job.output).ok
         arena.job, arena.peace = local, "Mended"
         for name, data in s3.objects(url, "out").items():

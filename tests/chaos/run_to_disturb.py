@@ -9,7 +9,7 @@ import sys
 
 from ray._private import services
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store import lock
@@ -23,7 +23,9 @@ if __name__ == "__main__":
     for stale in map(float, sys.argv[3:]):
         lock.BEAT, lock.STALE = stale / 10, stale
     try:
-        run(JobSpec.model_validate_json(sys.argv[1]), LINES[sys.argv[2]], lambda event: print(event.kind, flush=True))
+        run_job(
+            JobSpec.model_validate_json(sys.argv[1]), LINES[sys.argv[2]], lambda event: print(event.kind, flush=True)
+        )
     except KeyboardInterrupt:
         sys.exit(STOPPED)
     except UserError as error:

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from factory.doctor.cut_prompts import cut_prompts
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.job import JobSpec
 from factory.plan import plan
 from factory.store.dataset import open_data
@@ -57,7 +57,7 @@ def test_factory_plan_says_it(tiny_job, factory: Run, tmp_path: Path) -> None:
 
 def test_a_run_with_prompts_that_are_cut_is_sound_and_stores_what_was_read(tiny_job) -> None:
     spec = tiny_job().model_copy(update={"prompts": tiny_job().prompts.model_copy(update={"template": LONG})})
-    run(spec)
+    run_job(spec)
     prompts = set(open_data(spec.output).rows["prompt"].to_pylist())
     assert len(prompts) == 1 and LONG not in prompts and LONG.startswith(prompts.pop())
     report = verify(spec.output)

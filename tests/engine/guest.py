@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.job import JobSpec
 
 JOIN = """
@@ -58,7 +58,7 @@ if __name__ == "__main__":
     from tests.support.seeded_stages import STAGES
 
     seen: dict[str, Any] = {}
-    summary = run(
+    summary = run_job(
         JobSpec.model_validate_json(sys.argv[1]),
         STAGES,
         lambda event: seen.update(look()) if event.kind == "unit" and not seen else None,

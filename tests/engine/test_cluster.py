@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from factory.engine import cluster, lookout
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.dataset import open_data
@@ -62,9 +62,9 @@ def with_workers(job: JobSpec, stage: str, **changes: object) -> JobSpec:
 def test_ray_and_inline_give_the_same_bytes(job, on_ray, nodes, monkeypatch):
     """With two workers to a stage, units come in any order; two waves, of which the second is short."""
     monkeypatch.setattr(cluster, "WAVE", 4)
-    run(job, STAGES)
+    run_job(job, STAGES)
     kinds = []
-    summary = run(with_workers(on_ray, "generate", workers=2), STAGES, lambda event: kinds.append(event.kind))
+    summary = run_job(with_workers(on_ray, "generate", workers=2), STAGES, lambda event: kinds.append(event.kind))
     assert summary.states == {"ok": 17, "rejected": 4, "failed": 1}
     assert sorted(kinds) == ["resumed"] + ["sealed"] * 3 + ["unit"] * 6
     assert tree(on_ray.output) == tree(job.output)
@@ -73,7 +73,7 @@ def test_ray_and_inline_give_the_same_bytes(job, on_ray, nodes, monkeypatch):
 def test_actor_killed_in_mid_run(job, on_ray, nodes):
     """Its unit is done again by a new process; nothing is lost, nothing comes twice."""
     on_ray, job = (j.model_copy(update={"records": 61}) for j in (on_ray, job))
-    run(job, STAGES)
+    run_job(job, STAGES)
     pids = []
 
     def kill_once(event) -> None:
@@ -82,7 +82,7 @@ def test_actor_killed_in_mid_run(job, on_ray, nodes):
             pids.append(int(max(calls.iterdir(), key=lambda path: path.stat().st_mtime_ns).suffix[1:]))
             os.kill(pids[0], signal.SIGKILL)
 
-    summary = run(on_ray, [Draw, People, Victim, Finish], kill_once)
+    summary = run_job(on_ray, [Draw, People, Victim, Finish], kill_once)
     assert summary.states == {"ok": 48, "rejected": 12, "failed": 1}
     used = {int(path.suffix[1:]) for path in Path(on_ray.output + ".calls").iterdir()}
     assert pids[0] in used and len(used) > 1
@@ -94,10 +94,10 @@ def test_actor_killed_in_mid_run(job, on_ray, nodes):
     [(Poison, "its worker died"), (Hang, "took longer than 2 s"), (Stops, "took longer than 2 s")],
 )
 def test_a_record_that_kills_or_holds_its_worker_fails_alone(job, on_ray, nodes, stage, error):
-    run(job, STAGES)
+    run_job(job, STAGES)
     kinds = []
     on_ray = on_ray.model_copy(update={"max_unit_seconds": 2.0})
-    run(on_ray, [Draw, People, stage, Finish], lambda event: kinds.append(event.kind))
+    run_job(on_ray, [Draw, People, stage, Finish], lambda event: kinds.append(event.kind))
     assert kinds.count("isolating") in (1, 2) and kinds.count("unit") == 6  # 2: another unit waited in that worker
     good, rows = (open_data(j.output).rows.to_pylist() for j in (job, on_ray))
     found = rows.pop(5)
@@ -112,21 +112,21 @@ def test_a_record_that_kills_or_holds_its_worker_fails_alone(job, on_ray, nodes,
 
 def test_a_library_that_ends_its_process_fails_one_record(job, on_ray, nodes):
     """As it does inline. On Ray the run waited for ever."""
-    run(job, [Draw, People, Exits, Finish])
-    run(on_ray, [Draw, People, Exits, Finish])
+    run_job(job, [Draw, People, Exits, Finish])
+    run_job(on_ray, [Draw, People, Exits, Finish])
     assert tree(on_ray.output) == tree(job.output)
 
 
 def test_a_library_that_ends_its_process_while_it_loads(on_ray, nodes):
     with pytest.raises(UserError, match=r"stages.render cannot start: .*it called sys.exit\(1\)"):
-        run(on_ray, [Draw, People, ExitsEarly, Finish])
+        run_job(on_ray, [Draw, People, ExitsEarly, Finish])
 
 
 def test_a_run_that_gets_nothing_done_says_what_it_waits_for(on_ray, nodes, monkeypatch):
     monkeypatch.setattr(lookout, "FIRST", 0.1)
     monkeypatch.setattr(lookout, "LOOK", 0.1)
     waits = []
-    run(on_ray, [Draw, People, Slow, Finish], lambda event: event.kind == "waiting" and waits.append(event.message))
+    run_job(on_ray, [Draw, People, Slow, Finish], lambda event: event.kind == "waiting" and waits.append(event.message))
     assert waits and all("no unit finished since" in line and "\n" not in line for line in waits)
     assert any("of 4 workers" in line and ("up" in line or "starting" in line) for line in waits)
 
@@ -138,7 +138,7 @@ class NoWeights(Depth):
 
 def test_a_stage_that_cannot_be_set_up_stops_the_run(on_ray, nodes):
     with pytest.raises(UserError, match="not there"):
-        run(on_ray, [Draw, People, NoWeights, Finish])
+        run_job(on_ray, [Draw, People, NoWeights, Finish])
     assert not list(Path(on_ray.output).glob("parts"))
 
 
@@ -149,7 +149,7 @@ def test_a_stage_that_cannot_be_set_up_stops_the_run(on_ray, nodes):
 )  # fmt: skip
 def test_more_than_there_is_is_refused_before_anything_is_touched(on_ray, nodes, changes, words):
     with pytest.raises(UserError, match=words):
-        run(with_workers(on_ray, "refine", **changes), STAGES)
+        run_job(with_workers(on_ray, "refine", **changes), STAGES)
     assert not Path(on_ray.output).exists()
 
 
@@ -161,9 +161,9 @@ def test_whoever_dies_nothing_is_lost_or_doubled(nodes, fault):
 
 def test_driver_killed_under_ray(job, on_ray, nodes):
     """A Ray of its own, gone with it; the next run goes on."""
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert kill_run_after(on_ray, random.Random(3).randint(2, 4))[0] == "resumed 6 units to do\n"
-    summary = run(on_ray, STAGES)
+    summary = run_job(on_ray, STAGES)
     assert 1 <= summary.units_found < 6
     assert tree(on_ray.output) == tree(job.output) and verify(on_ray.output).ok
 
@@ -173,7 +173,7 @@ def test_a_cluster_that_does_not_answer(on_ray):
 
     ray.shutdown()  # from here on no test of this file has a Ray from before
     with pytest.raises(UserError, match="ray_address: no cluster answers"):
-        run(on_ray.model_copy(update={"ray_address": "127.0.0.1:9"}), STAGES)
+        run_job(on_ray.model_copy(update={"ray_address": "127.0.0.1:9"}), STAGES)
     assert not Path(on_ray.output).exists()
 
 
@@ -187,6 +187,6 @@ def test_a_stopped_run_ends_its_stream_before_its_ray(on_ray, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(on_ray, STAGES, stop)
+        run_job(on_ray, STAGES, stop)
     gc.collect()
     assert not ignored

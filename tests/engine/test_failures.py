@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.status import status
@@ -29,7 +29,7 @@ def big(job: JobSpec, **changes: object) -> JobSpec:
 
 def test_stops_from_the_hundredth_record_on_with_a_summary_by_reason(job):
     with pytest.raises(UserError, match="stopped") as stopped:
-        run(big(job), [Draw, People, Bad, Finish])
+        run_job(big(job), [Draw, People, Bad, Finish])
     said = str(stopped.value)
     assert "of this run's 100 records" in said and "max_failed_fraction 0.5" in said
     assert "render: ValueError: no light" in said and "render: OSError: no air" in said and "\n" not in said
@@ -37,12 +37,12 @@ def test_stops_from_the_hundredth_record_on_with_a_summary_by_reason(job):
 
 
 def test_goes_on_where_the_job_allows_it_and_where_little_fails(job, tmp_path):
-    assert run(big(job, max_failed_fraction=1), [Draw, People, Bad, Finish]).states["failed"] > 200
+    assert run_job(big(job, max_failed_fraction=1), [Draw, People, Bad, Finish]).states["failed"] > 200
     few = big(job, max_failed_fraction=0.1, output=str(tmp_path / "few"))
-    assert run(few, [Draw, People, Depth, Finish]).states["failed"] == 1
+    assert run_job(few, [Draw, People, Depth, Finish]).states["failed"] == 1
 
 
 def test_the_limit_may_change_between_runs_of_one_data_set(job):
     with pytest.raises(UserError, match="stopped"):
-        run(big(job), [Draw, People, Bad, Finish])
-    assert run(big(job, max_failed_fraction=1), [Draw, People, Bad, Finish]).units_found == 25
+        run_job(big(job), [Draw, People, Bad, Finish])
+    assert run_job(big(job, max_failed_fraction=1), [Draw, People, Bad, Finish]).units_found == 25

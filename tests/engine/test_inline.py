@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.dataset import open_data
@@ -21,14 +21,14 @@ def test_driver_killed_three_times(job, tmp_path):
     """Each next run goes on from what it finds, and says so; the bytes are those of an uninterrupted run."""
     job = job.model_copy(update={"records": 61})
     whole = job.model_copy(update={"output": str(tmp_path / "whole")})
-    run(whole, STAGES)
+    run_job(whole, STAGES)
     moments = random.Random(20)
     first = [kill_run_after(job, moments.randint(2, 6))[0] for _ in range(3)]
     assert first[0] == "resumed 16 units to do\n"
     found = [int(line.split()[2]) for line in first[1:]]  # "resumed resumed: 3 of 16 units found; ..."
     assert 1 <= found[0] < found[1] and all("doing the other" in line for line in first[1:])
     events = []
-    summary = run(job, STAGES, events.append)
+    summary = run_job(job, STAGES, events.append)
     assert summary.units_found > found[1] and summary.units_found + summary.units_done == 16
     assert tree(job.output) == tree(whole.output) and verify(job.output).ok
     assert sum(event.records for event in events) == 61  # a progress bar adds them up
@@ -36,7 +36,7 @@ def test_driver_killed_three_times(job, tmp_path):
 
 def test_events_add_up_to_the_summary(job):
     events = []
-    summary = run(job, STAGES, events.append)
+    summary = run_job(job, STAGES, events.append)
     assert [event.kind for event in events] == ["resumed", *["unit", "unit", "sealed"] * 3]
     assert {(event.total_records, event.total_units) for event in events} == {(22, 6)}
     for state, number in summary.states.items():
@@ -48,9 +48,9 @@ def test_events_add_up_to_the_summary(job):
 def test_a_record_that_hangs_fails_alone(job, tmp_path):
     """As on Ray, but for the number of attempts."""
     peace = job.model_copy(update={"output": str(tmp_path / "peace")})
-    run(peace, STAGES)
+    run_job(peace, STAGES)
     before = signal.getsignal(signal.SIGALRM)
-    run(job.model_copy(update={"max_unit_seconds": 0.5}), [Draw, People, Hang, Finish])
+    run_job(job.model_copy(update={"max_unit_seconds": 0.5}), [Draw, People, Hang, Finish])
     assert signal.getsignal(signal.SIGALRM) is before and signal.getitimer(signal.ITIMER_REAL) == (0, 0)
     good, rows = (open_data(j.output).rows.to_pylist() for j in (peace, job))
     found = rows.pop(5)
@@ -64,7 +64,7 @@ def test_a_record_that_hangs_fails_alone(job, tmp_path):
 
 def test_a_library_that_ends_its_process_fails_one_record(job):
     """It ended the run, silently and with exit code 0."""
-    run(job, [Draw, People, Exits, Finish])
+    run_job(job, [Draw, People, Exits, Finish])
     rows = {int(row["key"][-8:]): (row["state"], row["error"]) for row in open_data(job.output).rows.to_pylist()}
     said = {
         5: "it called sys.exit(0)", 6: "it called sys.exit(from a generator)", 8: "it called sys.exit(3)",
@@ -81,7 +81,7 @@ class Interrupts(Depth):
 
 def test_ctrl_c_in_a_stage_stays_a_stop(job):
     with pytest.raises(KeyboardInterrupt):
-        run(job, [Draw, People, Interrupts, Finish])
+        run_job(job, [Draw, People, Interrupts, Finish])
     assert not list(Path(job.output).rglob("*.parquet"))
 
 
@@ -104,7 +104,7 @@ class Odd(Depth):
 
 
 def test_an_error_in_any_letters_reaches_the_index_safely(job):
-    run(job, [Draw, People, Odd, Finish])
+    run_job(job, [Draw, People, Odd, Finish])
     rows = {int(row["key"][-8:]): row["error"] for row in open_data(job.output).rows.to_pylist()}
     assert rows[5] == r"ValueError: b\udcffd \x1b[2J name " + "\N{SNOWMAN}"
     assert rows[6] == "Speechless: (it cannot be told)"
@@ -131,7 +131,7 @@ class BadWeights(Depth):
 )
 def test_a_stage_that_cannot_be_set_up_stops_the_run(job, stage, words):
     with pytest.raises(UserError, match=words):
-        run(job, [Draw, People, stage, Finish])
+        run_job(job, [Draw, People, stage, Finish])
     assert not list(Path(job.output).glob("parts"))
 
 
@@ -151,5 +151,5 @@ def test_a_stage_computes_on_as_many_threads_as_it_holds_cores(job):
     stages = job.model_dump()["stages"]
     stages["render"]["cpus"] = 3.5
     job = JobSpec.model_validate({**job.model_dump(), "stages": stages})
-    run(job, [Draw, People, Threads, Finish])
+    run_job(job, [Draw, People, Threads, Finish])
     assert set(open_data(job.output).rows["prompt"].to_pylist()[:3]) == {"3 threads"}

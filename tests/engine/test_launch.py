@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from factory import config
-from factory.engine.run import run
+from factory.engine.run import run_job
 from tests.support.command import Run, needs_weights, refused
 from tests.support.seeded_stages import STAGES
 
@@ -77,8 +77,8 @@ def token(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_shows_the_log_and_hands_on_the_exit_code(command: Run, cluster, token, job_file: Path) -> None:
-    done = config.load(job_file)
-    run(done, STAGES)
+    done = config.load_job(job_file)
+    run_job(done, STAGES)
     result = command("launch", job_file, "--address", cluster[0])
     assert result.returncode == 0, result.stdout + result.stderr
     assert f"Nothing to do: {done.output} is complete." in result.stdout

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from factory.engine import health
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store.status import status
@@ -66,7 +66,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> dict:
 
 def test_runs_in_any_folder_whatever_lies_there(guest):
     job = guest["job"].model_copy(update={"engine": "inline", "output": guest["job"].output + ".inline"})
-    assert guest["states"] == run(job, STAGES).states == {"ok": 9, "rejected": 2, "failed": 1}
+    assert guest["states"] == run_job(job, STAGES).states == {"ok": 9, "rejected": 2, "failed": 1}
     assert tree(guest["job"].output) == tree(job.output)
 
 
@@ -140,18 +140,14 @@ def test_one_line_when_a_process_of_ray_dies(on_ray, name):
     assert line.startswith(f"error: engine: Ray's process {name}") and "(signal 9); what was finished is kept" in line
     assert "(raylet)" not in said
     _let_go(ends)
-    assert run(on_ray.model_copy(update={"engine": "inline"}), STAGES).units_found > 0
+    assert run_job(on_ray.model_copy(update={"engine": "inline"}), STAGES).units_found > 0
 
 
-@pytest.mark.parametrize("how", ["kill -9", "Ctrl-C"])
-def test_no_word_of_ray_when_it_was_the_run_that_was_ended(on_ray, how):
-    """Ray's processes end because of it. That a normal end says nothing either: `test_says_nothing_of_its_own`."""
-    if how == "kill -9":
-        code, _, wrong, ends = _struck(on_ray, lambda process, _: process.kill())
-        assert (code, wrong) == (-signal.SIGKILL, "")
-    else:  # a terminal sends it to all that run there
-        code, _, wrong, ends = _struck(on_ray, lambda process, _: os.killpg(process.pid, signal.SIGINT))
-        assert "Ray's process" not in wrong and wrong.strip().endswith("KeyboardInterrupt")
+def test_no_word_of_ray_when_it_was_the_run_that_was_killed(on_ray):
+    """Ray's processes end because of it. The same after Ctrl-C: `tests/chaos/test_chaos.py`; after a normal end:
+    `test_says_nothing_of_its_own`."""
+    code, _, wrong, ends = _struck(on_ray, lambda process, _: process.kill())
+    assert (code, wrong) == (-signal.SIGKILL, "")
     _let_go(ends)
 
 
@@ -160,4 +156,4 @@ def test_a_node_short_of_memory_ends_the_run_in_words(on_ray, monkeypatch):
     monkeypatch.setenv("RAY_memory_usage_threshold", "0.001")
     monkeypatch.setattr(health, "BRIEF", 10.0)
     with pytest.raises(UserError, match=r"memory is short: .* has killed \d+ workers \(.* used on its node\)"):
-        run(on_ray, STAGES)
+        run_job(on_ray, STAGES)

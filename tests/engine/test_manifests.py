@@ -78,7 +78,7 @@ def test_the_workers_it_may_add_are_those_that_the_job_counts_on(job_file) -> No
     spec = rayjob()["spec"]
     words = shlex.split(spec["entrypoint"])
     assert words[:2] == ["factory", "run"]
-    grows = config.load(job_file, [word for word in words[3:] if word != "--set"]).autoscaler
+    grows = config.load_job(job_file, [word for word in words[3:] if word != "--set"]).autoscaler
     (group,) = spec["rayClusterSpec"]["workerGroupSpecs"]
     limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
     assert grows is not None
@@ -119,6 +119,6 @@ def test_the_slurm_script_runs_what_ray_and_the_factory_accept(job_file, tmp_pat
     assert curate_and_validate_ray_start_args(start) == ["--num-cpus=32", "--num-gpus=4"]
     _, verb, path, *overrides = ray[ray.index("--") + 1 :]
     assert verb == "run"
-    job = config.load(path, [word for word in overrides if word != "--set"])
+    job = config.load_job(path, [word for word in overrides if word != "--set"])
     assert (job.seed, job.engine, job.ray_address) == (7, "ray", "auto")
     assert not list(tmp_path.glob(".ray-token*")), "the secret outlives the job"

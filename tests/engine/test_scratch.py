@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.engine.scratch import LONGEST, MARK, PREFIX, scratch, sweep
 from tests.support.command import ROOT
 from tests.support.files import tree
@@ -60,7 +60,7 @@ def killed() -> Path:
 def test_a_data_set_and_notes_named_like_our_folders_are_left_alone(temporary, job):
     """They were removed, silently, by every Ray run."""
     job = job.model_copy(update={"output": str(temporary / "factory-pilot")})
-    run(job, STAGES)
+    run_job(job, STAGES)
     (temporary / "factory-notes").mkdir()
     (temporary / "factory-notes" / "ideas.txt").write_text("do not lose")
     (temporary / "factory-list").write_text("a file")
@@ -77,7 +77,7 @@ def test_a_data_set_and_notes_named_like_our_folders_are_left_alone(temporary, j
 def test_what_a_killed_run_left_is_removed_by_the_next_one_inline_too(temporary, job):
     left = killed()
     assert (left / "spilled").exists() and left.parent == temporary
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert not left.exists()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.export.run import export
 from tests.support.exports import SPLIT
 from tests.support.posed_stages import STAGES, job
@@ -21,7 +21,7 @@ from tests.support.posed_stages import STAGES, job
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """240 records, 216 planned to be ok (one of them fails), about 290 people; 4 shards. Its name holds a "_"."""
     out = tmp_path_factory.mktemp("data") / "out"
-    run(job(out, 240), STAGES)
+    run_job(job(out, 240), STAGES)
     return out
 
 

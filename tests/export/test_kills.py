@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.export.run import export
 from factory.job import JobSpec
@@ -93,7 +93,7 @@ def test_a_killed_export_then_retry_and_run_loses_and_doubles_nothing(
     with pytest.raises(UserError, match="not sealed in .* now, such as hard_poses-000000; let factory run finish them"):
         export(str(out), str(to), name, "train=1", "key < 'hard_poses-00000060'")
     assert export_tree(to) == export_tree(kept)
-    run(spec, HEALED)
+    run_job(spec, HEALED)
     export(str(out), str(to), name, "train=1", "key < 'hard_poses-00000060'")
     fresh = tmp_path / "fresh" / "to"
     export(str(out), str(fresh), name, "train=1", "key < 'hard_poses-00000060'")
@@ -109,7 +109,7 @@ def test_a_whole_export_of_an_older_state_is_left_as_it_is(dataset: Path, tmp_pa
     export(str(out), str(to), "camerahmr")
     before = export_tree(to)
     retry(str(out))
-    run(open_data(out).job.model_copy(update={"output": str(out)}), HEALED)
+    run_job(open_data(out).job.model_copy(update={"output": str(out)}), HEALED)
     with pytest.raises(UserError, match="whole export of an older state of .* hard_poses-000000 changed .*elsewhere"):
         export(str(out), str(to), "camerahmr")
     assert export_tree(to) == before
@@ -191,7 +191,7 @@ def test_an_export_of_another_version_is_not_gone_on_with(dataset: Path, tmp_pat
 @pytest.mark.parametrize(("name", "format_"), [("closeup", "bedlam"), ("my_closeups", "camerahmr"), ("portraits", "camerahmr")])  # fmt: skip # noqa: E501
 def test_a_name_at_which_the_trainer_turns_images_is_refused(tmp_path: Path, name: str, format_: str) -> None:
     spec = job(tmp_path / "out", 20).model_copy(update={"name": name})
-    run(spec, STAGES)
+    run_job(spec, STAGES)
     with pytest.raises(UserError, match=f"the name {name} holds .* by 90 degrees, but not the labels"):
         export(str(tmp_path / "out"), str(tmp_path / "to"), format_)
     assert not (tmp_path / "to").exists()

@@ -35,7 +35,7 @@ def job(values: dict) -> JobSpec:
     """Three shards; all records of the first one were rejected."""
     job = spec(values)
     small.make(job, rejected=(0, 1, 2, 3, 6), two=(5,))
-    assert card.write(open_data(job.output))
+    assert card.write_card(open_data(job.output))
     return job
 
 
@@ -100,17 +100,17 @@ def test_counts_and_front_matter(job):
 def test_the_same_data_set_has_the_same_card(job, values, tmp_path):
     again = spec(values, output=str(tmp_path / "again"))
     small.make(again, rejected=(0, 1, 2, 3, 6), two=(5,))
-    assert card.write(open_data(again.output)) and files(again) == files(job)
+    assert card.write_card(open_data(again.output)) and files(again) == files(job)
 
 
 def test_an_edited_card_is_left_alone_and_an_unfinished_data_set_has_none(job, values, tmp_path):
-    assert not card.write(open_data(job.output))
+    assert not card.write_card(open_data(job.output))
     mine = files(job)[CARD].decode().replace("# small", "# My data set")
     Path(job.output, CARD).write_text(mine)
-    assert not card.write(open_data(job.output)) and files(job)[CARD].decode() == mine and verify(job.output).ok
+    assert not card.write_card(open_data(job.output)) and files(job)[CARD].decode() == mine and verify(job.output).ok
     half = spec(values, output=str(tmp_path / "half"))
     small.make(half, units=3)
-    assert not card.write(open_data(half.output)) and not Path(half.output, CARD).exists()
+    assert not card.write_card(open_data(half.output)) and not Path(half.output, CARD).exists()
 
 
 def test_licences_of_real_weights(values):
@@ -119,7 +119,7 @@ def test_licences_of_real_weights(values):
     values["prompts"]["action"] = ["a | b <c>"]
     job = spec(values, records=2)
     small.make(job, rejected=())
-    assert card.write(open_data(job.output))
+    assert card.write_card(open_data(job.output))
     text = files(job)[CARD].decode()
     assert front(job)["license"] == "other" and front(job)["license_name"]
     assert re.search(r"generate \| `CompVis/stable-diffusion-v1-4` \| CreativeML OpenRAIL-M", text)
@@ -129,14 +129,14 @@ def test_licences_of_real_weights(values):
 def test_nothing_but_rejected_records(values):
     job = spec(values, records=4)
     small.make(job, rejected=range(4))
-    assert card.write(open_data(job.output)) and verify(job.output).ok
+    assert card.write_card(open_data(job.output)) and verify(job.output).ok
     assert "![" not in Path(job.output, CARD).read_text() and not Path(job.output, PREVIEW).exists()
 
 
 def retried(job: JobSpec) -> None:
     """A record that had failed is made after all: its shard holds a sample more."""
     small.make(job, failed=(9,))
-    assert card.write(open_data(job.output))
+    assert card.write_card(open_data(job.output))
     assert retry(job.output).records == 1
     told = verify(job.output)
     assert told.ok and any("wids.json: tells another size" in note for note in told.notes)
@@ -151,12 +151,12 @@ def test_after_a_retry_card_and_shard_list_are_written_anew(values, tmp_path, ed
     assert [problem.partition(":")[0] for problem in verify(job.output).problems] == [SHARD_LIST, CARD]
     if edited:
         Path(job.output, CARD).write_text("mine")
-    assert card.write(open_data(job.output))
+    assert card.write_card(open_data(job.output))
     fresh = spec(values, output=str(tmp_path / "fresh"))
     small.make(fresh)
-    card.write(open_data(fresh.output))
+    card.write_card(open_data(fresh.output))
     expected = files(fresh) if not edited else {**files(fresh), CARD: b"mine", PREVIEW: files(job)[PREVIEW]}
-    assert files(job) == expected and verify(job.output).ok and not card.write(open_data(job.output))
+    assert files(job) == expected and verify(job.output).ok and not card.write_card(open_data(job.output))
 
 
 @pytest.mark.parametrize(
@@ -171,16 +171,16 @@ def test_verify_sees_a_shard_list_that_lies_and_repair_takes_it_away(job, old, n
     path.write_text(told.replace(old, new, 1))
     assert verify(job.output).stale == [SHARD_LIST]
     assert repair(job.output).stale == [SHARD_LIST] and verify(job.output).ok
-    assert card.write(open_data(job.output)) and path.read_text() == told
+    assert card.write_card(open_data(job.output)) and path.read_text() == told
 
 
 def test_a_card_of_other_shards_is_noticed(job, values, tmp_path):
     other = spec(values, output=str(tmp_path / "other"), seed=3)
     small.make(other)
-    card.write(open_data(other.output))
+    card.write_card(open_data(other.output))
     shutil.copy(Path(other.output, CARD), Path(job.output, CARD))
     assert verify(job.output).problems == ["README.md: tells of the shards as they were before"]
-    assert card.write(open_data(job.output)) and verify(job.output).ok
+    assert card.write_card(open_data(job.output)) and verify(job.output).ok
 
 
 def test_nothing_in_a_prompt_or_a_name_becomes_markup(values):
@@ -193,7 +193,7 @@ def test_nothing_in_a_prompt_or_a_name_becomes_markup(values):
     values["stages"]["generate"]["model"] = "own/`<b>x</b>"
     job = spec(values, records=16)
     small.make(job, rejected=())
-    assert card.write(open_data(job.output))
+    assert card.write_card(open_data(job.output))
     page = MarkdownIt("commonmark", {"html": True}).enable("table").render(files(job)[CARD].decode())
     assert re.findall(r"<(script|b|em)>", page) == [] and re.findall(r'<img src="?([^ "]*)', page) == ["preview.jpg"]
     assert set(re.findall(r'href="([^"]*)"', page)) == {"https://arxiv.org/abs/2303.09541"}

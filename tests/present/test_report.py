@@ -29,11 +29,11 @@ COLUMNS = len(report.COLUMNS)
 
 @pytest.fixture
 def job(job_file: Path) -> JobSpec:
-    return config.load(job_file, ["prompts.person=['a person </script><b>&']", "image_size=64"])
+    return config.load_job(job_file, ["prompts.person=['a person </script><b>&']", "image_size=64"])
 
 
 def page(job: JobSpec, limit: int = 48) -> str:
-    address, _ = report.write(open_data(job.output), limit)
+    address, _ = report.write_report(open_data(job.output), limit)
     assert address == (Path(job.output) / "report.html").as_uri()
     return (Path(job.output) / "report.html").read_text()
 
@@ -65,11 +65,11 @@ def test_page_is_self_contained_and_small(job: JobSpec) -> None:
 
 def test_unchanged_data_are_not_drawn_again_and_changed_are(job: JobSpec) -> None:
     small.make(job, units=1, rejected=())
-    assert report.write(open_data(job.output))[1]
-    assert not report.write(open_data(job.output))[1]
-    assert report.write(open_data(job.output), limit=1)[1]
+    assert report.write_report(open_data(job.output))[1]
+    assert not report.write_report(open_data(job.output))[1]
+    assert report.write_report(open_data(job.output), limit=1)[1]
     small.make(job, units=1, rejected=())
-    assert report.write(open_data(job.output), limit=1)[1] and "1 of 4 samples" in page(job, 1)
+    assert report.write_report(open_data(job.output), limit=1)[1] and "1 of 4 samples" in page(job, 1)
 
 
 def test_parts_are_shown_before_their_shard_is_sealed(job: JobSpec) -> None:
@@ -85,7 +85,7 @@ def test_nothing_done_yet(job: JobSpec) -> None:
 
 
 def test_extras_that_were_not_stored_are_left_out(job_file: Path) -> None:
-    job = config.load(job_file, ["sample.extras=[]", "image_size=64"])
+    job = config.load_job(job_file, ["sample.extras=[]", "image_size=64"])
     small.make(job, rejected=())
     assert set(scripts(page(job))["sample0"]["pictures"]) == {"final", "mesh"}
 
@@ -126,18 +126,18 @@ def test_the_report_of_a_data_set_that_may_not_be_written_goes_where_it_is_told(
 ) -> None:
     small.make(job)
     where = Path(job.output)
-    address, written = report.write(open_data(job.output), to=str(tmp_path / "seen" / "pilot.html"))
+    address, written = report.write_report(open_data(job.output), to=str(tmp_path / "seen" / "pilot.html"))
     assert (address, written) == ((tmp_path / "seen" / "pilot.html").as_uri(), True)
-    assert not report.write(open_data(job.output), to=str(tmp_path / "seen" / "pilot.html"))[1]
+    assert not report.write_report(open_data(job.output), to=str(tmp_path / "seen" / "pilot.html"))[1]
     assert [path.name for path in (tmp_path / "seen").iterdir()] == ["pilot.html"]
     assert (
-        report.write(open_data(job.output), to=str(tmp_path / "reports"))[0]
+        report.write_report(open_data(job.output), to=str(tmp_path / "reports"))[0]
         == (tmp_path / "reports/report.html").as_uri()
     )
     assert sorted(path.name for path in (tmp_path / "reports").iterdir()) == ["contact.png", "report.html"]
     (tmp_path / "mine.html").write_text("mine")
     with pytest.raises(UserError, match="--to .*mine.html is there and belongs to no report"):
-        report.write(open_data(job.output), to=str(tmp_path / "mine.html"))
+        report.write_report(open_data(job.output), to=str(tmp_path / "mine.html"))
     assert (tmp_path / "mine.html").read_text() == "mine" and not (where / "report.html").exists()
     if subprocess.run(["mount", "--bind", "-o", "ro", where, where], capture_output=True).returncode:
         pytest.skip("only root may make a read-only folder of it")
@@ -157,7 +157,7 @@ STEPS = Path(__file__).with_name("steps.js").read_text()
 @pytest.mark.skipif(BROWSER is None, reason="no browser (Debian: chromium)")
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
 def test_a_browser_clicks_through(job_file: Path, tmp_path: Path, width: int) -> None:
-    job = config.load(job_file, ["records=28", "unit_size=4", "samples_per_shard=28", "image_size=64"])
+    job = config.load_job(job_file, ["records=28", "unit_size=4", "samples_per_shard=28", "image_size=64"])
     small.make(job, rejected=(3, 5), two=(1,))
     rows = [row for row in open_data(job.output).rows.to_pylist() if row["size"]]
     probe = tmp_path / "probe.html"

@@ -11,7 +11,7 @@ from rich.console import Console
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.metrics import of_images
-from factory.present.stats import BINS, action, bars, collect, distribution, show
+from factory.present.stats import BINS, action, bars, collect, distribution, show_stats
 from factory.store.dataset import open_data
 from tests.support import small
 from tests.support.command import Run
@@ -73,7 +73,7 @@ def test_tables_side_by_side(job, values, tmp_path):
     other = JobSpec.model_validate({**values, "records": 2, "output": str(tmp_path / "b")})
     small.make(other, rejected=(0, 1))
     console = Console(width=160, record=True, file=open("/dev/null", "w"))
-    show(console, [collect(open_data(job.output)), collect(open_data(other.output))])
+    show_stats(console, [collect(open_data(job.output)), collect(open_data(other.output))])
     lines = [line.split() for line in console.export_text().splitlines()]
     assert ["ok", "8", "0"] in lines and ["planned", "12", "2"] in lines and ["2", "2", "0"] in lines
     first, second = (lines[lines.index(["oks"]) + i] for i in (1, 2))
@@ -82,7 +82,7 @@ def test_tables_side_by_side(job, values, tmp_path):
 
 def test_no_figure_is_cut_on_a_narrow_terminal(job):
     console = Console(width=80, record=True, file=open("/dev/null", "w"))
-    show(console, [collect(open_data(job.output))] * 2)
+    show_stats(console, [collect(open_data(job.output))] * 2)
     lines = [line for line in console.export_text().splitlines() if line.startswith("  ") and "█" in line]
     assert len(lines) == 2 * len(of_images()) and all(line.rstrip().endswith(("1", "+")) for line in lines)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from factory.errors import UserError
 from factory.job import ImagesSpec
-from factory.sources.images import identity, listing, read
+from factory.sources.images import identity, listing, read_image
 from factory.sources.item import SUFFIXES
 from factory.untrusted import Unreadable
 
@@ -47,7 +47,7 @@ def test_a_folder_is_listed_by_name_whatever_else_lies_there(tmp_path):
     spec = ImagesSpec(path=str(tmp_path))
     assert names(spec) == ["a.webp", "a/c.PNG", "b.jpg", "d.jfif"]
     assert told(spec) == ["1 files that are no pictures, such as a/notes.txt"]
-    assert read(spec, "a/c.PNG") == b"a/c.PNG"
+    assert read_image(spec, "a/c.PNG") == b"a/c.PNG"
 
 
 def test_what_file_managers_leave_is_no_picture(tmp_path):
@@ -108,9 +108,9 @@ def test_a_list_keeps_its_order_and_says_what_people_do(tmp_path):
         "1 lines that name an image again (the last one counts), such as b.jpg",
         "1 of 2 images are not there, such as b.jpg",
     ]
-    assert read(spec, "a/c.jpg") == b"c"
+    assert read_image(spec, "a/c.jpg") == b"c"
     with pytest.raises(OSError):
-        read(spec, "b.jpg")
+        read_image(spec, "b.jpg")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
@@ -163,9 +163,9 @@ def test_a_picture_longer_than_any_is_not_read(tmp_path):
     os.truncate(put(tmp_path / "a.jpg"), 1 << 40)
     put(tmp_path / "b.jpg")
     spec = ImagesSpec(kind="folder", path=str(tmp_path), max_pixels=100)
-    assert read(spec, "b.jpg") == b"x"
+    assert read_image(spec, "b.jpg") == b"x"
     with pytest.raises(Unreadable, match="more than 67,110,464 bytes"):
-        read(spec, "a.jpg")
+        read_image(spec, "a.jpg")
 
 
 def test_a_list_beside_the_working_directory(tmp_path, monkeypatch):
@@ -185,14 +185,14 @@ def test_shards_give_their_images_and_texts(tmp_path):
                 ("s-1.tar/d/k3.png", "dancing")]  # fmt: skip
     spec = ImagesSpec(kind="webdataset", path=str(tmp_path / "s-*.tar"))
     assert [(item.name, item.action) for item in listing(spec, 0).items] == expected
-    assert [read(spec, name) for name, _ in expected] == [b"one", b"two", b"four", b"three"]
+    assert [read_image(spec, name) for name, _ in expected] == [b"one", b"two", b"four", b"three"]
     assert told(spec) == [
         "1 pictures beside their sample's image (KEY.NAME.jpg), such as s-0.tar/k1.initial.jpg",
         "1 hidden files and folders, such as s-0.tar/._k2.jpg",
     ]
     assert len(listing(ImagesSpec(kind="webdataset", path=str(tmp_path)), 0)) == 5
     with pytest.raises(KeyError):
-        read(spec, "s-0.tar/gone.jpg")
+        read_image(spec, "s-0.tar/gone.jpg")
 
 
 def test_keys_with_dots_are_told_and_not_lost_in_silence(tmp_path):
@@ -221,7 +221,7 @@ def test_braces_name_tars_as_webdataset_does(tmp_path):
     spec = ImagesSpec(kind="webdataset", path=str(tmp_path / "{y,x}" / "sh-{000000..000001}.tar"))
     expected = [f"{folder}/sh-{i:06d}.tar/k.jpg" for folder in "yx" for i in range(2)]
     assert names(spec) == expected
-    assert [read(spec, name) for name in expected] == [b"y0", b"y1", b"x0", b"x1"]
+    assert [read_image(spec, name) for name in expected] == [b"y0", b"y1", b"x0", b"x1"]
     assert names(ImagesSpec(kind="webdataset", path=str(tmp_path / "x" / "sh-{000000..000001}.tar")))[1] == (
         "sh-000001.tar/k.jpg"
     )

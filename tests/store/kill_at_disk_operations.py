@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.job import JobSpec
 from factory.store.status import status
 from factory.store.verify import verify
@@ -39,7 +39,7 @@ def main(job: JobSpec) -> None:
                 begun += 1
                 assert status(job.output).live is None, where
                 assert verify(job.output).ok, f"{where}: {verify(job.output).problems}"
-            assert exit_code(lambda: run(job, STAGES)) == 0, where
+            assert exit_code(lambda: run_job(job, STAGES)) == 0, where
             assert tree(out) == whole and not folders(out), f"{where}: another data set"
     print(f"{2 * len(operations)} kills, {begun} in a begun data set, of {len(set(operations))} operations")
 
@@ -64,7 +64,7 @@ def watched(name: str, real: Callable, before: Callable[[str], None], after: Cal
 def record(job: JobSpec, path: Path) -> None:
     seen: list[str] = []
     watch(seen.append, lambda name: None)
-    run(job, STAGES)
+    run_job(job, STAGES)
     path.write_text(" ".join(seen))
 
 
@@ -77,7 +77,7 @@ def killed(job: JobSpec, point: int, after: bool) -> None:
         left[side] -= 1
 
     watch(lambda name: count(0), lambda name: count(1))
-    run(job, STAGES)
+    run_job(job, STAGES)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.job import JobSpec
 from factory.store import lock
 from factory.store.verify import verify
@@ -23,14 +23,14 @@ def main(job: JobSpec, url: str) -> None:
     lock.BEAT = 1e6  # no PUT but those of the work, whose number must not depend on time
     proxy = s3.Proxy(url)
     os.environ.update(s3.environment(proxy.url))
-    import_as(lambda: (run(to(job, "first"), STAGES), check(to(job, "first").output)))
+    import_as(lambda: (run_job(to(job, "first"), STAGES), check(to(job, "first").output)))
     whole, puts = made(job, proxy, url, "whole")
     for number in range(puts):
         out = f"killed{number}"
         proxy.puts, proxy.hold = 0, number
         proxy.held.clear()
         if not (child := os.fork()):
-            run(to(job, out), STAGES)
+            run_job(to(job, out), STAGES)
             os._exit(0)
         while not proxy.held.wait(0.05):
             assert os.waitpid(child, os.WNOHANG) == (0, 0), f"PUT {number}: ended too early"
@@ -45,7 +45,7 @@ def made(job: JobSpec, proxy: s3.Proxy, url: str, out: str) -> tuple[dict[str, b
     """What lies there after a run, and how many PUTs it took."""
     proxy.puts, proxy.hold = 0, None
     begin = time.monotonic()
-    assert exit_code(lambda: run(to(job, out), STAGES)) == 0, out
+    assert exit_code(lambda: run_job(to(job, out), STAGES)) == 0, out
     assert time.monotonic() - begin < 60, "it waited for a run that it could see was dead"
     puts = proxy.puts
     assert exit_code(lambda: check(to(job, out).output)) == 0, out

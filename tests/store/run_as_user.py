@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-from factory.engine.run import Event, run
+from factory.engine.run import Event, run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.store import lock
@@ -36,7 +36,7 @@ def step(event: Event) -> None:
 
 def become(user: str, group: str, mask: str, elsewhere: str) -> None:
     """Be another user, once all that a run imports is imported: it may lie where that user may not read."""
-    run(job.model_copy(update={"output": elsewhere}), STAGES)
+    run_job(job.model_copy(update={"output": elsewhere}), STAGES)
     os.setgroups([])
     os.setgid(int(group))
     os.setuid(int(user))
@@ -54,7 +54,7 @@ if __name__ == "__main__":
             state = status(job.output)
             print(state.units_done, state.live)
         else:
-            run(job, STAGES, step if verb == "step" else lambda event: None)
+            run_job(job, STAGES, step if verb == "step" else lambda event: None)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

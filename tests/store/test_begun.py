@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from factory.engine import inline
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import plan
@@ -100,7 +100,7 @@ def test_inputs_that_changed_are_refused_and_nothing_is_touched(real, tmp_path, 
     before = everything(job.output)
     alter(tmp_path)
     with pytest.raises(UserError, match=f"holds another job's data .*{words}"):
-        run(job, STAGES)
+        run_job(job, STAGES)
     assert everything(job.output) == before
 
 
@@ -109,13 +109,13 @@ def test_keypoints_that_changed_are_refused(real, tmp_path):
     first_unit(job)
     np.savez(tmp_path / "keypoints.npz", imgname=[f"{i}.bmp" for i in range(6)], part=np.full((6, 24, 3), 2.0))
     with pytest.raises(UserError, match=r"images\.keypoints: what it names has changed"):
-        run(job, STAGES)
+        run_job(job, STAGES)
 
 
 def test_the_same_inputs_under_another_path_go_on(real, tmp_path):
     """Moved, copied without its times, or written with a slash at the end."""
     whole = real(output=str(tmp_path / "whole"))
-    run(whole, STAGES)
+    run_job(whole, STAGES)
     job = real()
     first_unit(job)
     (tmp_path / "moved").mkdir()
@@ -123,7 +123,7 @@ def test_the_same_inputs_under_another_path_go_on(real, tmp_path):
         (shutil.copytree if name == "in" else shutil.copy)(tmp_path / name, tmp_path / "moved" / name)
     for path in (tmp_path / "moved").rglob("*"):
         os.utime(path, (1, 1))
-    assert run(real(tmp_path / "moved", slash="/"), STAGES).units_found == 1
+    assert run_job(real(tmp_path / "moved", slash="/"), STAGES).units_found == 1
     assert tree(job.output) == tree(whole.output)
     sources = [row["source"] for row in open_data(job.output).rows.to_pylist()]
     assert sources == [f"{i}.bmp" for i in range(6)] and verify(job.output).ok
@@ -144,14 +144,14 @@ def test_a_model_or_prompt_set_under_another_path_goes_on(real, values, tmp_path
         prompts = {"template": "{action}", "set": str(tmp_path / f"{name}.yaml")}
         return JobSpec.model_validate({**values, "image_size": 64, "stages": stages, "prompts": prompts})
 
-    run(job("one"), STAGES)
-    assert run(job("two"), STAGES).units_done == 0
+    run_job(job("one"), STAGES)
+    assert run_job(job("two"), STAGES).units_done == 0
     (tmp_path / "two" / "base.yaml").write_text("INPUT: {MIN: 9}\n")
     with pytest.raises(UserError, match=r"stages\.estimate\.detector\.config: what it names has changed"):
-        run(job("two"), STAGES)
+        run_job(job("two"), STAGES)
     (tmp_path / "two.yaml").write_text("action: [diving]\n")
     with pytest.raises(UserError, match=r'prompts\.action: 1 of 1 only there, such as "walking", 1 of 1 only here'):
-        run(job("two"), STAGES)
+        run_job(job("two"), STAGES)
 
 
 def test_what_lies_beside_a_model_counts(real, values, tmp_path):
@@ -164,10 +164,10 @@ def test_what_lies_beside_a_model_counts(real, values, tmp_path):
     (tmp_path / EXTRA_FILE).write_bytes(b"regressor")
     body = {"model": str(tmp_path / "SMPL_NEUTRAL.pkl"), "name": "smpl"}
     job = JobSpec.model_validate({**values, "image_size": 64, "body": body})
-    run(job, STAGES)
+    run_job(job, STAGES)
     (tmp_path / EXTRA_FILE).write_bytes(b"another")
     with pytest.raises(UserError, match=rf"body\.model \({EXTRA_FILE}\): what it names has changed"):
-        run(job, STAGES)
+        run_job(job, STAGES)
 
 
 def older(job: JobSpec) -> None:
@@ -182,12 +182,12 @@ def test_data_begun_by_an_older_version_go_on_and_are_guarded_from_then_on(real,
     job = real()
     first_unit(job)
     older(job)
-    run(job, STAGES)
+    run_job(job, STAGES)
     stored = json.loads(Path(job.output, "job.json").read_text())
     assert stored["inputs"] == contents.made_from(plan(job)) and "models" not in stored
     picture(tmp_path / "in" / "5.bmp", 77)
     with pytest.raises(UserError, match=r"images\.path: what it names has changed"):
-        run(job, STAGES)
+        run_job(job, STAGES)
 
 
 def test_data_begun_by_an_older_version_with_other_images_are_refused(real, tmp_path):
@@ -204,21 +204,21 @@ def test_data_begun_by_an_older_version_with_other_images_are_refused(real, tmp_
     with pytest.raises(
         UserError, match=r"begun with other images \(images\.path: small-00000001 is of 1.bmp there, of 0"
     ):
-        run(job, STAGES)
+        run_job(job, STAGES)
     assert everything(job.output) == before
 
 
 def test_a_finished_data_set_needs_its_images_no_more(real, tmp_path):
     """An unfinished one does, and is not touched."""
     job = plan(real()).job
-    run(job, STAGES)
+    run_job(job, STAGES)
     other = plan(real(output=str(tmp_path / "other"))).job
     first_unit(other)
     before = everything(other.output)
     shutil.rmtree(tmp_path / "in")
-    assert run(job, STAGES).units_done == 0
+    assert run_job(job, STAGES).units_done == 0
     with pytest.raises(UserError, match="no such folder"):
-        run(other, STAGES)
+        run_job(other, STAGES)
     assert everything(other.output) == before
 
 
@@ -230,13 +230,13 @@ def test_one_of_2000_actions_edited_is_told_in_a_line(values, tmp_path):
     edited = [*actions[:700], "knitting", *actions[701:]]
     other = JobSpec.model_validate({**values, "seed": 3, "prompts": {"action": edited}})
     with pytest.raises(UserError) as caught:
-        run(other, STAGES)
+        run_job(other, STAGES)
     line = str(caught.value)
     assert "seed: 0 there, 3 here" in line and len(line) < 600
     assert "prompts.action: 1 of 2,000 only there" in line and 'only here, such as "knitting"' in line
     many = JobSpec.model_validate({**values, "seed": 3, "image_size": 64, "records": 9, "unit_size": 1, "cycles": 2})
     with pytest.raises(UserError, match=r"seed: .*and 3 more\); undo that or write elsewhere"):
-        run(many, STAGES)
+        run_job(many, STAGES)
 
 
 words = st.one_of(st.lists(st.text(max_size=200), max_size=40), st.dictionaries(st.text(max_size=50), st.just(1.0)))

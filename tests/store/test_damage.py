@@ -13,7 +13,7 @@ import pytest
 
 import factory
 from factory.engine import inline
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.export.run import export
 from factory.plan import plan
@@ -29,9 +29,9 @@ from tests.support.seeded_stages import STAGES, Depth
 
 READERS = {
     "retry": retry,
-    "inspect": lambda out: report.write(open_data(out), 2),
+    "inspect": lambda out: report.write_report(open_data(out), 2),
     "stats": lambda out: stats.collect(open_data(out)),
-    "card": lambda out: card.write(open_data(out)),
+    "card": lambda out: card.write_card(open_data(out)),
     "export": lambda out: export(out, out + ".spin", "spin"),
     "status": status,
     "load": lambda out: next(iter(factory.load(out, crop=32, train=False))),
@@ -44,7 +44,7 @@ LENIENT = {"status", "card"}  # status counts what is sound; a card is left alon
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_flipped_byte_in_an_index_is_one_line_in_every_reader(job, name, tmp_path):
-    run(job, STAGES)
+    run_job(job, STAGES)
     path = Path(job.output, "small-000001.parquet")
     whole = path.read_bytes()
     randomly = random.Random(7)
@@ -64,14 +64,14 @@ def test_a_flipped_byte_in_an_index_is_one_line_in_every_reader(job, name, tmp_p
 
 
 def test_the_line_says_where_and_how_to_mend_it(job):
-    run(job, STAGES)
+    run_job(job, STAGES)
     path = Path(job.output, "small-000001.parquet")
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(UserError, match=r"out/small-000001.parquet: damaged \(.*mend it: factory verify OUT --repair"):
         _ = open_data(job.output).rows
     assert str(pickle.loads(pickle.dumps(Damaged("a", "b")))) == str(Damaged("a", "b"))  # workers send it
     repair(job.output)
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert verify(job.output).ok and open_data(job.output).rows.num_rows == 22
 
 
@@ -94,7 +94,7 @@ class Foreign(Depth):
 
 def test_an_error_that_is_not_utf8_is_a_failed_record(job):
     lenient = job.model_copy(update={"max_failed_fraction": 1})
-    summary = run(lenient, [Foreign if stage is Depth else stage for stage in STAGES])
+    summary = run_job(lenient, [Foreign if stage is Depth else stage for stage in STAGES])
     assert summary.states == {"failed": 18, "rejected": 4}
     errors = {row["error"] for row in open_data(job.output).rows.to_pylist() if row["error"]}
     assert errors == {r"OSError: no such file: \udcff\udcfe.png"}
@@ -102,7 +102,7 @@ def test_an_error_that_is_not_utf8_is_a_failed_record(job):
 
 
 def test_a_file_name_that_is_not_utf8_is_a_stray_like_any(job, factory):
-    run(job, STAGES)
+    run_job(job, STAGES)
     Path(job.output, "a\udcff.txt").write_text("x")
     done = factory("verify", job.output)
     assert done.returncode == 1 and r"a\udcff.txt: does not belong here" in done.stdout and not done.stderr
@@ -111,13 +111,13 @@ def test_a_file_name_that_is_not_utf8_is_a_stray_like_any(job, factory):
 @pytest.mark.parametrize("name", ["000001.tar", "000001.parquet"])
 def test_a_part_that_is_taken_away_in_mid_run_ends_it_in_one_line(job, tmp_path, name):
     undisturbed = job.model_copy(update={"output": str(tmp_path / "undisturbed")})
-    run(undisturbed, STAGES)
+    run_job(undisturbed, STAGES)
     with open_ledger(job, plan(job)) as ledger, pytest.raises(UserError, match="run again"):
         for shard, index, part in inline.compute(plan(job), STAGES, [(0, 0), (0, 1)]):
             ledger.commit(shard, index, part)
         Path(job.output, "parts/000000", name).unlink()
         ledger.seal(0)
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert tree(job.output) == tree(undisturbed.output)
 
 
@@ -137,7 +137,7 @@ def test_parts_of_another_job_are_made_anew_and_told(job, tmp_path):
     shutil.copytree(Path(other.output, "parts"), Path(job.output, "parts"), dirs_exist_ok=True)
     assert "parts/000000/000001.parquet: belongs to another job" in verify(job.output).problems
     told = []
-    summary = run(job, STAGES, lambda event: told.append(event.message))
+    summary = run_job(job, STAGES, lambda event: told.append(event.message))
     assert summary.units_found == 0
     assert any("3 units belong to another job, such as parts/000000/000000.parquet" in words for words in told)
     assert verify(job.output).ok
@@ -154,6 +154,6 @@ def test_parts_of_an_earlier_version_are_kept_if_their_keys_and_seeds_fit(job, t
         table, head = index_table(path.read_bytes())
         path.write_bytes(index_bytes(table, {"sha256": head.sha256, "bytes": str(head.bytes)}))
     told = []
-    assert run(job, STAGES, lambda event: told.append(event.message)).units_found == kept
+    assert run_job(job, STAGES, lambda event: told.append(event.message)).units_found == kept
     assert any(("2 units are an earlier version's" if kept else "belong to another job") in words for words in told)
     assert verify(job.output).ok

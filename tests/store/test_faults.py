@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from factory.engine import inline
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from factory.plan import plan
@@ -32,7 +32,7 @@ from tests.support.seeded_stages import STAGES, Depth, Mended
 @pytest.fixture
 def whole(job) -> dict[str, bytes]:
     """The data set that an undisturbed run gives, made again where it lay."""
-    run(job, STAGES)
+    run_job(job, STAGES)
     return tree(job.output)
 
 
@@ -50,7 +50,7 @@ def small_disk(tmp_path):
 def test_a_full_disk_is_one_line_and_loses_nothing(job, whole, small_disk):
     full = job.model_copy(update={"output": str(small_disk / "out")})
     with pytest.raises(UserError, match="GB free and the plan takes about"):
-        run(full, STAGES)  # said before anything is made
+        run_job(full, STAGES)  # said before anything is made
     with open_ledger(full, plan(full)) as ledger, pytest.raises(UserError, match="no space is left"):  # it filled later
         for shard, index, part in inline.compute(plan(full), STAGES, plan(full).ids()):
             ledger.commit(shard, index, part)
@@ -58,7 +58,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(job, whole, small_disk):
     assert not list(small_disk.rglob("*.tmp"))
     assert status(full.output).units_done and verify(full.output).ok and status(full.output).live is None
     subprocess.run(["mount", "-o", "remount,size=100m", small_disk], check=True)
-    run(full, STAGES)
+    run_job(full, STAGES)
     assert tree(full.output) == whole
 
 
@@ -92,10 +92,10 @@ def test_a_disk_that_refuses_half_way_is_one_line_and_loses_nothing(job, whole, 
 
     with monkeypatch.context() as patch, pytest.raises(UserError, match=words):
         patch.setattr(os, "fsync", refuse)
-        run(other, STAGES)
+        run_job(other, STAGES)
     assert status(other.output).units_done and status(other.output).live is None
     assert verify(other.output).ok and not list(Path(other.output).rglob("*.tmp"))
-    run(other, STAGES)
+    run_job(other, STAGES)
     assert tree(other.output) == whole
 
 
@@ -108,7 +108,7 @@ def test_a_read_only_output_is_one_line(job, tmp_path):
         folder.chmod(0o500)
     try:
         with pytest.raises(UserError, match="read-only|permission denied"):
-            run(job.model_copy(update={"output": str(folder / "out")}), STAGES)
+            run_job(job.model_copy(update={"output": str(folder / "out")}), STAGES)
     finally:
         subprocess.run(["umount", folder], capture_output=True)
 
@@ -131,7 +131,7 @@ def test_what_is_broken_is_taken_away_and_made_again(job, whole, spoil, again):
     assert report.broken == again and not report.strays
     after = verify(job.output)
     assert after.ok and not after.complete
-    assert run(job, STAGES).units_done == (2 if again[1].whole_file else len(again[1].units))
+    assert run_job(job, STAGES).units_done == (2 if again[1].whole_file else len(again[1].units))
     assert tree(job.output) == whole and not folders(job.output)
 
 
@@ -139,7 +139,7 @@ def test_what_is_broken_is_taken_away_and_made_again(job, whole, spoil, again):
 def test_what_is_cut_short_is_made_again_without_being_asked(job, whole, name):
     os.truncate(Path(job.output, name), 500)
     assert not status(job.output).complete
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert tree(job.output) == whole
 
 
@@ -161,13 +161,13 @@ def test_a_broken_part_is_taken_away(job):
 def test_failed_records_are_made_again_and_rejected_ones_stay(job, tmp_path):
     mended = [Mended if stage is Depth else stage for stage in STAGES]
     undisturbed = job.model_copy(update={"output": str(tmp_path / "undisturbed")})
-    run(undisturbed, mended)
-    run(job, STAGES)
+    run_job(undisturbed, mended)
+    run_job(job, STAGES)
     assert retry(job.output, "no such words").records == 0 and status(job.output).complete
     done = retry(job.output, "ARITHMETIC")
     assert (done.failed, done.records, done.units) == (1, 1, 1)
     assert verify(job.output).ok and status(job.output).states.get("failed", 0) == 0
-    summary = run(job, mended)
+    summary = run_job(job, mended)
     assert summary.units_done == 1 and summary.reasons == {"easy": 4}
     assert tree(job.output) == tree(undisturbed.output)
     assert retry(job.output).failed == 0
@@ -179,7 +179,7 @@ def test_failed_records_of_an_open_shard_are_made_again(job, whole):
         for shard, index, part in inline.compute(plan(other), STAGES, [(0, 1), (1, 0)]):
             ledger.commit(shard, index, part)
     assert retry(other.output).units == 1 and status(other.output).units_done == 1
-    run(other, STAGES)
+    run_job(other, STAGES)
     assert tree(other.output) == whole
 
 
@@ -190,7 +190,7 @@ def test_a_retry_killed_on_the_way_loses_nothing(job, whole, monkeypatch):
         retry(job.output)
     monkeypatch.undo()
     assert verify(job.output).ok and status(job.output).complete
-    assert run(job, STAGES).units_done == 0
+    assert run_job(job, STAGES).units_done == 0
     assert tree(job.output) == whole and not folders(job.output)
 
 
@@ -210,14 +210,14 @@ def test_other_weights_under_the_same_name_are_another_job(job, tmp_path, field)
     stages = job.model_dump()["stages"]
     stages["refine"][field] = str(model)
     own = JobSpec.model_validate({**job.model_dump(), "stages": stages})
-    run(own, STAGES)
-    assert run(own, STAGES).units_done == 0
+    run_job(own, STAGES)
+    assert run_job(own, STAGES).units_done == 0
     (model / "weights").write_bytes(b"two")
     with pytest.raises(UserError, match=f"stages.refine.{field}: what it names has changed"):
-        run(own, STAGES)
+        run_job(own, STAGES)
     (model / "weights").unlink()
     model.rmdir()
-    assert run(own, STAGES).units_done == 0  # gone to another machine: nothing can be said
+    assert run_job(own, STAGES).units_done == 0  # gone to another machine: nothing can be said
 
 
 def test_large_files_are_told_apart_by_pieces(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import factory
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.export.formats import FORMATS
 from factory.job import JobSpec
@@ -61,18 +61,18 @@ def test_a_data_set_of_the_version_before_is_read_by_programs(old: Path) -> None
     samples = list(data.samples())
     people = list(factory.load(old, crop=32, train=False))
     assert len(samples) == 6 and len(people) == sum(len(sample.people["pose"]) for sample in samples) > 0
-    assert not card.write(data)  # its card still fits
+    assert not card.write_card(data)  # its card still fits
 
 
 def test_a_run_goes_on_with_a_data_set_of_format_1_and_leaves_its_number(job: JobSpec) -> None:
-    run(job, STAGES)
+    run_job(job, STAGES)
     path = Path(job.output, "job.json")
     stored, whole = json.loads(path.read_text()), tree(job.output)
     assert stored["format"] == FORMAT
     del stored["format"]
     path.write_text(json.dumps(stored))
     Path(job.output, "small-000001.parquet").unlink()
-    assert run(job, STAGES).units_done == 2
+    assert run_job(job, STAGES).units_done == 2
     assert tree(job.output) == whole and open_data(job.output).stored.format == 1
 
 
@@ -86,9 +86,9 @@ def test_a_newer_data_set_is_refused_by_every_command(old: Path, name: str) -> N
 
 
 def test_a_newer_data_set_is_refused_by_programs_and_by_a_run(job: JobSpec) -> None:
-    run(job, STAGES)
+    run_job(job, STAGES)
     renumbered(Path(job.output), FORMAT + 1)
-    for ask in (factory.open, factory.load, lambda out: run(job, STAGES)):
+    for ask in (factory.open, factory.load, lambda out: run_job(job, STAGES)):
         with pytest.raises(UserError, match="made by a newer version of factory"):
             ask(job.output)
 

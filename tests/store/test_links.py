@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.present import card, report
 from factory.store.dataset import open_data
@@ -42,9 +42,9 @@ def look(folder: Path) -> dict[str, object]:
 
 LOCKS, PARTS = ("run", "repair", "retry"), ("run", "retry")
 WRITERS = {
-    "inspect": lambda job: report.write(open_data(job.output)),
-    "card": lambda job: card.write(open_data(job.output)),
-    "run": lambda job: run(job, STAGES),
+    "inspect": lambda job: report.write_report(open_data(job.output)),
+    "card": lambda job: card.write_card(open_data(job.output)),
+    "run": lambda job: run_job(job, STAGES),
     "repair": lambda job: repair(job.output),
     "retry": lambda job: retry(job.output),
 }
@@ -66,7 +66,7 @@ WRITERS = {
 def test_a_link_inside_a_data_set_is_refused_by_what_would_write_through_it(job, victim, link, target, refused):
     """A stranger's data set may hold such links: one line, or no harm."""
     job = job.model_copy(update={"records": 8})
-    run(job, STAGES)
+    run_job(job, STAGES)
     whole = tree(job.output)
     if refused == PARTS:  # a run that has more to do
         os.remove(Path(job.output, "small-000000.parquet"))
@@ -87,13 +87,13 @@ def test_a_link_inside_a_data_set_is_refused_by_what_would_write_through_it(job,
             write(job)
         assert look(victim) == before, name
     path.unlink(missing_ok=True)  # retry and repair take a stale shard list away, be it a link
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert {name: data for name, data in tree(job.output).items() if name in whole} == whole
     assert look(victim) == before
 
 
 def test_retry_of_a_shard_whose_parts_would_land_elsewhere_is_refused(job, victim):
-    run(job, STAGES)
+    run_job(job, STAGES)
     Path(job.output, "parts").symlink_to(victim)
     before = look(victim), tree(job.output)
     with pytest.raises(UserError, match="parts is a link"):
@@ -103,23 +103,23 @@ def test_retry_of_a_shard_whose_parts_would_land_elsewhere_is_refused(job, victi
 
 def test_a_data_set_of_links_to_files_as_caches_keep_it_is_read(job, tmp_path):
     """As huggingface_hub and DVC do. Retry puts files in the place of links, and leaves the cache as it is."""
-    run(job, STAGES)
+    run_job(job, STAGES)
     cache, out = tmp_path / "cache", Path(job.output)
     cache.mkdir()
     for path in [*out.glob("small-*"), out / "job.json"]:
         path.rename(cache / path.name)
         path.symlink_to(cache / path.name)
     before = look(cache)
-    assert verify(job.output).ok and status(job.output).complete and run(job, STAGES).units_done == 0
+    assert verify(job.output).ok and status(job.output).complete and run_job(job, STAGES).units_done == 0
     assert retry(job.output).records == 1
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert verify(job.output).complete and look(cache) == before
 
 
 def test_the_output_itself_may_be_a_link_to_a_folder(job, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     Path(job.output).symlink_to("elsewhere")
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert Path(job.output).is_symlink() and verify(str(tmp_path / "elsewhere")).complete
 
 
@@ -128,14 +128,14 @@ def test_an_output_that_is_a_dangling_link_is_one_line(job, tmp_path, inner):
     Path(job.output).symlink_to("nowhere")
     there = job.model_copy(update={"output": job.output + inner})
     with pytest.raises(UserError, match=r"out is a link that leads to no folder \(nowhere\)"):
-        run(there, STAGES)
+        run_job(there, STAGES)
     with pytest.raises(UserError):
         status(there.output)
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_what_is_no_plain_file_is_not_waited_for(job):
-    run(job, STAGES)
+    run_job(job, STAGES)
     os.remove(Path(job.output, "job.json"))
     os.mkfifo(Path(job.output, "job.json"))
     with pytest.raises(UserError, match="job.json is no plain file"):
@@ -146,7 +146,7 @@ def test_a_lock_file_of_somebody_else_is_left_alone(job):
     Path(job.output).mkdir()
     Path(job.output, ".lock").write_text("pid 7, of another tool\n")
     with pytest.raises(UserError, match="lock is somebody else's file"):
-        run(job, STAGES)
+        run_job(job, STAGES)
     assert Path(job.output, ".lock").read_text() == "pid 7, of another tool\n"
 
 
@@ -179,7 +179,7 @@ def test_a_git_checkout_stays_one(job, tmp_path):
         now = look(out)
         return all(now[path][0] == content for path, (content, _) in theirs[0].items())  # type: ignore[index]
 
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert same() and verify(job.output).ok and verify(job.output).complete
     retry(job.output)
     assert same() and verify(job.output).ok
@@ -187,7 +187,7 @@ def test_a_git_checkout_stays_one(job, tmp_path):
     next(out.glob("parts/0*")).joinpath(f".000000.tar.{'0' * 16}.tmp").write_text("of a killed run")
     (out / "parts" / "000009").mkdir()
     assert repair(job.output).ok and same()
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert same() and not list(out.rglob(f".*{'0' * 16}.tmp"))[1:] and not (out / "parts").exists()
     assert subprocess.run(["git", "-C", out, "status"], capture_output=True).returncode == 0
 
@@ -195,7 +195,7 @@ def test_a_git_checkout_stays_one(job, tmp_path):
 def test_two_reports_at_once_do_not_share_a_temporary_file(job_file):
     from factory import config
 
-    job = config.load(job_file, ["image_size=64"])
+    job = config.load_job(job_file, ["image_size=64"])
     small.make(job)
     files = open_files(job.output)
 

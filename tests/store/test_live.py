@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from factory.engine import inline
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.plan import plan
 from factory.store.dataset import open_data
 from factory.store.layout import part_archive
@@ -50,15 +50,15 @@ def test_parts_that_lie_ready_are_told_as_being_sealed(job):
 
 
 def test_shards_that_are_taken_apart_while_it_looks(job):
-    run(job, STAGES)
+    run_job(job, STAGES)
     report = beside(job, lambda: retry(job.output))
     assert report.ok and report.shards == 2 and not report.complete
     assert "small-000000.parquet: changed or taken back while it was looked at" in report.notes
 
 
 def test_shards_that_are_made_anew_while_it_looks(job):
-    run(job, STAGES)
-    report = beside(job, lambda: (retry(job.output), run(job, STAGES)))
+    run_job(job, STAGES)
+    report = beside(job, lambda: (retry(job.output), run_job(job, STAGES)))
     assert report.ok and report.complete and report.samples == 17
 
 
@@ -74,7 +74,7 @@ def test_a_part_that_is_being_written_anew_is_no_fault_of_a_live_run(job):
 
 @pytest.mark.parametrize("name", ["small-000001.tar", "small-000001.parquet"])
 def test_damage_of_a_sealed_shard_is_told_beside_a_live_run_too(job, name):
-    run(job, STAGES)
+    run_job(job, STAGES)
     flip(Path(job.output, name), 700)
     report = beside(job, lambda: None)
     assert list(report.broken) == [1] and any(name in problem for problem in report.problems)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.plan import plan
 from factory.present import card, report, stats
@@ -32,19 +32,19 @@ from tests.support.seeded_stages import STAGES
 
 @pytest.fixture
 def local(job) -> dict[str, bytes]:
-    run(job, STAGES)
+    run_job(job, STAGES)
     return {name: data for name, data in tree(job.output).items() if name != mark.MARK_NAME}
 
 
 def test_the_same_bytes_as_in_a_folder_and_every_verb_reads_them(url, remote, local, proxy):
-    assert run(remote, STAGES).units_done == 6
+    assert run_job(remote, STAGES).units_done == 6
     assert stored(url, remote) == local
     out = remote.output
     assert status(out).complete and verify(out).complete and verify(out).ok
     row = open_data(out).rows.to_pylist()[0]
     assert "jpg" in open_data(out).sample_files(row)
     lists = proxy.lists
-    assert run(remote, STAGES).units_done == 0
+    assert run_job(remote, STAGES).units_done == 0
     assert proxy.lists - lists == 2  # one before the lock is taken and one under it
 
 
@@ -52,7 +52,7 @@ def test_the_same_bytes_as_in_a_folder_and_every_verb_reads_them(url, remote, lo
 def test_faults_that_pass_leave_no_trace(url, remote, local, proxy, fault):
     """Also a PUT that succeeds but is never answered, or late; the first ones are the lock's, which are conditional."""
     proxy.faults = [fault, fault, "", fault, "", "", fault, "", fault, "", "", "", fault, fault]
-    run(remote, STAGES)
+    run_job(remote, STAGES)
     assert not proxy.faults and not proxy.late
     assert stored(url, remote) == local and verify(remote.output).complete
 
@@ -67,21 +67,21 @@ def test_killed_half_way_through_every_upload(job, url):
 
 
 def test_damage_is_found_taken_away_and_made_anew(url, remote, local):
-    run(remote, STAGES)
+    run_job(remote, STAGES)
     bucket = s3.client(url)
     key = remote.output.removeprefix(f"s3://{s3.BUCKET}/") + "/small-000001.tar"
     data = bytearray(local["small-000001.tar"])
     data[600] ^= 1
     bucket.put_object(Bucket=s3.BUCKET, Key=key, Body=bytes(data))
     assert repair(remote.output).broken == {1: Faults(units={0}, whole_file=False)}
-    assert run(remote, STAGES).units_done == 1
+    assert run_job(remote, STAGES).units_done == 1
     assert stored(url, remote) == local
 
 
 def test_failed_records_are_opened_again(url, remote, local):
-    run(remote, STAGES)
+    run_job(remote, STAGES)
     assert retry(remote.output).records == 1
-    assert run(remote, STAGES).units_done == 1
+    assert run_job(remote, STAGES).units_done == 1
     assert stored(url, remote) == local
 
 
@@ -93,7 +93,7 @@ def test_two_runs_in_one_place(remote, monkeypatch):
         monkeypatch.setattr(lock, "kernel", mark.kernel)
         assert status(remote.output).live.pid == os.getpid()
         with pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
-            run(remote, STAGES)
+            run_job(remote, STAGES)
     assert status(remote.output).live is None
 
 
@@ -129,14 +129,14 @@ def test_a_machine_that_died_is_waited_for_and_a_revived_one_writes_no_more(url,
     dead = mark.Holder(7, "elsewhere", 0.0, 4e9, 5, "abc", "another kernel")
     assert there.write(dead)
     told = []
-    run(remote, STAGES, lambda event: told.append(event))
+    run_job(remote, STAGES, lambda event: told.append(event))
     assert told[0].kind == "waiting" and "process 7 on elsewhere" in told[0].message
     assert stored(url, remote) == local
     assert not there.write(replace(dead, beats=6))  # it comes back, and learns that it has lost the place
 
 
 def test_credentials_are_in_no_file_and_no_message(url, remote, proxy, factory, values, tmp_path):
-    run(remote, STAGES)
+    run_job(remote, STAGES)
     found = s3.objects(url, remote.output.removeprefix(f"s3://{s3.BUCKET}/"))
     nowhere = factory("status", "s3://no-such-bucket/x")
     path = tmp_path / "secret.yaml"
@@ -154,7 +154,7 @@ def test_a_store_that_stays_broken_is_one_clear_line(remote, proxy, monkeypatch)
     monkeypatch.setitem(objects.RETRY, "max_retries", 2)
     proxy.faults = ["500"] * 50
     with pytest.raises(UserError, match="the store answers 500"):
-        run(remote, STAGES)
+        run_job(remote, STAGES)
 
 
 @pytest.mark.parametrize(
@@ -195,16 +195,16 @@ def test_a_store_without_conditional_puts_is_told_and_can_be_used_with_a_weak_le
 ):
     proxy.unconditional = how
     with pytest.raises(UserError, match="knows no PUT on condition.*FACTORY_LEASE=weak"):
-        run(remote, STAGES)
+        run_job(remote, STAGES)
     assert not stored(url, remote)
     monkeypatch.setenv("FACTORY_LEASE", "weak")
-    run(remote, STAGES)
+    run_job(remote, STAGES)
     assert stored(url, remote) == local and verify(remote.output).complete
     monkeypatch.setattr(lock, "BEAT", 0.01)
     with open_ledger(remote, plan(remote)), pytest.raises(UserError, match="in use by process"):
         monkeypatch.setattr(mark, "kernel", lambda: "another machine")
         monkeypatch.setattr(lock, "kernel", mark.kernel)
-        run(remote, STAGES)
+        run_job(remote, STAGES)
 
 
 def test_an_unknown_kind_of_lease_is_refused(remote, monkeypatch):
@@ -233,12 +233,12 @@ def test_an_endpoint_that_is_no_address_is_told(remote, monkeypatch, url):
 
 def test_every_reader_lists_once(remote, proxy, tmp_path):
     """Whatever the number of shards."""
-    run(remote, STAGES)
+    run_job(remote, STAGES)
     readers = {
         "status": lambda: status(remote.output),
         "stats": lambda: stats.collect(open_data(remote.output)),
-        "card": lambda: card.write(open_data(remote.output)),
-        "inspect": lambda: report.write(open_data(remote.output), 3),
+        "card": lambda: card.write_card(open_data(remote.output)),
+        "inspect": lambda: report.write_report(open_data(remote.output), 3),
         "verify": lambda: verify(remote.output),
         "retry": lambda: retry(remote.output, "no such words"),
     }

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from factory.config import load
+from factory.config import load_job
 from tests.support import s3, small
 from tests.support.command import ROOT, needs_weights
 from tests.support.seeded_stages import STAGES
@@ -77,7 +77,7 @@ def test_a_failed_record_is_retried_and_the_data_set_looked_at_and_exported(say,
     """verify, retry, run, inspect, stats, export, validate."""
     out, to = f"s3://{s3.BUCKET}/retried", tmp_path / "spin"
     job = written(values, tmp_path, out, records=4)
-    small.make(load(job), rejected=(), failed=(2,))
+    small.make(load_job(job), rejected=(), failed=(2,))
     say("verify", out)
     assert "1 of 1 failed records are open again" in say("retry", out)
     assert "1 of 2 shards are not sealed" in say("verify", out, code=3)

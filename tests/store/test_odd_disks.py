@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.job import JobSpec
 from factory.store.status import status
 from factory.store.verify import verify
@@ -50,7 +50,7 @@ def small(job) -> JobSpec:
 def whole(small, tmp_path) -> dict[str, bytes]:
     """The data set as an ordinary disk holds it."""
     usual = small.model_copy(update={"output": str(tmp_path / "usual")})
-    run(usual, STAGES)
+    run_job(usual, STAGES)
     return tree(usual.output)
 
 
@@ -118,7 +118,7 @@ def test_a_disk_that_fails_half_way_is_one_line_and_nothing_is_marked_done_that_
     if Path(small.output, "job.json").exists():
         assert verify(small.output).ok and status(small.output).live is None
     assert not list(Path(small.output).rglob("*.tmp"))
-    run(small, STAGES)
+    run_job(small, STAGES)
     assert tree(small.output) == whole and not folders(small.output)
 
 

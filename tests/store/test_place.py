@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.store import lock
 from factory.store.fs import open_files
@@ -80,7 +80,7 @@ def test_a_run_whose_folder_is_disturbed_ends_in_one_line_and_writes_nothing_els
             after.update(contents(tmp_path))
 
     with pytest.raises(UserError, match=words) as error:
-        run(job, STAGES, strike)
+        run_job(job, STAGES, strike)
     assert "\n" not in str(error.value)
     left = {name: data for name, data in contents(tmp_path).items() if not name.endswith((".lock", ".lock.old"))}
     assert left == {name: data for name, data in after.items() if not name.endswith((".lock", ".lock.old"))}
@@ -92,12 +92,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_folder_that_is_put_back_goes_on(job, tmp_path):
     undisturbed = job.model_copy(update={"output": str(tmp_path / "undisturbed")})
-    run(undisturbed, STAGES)
+    run_job(undisturbed, STAGES)
     out = Path(job.output)
     with pytest.raises(UserError):
-        run(job, STAGES, lambda event: moved(out) if event.kind == "sealed" else None)
+        run_job(job, STAGES, lambda event: moved(out) if event.kind == "sealed" else None)
     out.with_name("moved").rename(out)
-    assert run(job, STAGES).units_found
+    assert run_job(job, STAGES).units_found
     assert tree(out) == tree(undisturbed.output) and not folders(out)
 
 
@@ -109,7 +109,7 @@ def test_a_second_run_that_finds_no_lock_is_left_alone_by_the_first(job):
             assert status(job.output).live.pid == os.getpid()
             ledger.lease.check()
     assert status(job.output).live is None and verify(job.output).ok
-    run(job, STAGES)
+    run_job(job, STAGES)
     assert repair(job.output).complete
 
 
@@ -177,7 +177,7 @@ def test_home_and_variables_in_an_output_are_replaced(job, tmp_path, monkeypatch
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("ROOM", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    run(job.model_copy(update={"output": written}), STAGES)
+    run_job(job.model_copy(update={"output": written}), STAGES)
     assert verify(written).complete and verify(str(tmp_path / "out")).complete
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -187,7 +187,7 @@ def test_home_and_variables_in_an_output_are_replaced(job, tmp_path, monkeypatch
 def test_a_variable_that_is_not_set_is_one_line(job, tmp_path, monkeypatch, written, words):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=words):
-        run(job.model_copy(update={"output": written}), STAGES)
+        run_job(job.model_copy(update={"output": written}), STAGES)
     assert not list(tmp_path.iterdir())
 
 

@@ -7,7 +7,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from tests.support.files import folders, tree
 from tests.support.seeded_stages import STAGES
 
@@ -54,7 +54,7 @@ def test_after_a_power_cut_at_any_moment_what_was_finished_is_there(job, monkeyp
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", disk.fsync)
-        run(job, STAGES, count)
+        run_job(job, STAGES, count)
     for descriptor in disk.open:
         os.close(descriptor)
     whole = tree(out)
@@ -64,5 +64,5 @@ def test_after_a_power_cut_at_any_moment_what_was_finished_is_there(job, monkeyp
         for name, data in left.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             (out / name).write_bytes(data)
-        assert run(job, STAGES).units_found >= promised, number
+        assert run_job(job, STAGES).units_found >= promised, number
         assert tree(out) == whole and not folders(out), number

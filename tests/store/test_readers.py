@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.store.dataset import open_data
 from factory.store.sample import extensions
 from tests.support.seeded_stages import STAGES
@@ -18,7 +18,7 @@ from tests.support.seeded_stages import STAGES
 
 @pytest.fixture
 def shards(job) -> list[str]:
-    run(job, STAGES)
+    run_job(job, STAGES)
     return sorted(map(str, Path(job.output).glob("*.tar")))
 
 

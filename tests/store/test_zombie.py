@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.store import lock
 from factory.store.fs import LocalFiles
@@ -49,7 +49,7 @@ def test_a_holder_frozen_in_a_write_does_not_bring_back_the_shard_of_before(
     job = remote.model_copy(update={"records": 8, "output": remote.output + write[-12:].replace(".", "")})
     mended = [Mended if stage is Depth else stage for stage in STAGES]
     undisturbed = job.model_copy(update={"output": str(tmp_path / "undisturbed")})
-    run(undisturbed, mended)
+    run_job(undisturbed, mended)
     monkeypatch.setattr(lock, "STALE", STALE)
     proxy.freeze = write
     command = [sys.executable, "-c", ZOMBIE, job.model_dump_json()]
@@ -57,9 +57,9 @@ def test_a_holder_frozen_in_a_write_does_not_bring_back_the_shard_of_before(
         try:
             assert proxy.held.wait(60)
             zombie.send_signal(signal.SIGSTOP)
-            run(job, STAGES if "small" in write else mended)
+            run_job(job, STAGES if "small" in write else mended)
             retry(job.output)
-            run(job, mended)
+            run_job(job, mended)
             assert status(job.output).states == {"ok": 7, "rejected": 1}
         finally:
             proxy.thawed.set()
@@ -70,7 +70,7 @@ def test_a_holder_frozen_in_a_write_does_not_bring_back_the_shard_of_before(
     assert verify(job.output).ok and verify(job.output).complete
     there = {name: data for name, data in stored(url, job).items() if not name.startswith("parts/")}
     assert there == {name: data for name, data in tree(undisturbed.output).items() if name != MARK_NAME}
-    assert run(job, STAGES).units_done == 0
+    assert run_job(job, STAGES).units_done == 0
 
 
 def test_a_holder_that_lost_a_folder_while_it_wrote_leaves_what_is_there(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from tests.support.command import ROOT
@@ -26,6 +26,6 @@ def kill_run_after(job: JobSpec, events: int) -> list[str]:
 if __name__ == "__main__":
     job, line = JobSpec.model_validate_json(sys.argv[1]), LINES["".join(sys.argv[2:]) or "Depth"]
     try:
-        run(job, line, lambda event: print(event.kind, event.message, flush=True))
+        run_job(job, line, lambda event: print(event.kind, event.message, flush=True))
     except UserError as error:
         sys.exit(f"error: {error}")

@@ -65,8 +65,8 @@ sample = data.sample_files(next(row for row in data.rows.to_pylist() if row["siz
 older = open_data(OLD)  # whose samples have neither metric
 old_sample = older.sample_files(next(row for row in older.rows.to_pylist() if row["size"]))
 command = CliRunner()
-report.write(open_data(job.output))
-card.write(open_data(job.output))
+report.write_report(open_data(job.output))
+card.write_card(open_data(job.output))
 print(
     json.dumps(
         {

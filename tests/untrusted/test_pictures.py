@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from factory.untrusted import Unreadable
-from factory.untrusted.pictures import size_of
+from factory.untrusted.pictures import picture_size
 
 
 def test_a_file_that_would_run_ghostscript_is_no_image(tmp_path: Path, monkeypatch) -> None:
@@ -21,5 +21,5 @@ def test_a_file_that_would_run_ghostscript_is_no_image(tmp_path: Path, monkeypat
     image = tmp_path / "a.jpg"
     image.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n")
     with pytest.raises(Unreadable):
-        size_of(image)
+        picture_size(image)
     assert not ran.exists()

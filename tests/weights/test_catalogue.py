@@ -18,12 +18,12 @@ KINDS = {name: kind for name, kind in vars(catalogue).items() if isinstance(kind
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda path: path.stem)
 def test_every_model_of_every_job_has_a_source_and_a_licence(job: Path) -> None:
-    for need in needs(config.load(job)):
+    for need in needs(config.load_job(job)):
         assert "not known" not in need.licence and (need.embedded or " from " in need.remedy), need.field
 
 
 def test_the_controlnet_job_names_all_its_parts() -> None:
-    spec = config.load(ROOT / "jobs" / "controlnet-sdxl.yaml")
+    spec = config.load_job(ROOT / "jobs" / "controlnet-sdxl.yaml")
     fields = [need.field for need in needs(spec)]
     assert "stages.refine.controlnet" in fields and len(fields) == len(set(fields)) == 7
 

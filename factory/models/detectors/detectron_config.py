@@ -91,7 +91,7 @@ def flattened(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml_text.load(text.decoded(text.read(path, LARGEST)))
+        values = yaml_text.load(text.decoded(text.read_text(path, LARGEST)))
     except (OSError, Unreadable) as error:
         raise UserError(f"detector.config {path} cannot be read ({error})") from error
     if not isinstance(values, dict):

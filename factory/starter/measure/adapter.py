@@ -22,7 +22,7 @@ from factory.finetune.latent_batches import LatentImages, encode_images
 from factory.finetune.latent_model import LatentModel
 from factory.models.diffusion.adapters import add_adapter
 from factory.models.diffusion.text_to_image import TextToImage
-from factory.prompts import read
+from factory.prompts import read_prompts
 from factory.starter.measure.figures import Figure
 from factory.starter.world.cache import Cache
 from factory.starter.world.domain_files import write_domain
@@ -77,7 +77,7 @@ def _encoded(model: LatentModel, images: list[DomainImage]) -> LatentImages:
 
 def draw(adapter: str | None, count: int, size: int, steps: int = STEPS, bar: Bar = iter) -> list[np.ndarray]:
     """`count` images (size, size, 3) uint8 of the domain's actions in turn; the same seeds for every adapter."""
-    actions = read("smart")["action"]
+    actions = read_prompts("smart")["action"]
     prompts = [f"a photo of an athlete doing {actions[i % len(actions)]}" for i in range(count)]
     model, images = TextToImage(MODEL, adapter=adapter), list[np.ndarray]()
     for i in bar(range(0, count, AT_ONCE)):

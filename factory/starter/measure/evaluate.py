@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from factory.config import load as load_job
+from factory.config import load_job
 from factory.present.terminal import open_console
 from factory.starter.measure import adapter, images, renders, speed
 from factory.starter.measure.figures import Figure, as_json, as_table, percent

@@ -29,9 +29,9 @@ def speed_figures(job: JobSpec, records: int) -> list[Figure]:
 
 def _rate(job: JobSpec) -> float:
     """Images per second."""
-    from factory.engine.run import run
+    from factory.engine.run import run_job
 
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
-        run(job.model_copy(update={"output": str(Path(folder) / "out")}))
+        run_job(job.model_copy(update={"output": str(Path(folder) / "out")}))
         return job.records / (time.monotonic() - start)

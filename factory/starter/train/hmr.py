@@ -2,6 +2,9 @@
 
 The losses are SPIN's (`training.body_losses`), and one for each of the network's intermediate answers: the map of each
 joint, the image point that the map gives, and the joint's depth.
+
+Two networks are trained so: `hmr` on all actions, and the smaller `base` on easy ones alone. `base` is what fine-tuning
+starts from: hard poses and skiing are domains that it has not seen.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from factory.geometry.rotations import matrix_to_sixd
 from factory.models.hmr.part_hmr import PartHMR
 from factory.models.hmr.spin import load_hmr_network
 from factory.starter.train.samples import hmr_samples
+from factory.starter.world.actions import ACTIONS
 from factory.starter.world.cache import Cache
 from factory.starter.world.people import VisiblePeople, visible_people
 from factory.training.augment import cut_turned, degrade, erase
@@ -36,6 +40,8 @@ from factory.training.tensors import ImageRows, bfloat16_is_fast, to_device, tra
 
 BATCH, RATE = 32, 1e-3
 CONFIG = {"layers": [2, 3, 4, 2], "width": 32, "hidden": 768, "crop": 96, "parts": 24}
+BASE = {"layers": [2, 2, 3, 2], "width": 20, "hidden": 512, "crop": 96, "parts": 20}
+SKIING = "winter activities"  # counts as easy, but is a target domain of fine-tuning
 
 
 def mean_body(people: VisiblePeople) -> dict[str, Tensor]:
@@ -115,26 +121,34 @@ def export_hmr(network: PartHMR, folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(network.config, indent=1) + "\n")
 
 
-def train_hmr(options: TrainingOptions, cache: Cache, start: Path | None = None) -> None:
+def familiar_people(people: VisiblePeople, cache: Cache) -> VisiblePeople:
+    """Those whose actions `base` may see: neither hard nor skiing."""
+    skiing = np.asarray(cache.action)[people.image] == list(ACTIONS).index(SKIING)
+    return people.take(np.flatnonzero(~people.hard & ~skiing))
+
+
+def train_hmr(options: TrainingOptions, cache: Cache, start: Path | None = None, base: bool = False) -> None:
     """Train on the people of the cache. start: an earlier export to start from; UserError where its network is of
-    another size."""
+    another size. base: train the network BASE, on easy actions alone."""
     seed_everything(options.seed, options.threads)
     batch_size, rate = options.batch or BATCH, options.rate or RATE
     bfloat = bfloat16_is_fast() and not options.full_precision
     body = BodyModel("starter:body", training_device())
     people = visible_people(cache, BodyModel("starter:body"))
-    print(f"hmr: {len(people)} people in {len(cache)} images", flush=True)
-    network = PartHMR(**CONFIG)
+    people = familiar_people(people, cache) if base else people
+    name, config = ("base", BASE) if base else ("hmr", CONFIG)
+    print(f"{name}: {len(people)} people in {len(cache)} images", flush=True)
+    network = PartHMR(**config)
     network.load_state_dict(network.state_dict() | mean_body(people))
     if start:
         trained = load_hmr_network(str(start))
-        if trained.config != CONFIG:
-            raise UserError(f"--start {start}: a network of {trained.config}, not of {CONFIG}; give one of these")
+        if trained.config != config:
+            raise UserError(f"--start {start}: a network of {trained.config}, not of {config}; give one of these")
         network.load_state_dict(trained.state_dict())
     network.to(training_device(), memory_format=torch.channels_last).train()
     average, parameters = EMA(network), list(network.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, fused=torch.cuda.is_available())
-    crops = CropBatches(cache.images, people, CONFIG["crop"])
+    crops = CropBatches(cache.images, people, config["crop"])
     descent = Descent(lambda batch: hmr_losses(network, body, batch, bfloat), optimizer, parameters, 10.0)
     learner = Learner(network, descent, rate, average=average)
 
@@ -142,6 +156,6 @@ def train_hmr(options: TrainingOptions, cache: Cache, start: Path | None = None)
         return learner.step(index, fraction, crops.draw(step_rng(options.seed, index), batch_size))
 
     fit(
-        "hmr", options, step, learner.parts,
+        name, options, step, learner.parts,
         lambda: export_hmr(average.model, options.export), lambda: hmr_samples(options.export, cache, people),
     )  # fmt: skip

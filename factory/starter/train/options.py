@@ -1,4 +1,4 @@
-"""The options of `factory starter train`: those of every training, and what the starter's five models need beside."""
+"""The options of `factory starter train`: those of every training, and what the starter's six models need beside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ class StarterOptions(TrainingOptions):
 
     models: Annotated[
         list[str],
-        Argument(metavar="[MODEL]...", help="vae, diffusion, hmr, detector, vposer; none: all.", show_default=False),
+        Argument(
+            metavar="[MODEL]...",
+            help="vae, diffusion, hmr, base, detector, vposer; none: all.",
+            show_default=False,
+        ),
     ] = field(default_factory=list)
     cache: Annotated[Path, Option(help="The rendered world. A missing cache is rendered, one cut short completed.")] = (
         Path("out/starter/cache")

@@ -14,7 +14,7 @@ from factory.store.contents import digest
 from factory.weights.locate import WEIGHTS
 
 # The budget of each model in minutes on two cores, in the order of training: later models use earlier ones.
-MINUTES = {"vae": 30, "diffusion": 120, "hmr": 120, "detector": 60, "vposer": 10}
+MINUTES = {"vae": 30, "diffusion": 120, "hmr": 120, "base": 120, "detector": 60, "vposer": 10}
 FOLDER = {"vae": "text-to-image/vae", "diffusion": "."}  # in a pack; the others have the folder of their own name
 
 
@@ -55,6 +55,10 @@ def _train(name: str, options: StarterOptions) -> None:
 
             redrawn = [_redraw(options)] if options.redrawn else []
             train_hmr(own, cache.load_cache(own.cache, *redrawn), start)
+        case "base":
+            from factory.starter.train.hmr import train_hmr
+
+            train_hmr(own, cache.load_cache(own.cache), start, base=True)
         case "detector":
             from factory.starter.train.detector import train_detector
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -34,6 +34,10 @@ class VisiblePeople:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def take(self, rows: np.ndarray) -> VisiblePeople:
+        """Some of the people, by their numbers."""
+        return VisiblePeople(*(getattr(self, each.name)[rows] for each in fields(self)))
 
 
 def visible_people(cache: Cache, body: BodyModel) -> VisiblePeople:

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from scipy.spatial.transform import Rotation
 
-from factory.config import load
+from factory.config import load_job
 from factory.errors import UserError
 from factory.geometry.agreement import iou, mean_distance, procrustes
 from factory.starter.measure import evaluate as evaluation
@@ -156,7 +156,7 @@ def test_figures_on_renders_are_the_same_twice(tmp_path, monkeypatch):
 
 
 def test_pictures_of_a_job_that_aligns_are_measured_without_it_too():
-    job = load(DEMO, ["prompts.action=[yoga, walking]", "stages.generate.steps=4", "stages.refine.steps=4"])
+    job = load_job(DEMO, ["prompts.action=[yoga, walking]", "stages.generate.steps=4", "stages.refine.steps=4"])
     drawn = images.draw(job, 1, seed=3)
     rows = images.image_figures(drawn, job)
     assert [action for action, _ in drawn] == ["yoga", "walking"]
@@ -169,5 +169,5 @@ def test_pictures_of_a_job_that_aligns_are_measured_without_it_too():
         for before, after in zip(one.people, other.people, strict=True)
     ]
     assert any(moved)
-    plain = images.image_figures(drawn, load(DEMO, ["stages.estimate.hmr.align=false"]))
+    plain = images.image_figures(drawn, load_job(DEMO, ["stages.estimate.hmr.align=false"]))
     assert "align" not in plain[-1].measure and len(plain) == len(rows) - 1
