@@ -33,7 +33,8 @@ engine
 present
 loader export training labelled
 doctor
-api evaluate finetune starter
+api evaluate finetune
+starter
 experiment
 schema
 cli

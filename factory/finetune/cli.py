@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from factory.finetune.diffusion_cli import diffusion
 from factory.finetune.options import FinetuneOptions
 from factory.training.flags import from_fields
 
-app = typer.Typer(
+finetune = typer.Typer(
     help="Train pretrained models further on the images of a domain.",
     no_args_is_help=True,
     add_completion=False,
@@ -15,12 +16,7 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps each verb a verb of its own while it is the only one."""
-
-
-@app.command()
+@finetune.command()
 @from_fields
 def hmr(options: FinetuneOptions) -> None:
     """Train an estimator of bodies on real images with 2D keypoints and on synthetic images with bodies.
@@ -32,3 +28,6 @@ def hmr(options: FinetuneOptions) -> None:
 
     result, console = finetune_hmr(options), open_console()
     say(console, f"{result.model}: the weights after step {result.best_step:,} of {result.steps:,}")
+
+
+finetune.command()(from_fields(diffusion))

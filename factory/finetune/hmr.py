@@ -12,21 +12,22 @@ import torch
 from torch import Tensor, nn
 
 from factory.errors import UserError
-from factory.finetune.crops import Batch, Shuffled, Views
+from factory.finetune.choice import make_method
+from factory.finetune.crops import Shuffled, Views
 from factory.finetune.curve import Curve
 from factory.finetune.losses import spin_losses
-from factory.finetune.methods import Method, Setting, make_method
+from factory.finetune.methods import Method, MethodContext
 from factory.finetune.network_files import HMR, load_start, model_path, write_network
 from factory.finetune.options import FinetuneOptions
 from factory.finetune.ranks import Ranks
-from factory.finetune.sources import digest, joined, make_crops, real_people, require_body, synthetic_people
+from factory.finetune.sources import joined, make_crops, people_digest, real_people, require_body, synthetic_people
 from factory.finetune.validation import Validation
 from factory.geometry.body import BodyModel
 from factory.labelled.base import LabelledPeople
 from factory.labelled.choice import open_people
 from factory.present.terminal import say
 from factory.training.checkpoint import Checkpoint, Stateful
-from factory.training.learner import Descent, Terms
+from factory.training.learner import Batch, Descent, Terms
 from factory.training.progress import TrainingProgress
 from factory.training.randomness import seed_everything, step_rng
 from factory.training.tensors import bfloat16_is_fast, training_device
@@ -129,14 +130,18 @@ class Training:
         if options.validation:
             people = open_people(options.validation, limit=options.validation_limit)
             require_body(people, options.body)
-            self.validation = Validation(make_crops(people, self._size("--validation", people)), self.body)
+            self.validation = Validation(
+                make_crops(people, self._size("--validation", people), bodies=False), self.body
+            )
         self.curve = Curve(self.validation.criterion if self.validation else "loss")
         self.model = model_path(options.model, options.out)
         self.method: Method | None = None
         if real is not None and options.method != "none":
             self.real = make_crops(real, self._size("--real", real), bodies=False)
             self.order = Shuffled(len(self.real), options.seed, 0)
-            self.method = make_method(Setting(options, self.real, crops, self.network, self._start, self.body, ranks))
+            self.method = make_method(
+                MethodContext(options, self.real, crops, self.network, self._start, self.body, ranks)
+            )
             self.paired = min(max(round(options.batch * options.mix), 1), options.batch - 1)
             self.paired = self.paired if self.method.paired else 0
             if self.paired % ranks.total:
@@ -152,7 +157,7 @@ class Training:
 
     def _size(self, name: str, people: LabelledPeople) -> int:
         """Note what people were opened; returns the side of their crops, px."""
-        self.digests[name] = digest(people)
+        self.digests[name] = people_digest(people)
         if self.ranks.lead:
             images = len(set(people.images))
             self.notes.append(f"{name} {people.name}: {len(people):,} people in {images:,} images")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from factory.finetune.crops import Batch, Crops, Labels, Shuffled, Views
+from factory.finetune.crops import Crops, Labels, Shuffled, Views
 from factory.finetune.network_files import HMR
 from factory.finetune.options import FinetuneOptions
 from factory.finetune.ranks import Ranks
@@ -24,13 +24,14 @@ from factory.geometry.joints import J24_PART
 from factory.models.priors.base import VPoserPrior
 from factory.models.priors.choice import load_prior
 from factory.training.checkpoint import Stateful
+from factory.training.learner import Batch
 
 VPOSER = "vposer-v1"  # the kind of a prior that is named without one, as in jobs
 BATCH = 64  # crops that an estimate looks at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Setting:
+class MethodContext:
     """What a method may use: the options; `real`, the crops of the real images; `synthetic`, those of --synthetic, or
     None; `network`, which is trained; `start`, which loads the network that the training starts from; body and ranks.
     """
@@ -55,8 +56,8 @@ class Method:
     paired = False  # whether part of each batch are images with bodies
     unused: tuple[str, ...] = ("2d", "3d", "pose", "betas")  # terms of `spin_losses` that are always 0
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
+    def __init__(self, context: MethodContext) -> None:
+        self.context = context
 
     def pairs(self, step: int, count: int, rng: np.random.Generator) -> Batch:
         """This process's part of the `count` images with bodies of a step: `image`, `keypoints`, `rotations`,
@@ -84,18 +85,18 @@ class Pairs(Method):
     paired = True
     unused = ()
 
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
-        self.order = Shuffled(len(setting.synthetic or setting.real), setting.options.seed, 1)
+    def __init__(self, context: MethodContext) -> None:
+        super().__init__(context)
+        self.order = Shuffled(len(context.synthetic or context.real), context.options.seed, 1)
 
     @cached_property
     def source(self) -> Crops:
         """The crops with bodies that batches are drawn from."""
-        assert self.setting.synthetic is not None
-        return self.setting.synthetic
+        assert self.context.synthetic is not None
+        return self.context.synthetic
 
     def pairs(self, step: int, count: int, rng: np.random.Generator) -> Batch:
-        part, views = self.setting.ranks.part, Views.draw(rng, count)
+        part, views = self.context.ranks.part, Views.draw(rng, count)
         return self.source.draw(self.order.take(step, count)[part], views.take(part))
 
 
@@ -105,8 +106,8 @@ class SelfTraining(Pairs):
 
     @cached_property
     def source(self) -> Crops:
-        real, body = self.setting.real, self.setting.body
-        rotations, betas, camera = estimate(self.setting.start(), real)
+        real, body = self.context.real, self.context.body
+        rotations, betas, camera = estimate(self.context.start(), real)
         points = project_on_crop(spin49(body.joints54(rotations, betas)), camera)
         keypoints = torch.cat([points, torch.ones_like(points[..., :1])], -1)
         keypoints[:, : J24_PART.start, 2] = 0
@@ -126,22 +127,3 @@ def estimate(network: HMR, crops: Crops) -> tuple[Tensor, Tensor, Tensor]:
     network.train(training)
     rotations, betas, camera = (torch.cat(values) for values in zip(*parts, strict=True))
     return rotations, betas, camera
-
-
-def make_method(setting: Setting) -> Method:
-    """The method that the options name."""
-    match setting.options.method:
-        case "ours" | "controlnet":
-            return Pairs(setting)
-        case "self":
-            return SelfTraining(setting)
-        case "spin-ft":
-            from factory.finetune.fitted import Fitted
-
-            return Fitted(setting)
-        case "dapa":
-            from factory.finetune.rendered import Rendered
-
-            return Rendered(setting)
-        case _:
-            return Method(setting)

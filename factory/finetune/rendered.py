@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from factory.finetune.crops import Batch, Views, normalised
-from factory.finetune.methods import Method, Setting, estimate
+from factory.finetune.crops import Views, normalised
+from factory.finetune.methods import Method, MethodContext, estimate
 from factory.finetune.textured import Textured
 from factory.geometry.joints import OPENPOSE_PART
 from factory.geometry.rotations import matrix_to_axis_angle
+from factory.training.learner import Batch
 from factory.training.tensors import to_device
 
 CHUNK = 64  # real images cut at a time
@@ -26,33 +27,33 @@ class Rendered(Method):
     paired = True
     unused = ()
 
-    def __init__(self, setting: Setting) -> None:
-        super().__init__(setting)
-        self.prior = setting.load_prior()
+    def __init__(self, context: MethodContext) -> None:
+        super().__init__(context)
+        self.prior = context.load_prior()
 
     @cached_property
     def textured(self) -> Textured:
         """Made from the start's estimates."""
-        setting, count = self.setting, len(self.setting.real)
+        context, count = self.context, len(self.context.real)
         chunks = [np.arange(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
         images = torch.cat(
-            [(setting.real.pixels(rows, Views.plain(len(rows))) * 255).round().byte() for rows in chunks]
+            [(context.real.pixels(rows, Views.plain(len(rows))) * 255).round().byte() for rows in chunks]
         )
-        rotations, betas, camera = estimate(setting.start(), setting.real)
+        rotations, betas, camera = estimate(context.start(), context.real)
         pose = matrix_to_axis_angle(rotations).flatten(1)
-        return Textured(setting.body, self.prior, images, pose, betas, camera)
+        return Textured(context.body, self.prior, images, pose, betas, camera)
 
     def renew(self) -> None:
         """See `Method`."""
-        rotations, betas, camera = estimate(self.setting.network, self.setting.real)
+        rotations, betas, camera = estimate(self.context.network, self.context.real)
         self.textured.estimate(matrix_to_axis_angle(rotations).flatten(1), betas, camera)
 
     def pairs(self, step: int, count: int, rng: np.random.Generator) -> Batch:
         """See `Method`. Each process draws other renderings."""
-        setting = self.setting
+        context = self.context
         own, count = (
-            np.random.default_rng((setting.options.seed, step, setting.ranks.rank, 2)),
-            count // setting.ranks.total,
+            np.random.default_rng((context.options.seed, step, context.ranks.rank, 2)),
+            count // context.ranks.total,
         )
         views = Views.draw(own, count)
         drawn = self.textured.draw(own, count, views.turn, views.mirror)

@@ -111,7 +111,7 @@ class JoinedImages:
         return [pixels[number, name] for number, name in places]
 
 
-def digest(people: LabelledPeople) -> str:
+def people_digest(people: LabelledPeople) -> str:
     """Of all that is read of the people but the pixels: two data sets with other people have other digests."""
     total = hashlib.sha256("\0".join(people.images).encode())
     for array in (people.crop, people.keypoints, people.pose, people.betas, people.joints3d):

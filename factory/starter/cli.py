@@ -41,8 +41,12 @@ def evaluate(
     ] = None,
     job: Annotated[Path, typer.Option(help="The job whose stages draw the images.")] = Path("jobs/demo.yaml"),
     part: Annotated[
-        list[str] | None, typer.Option(help="renders, images, speed (against the authors' loop) or size. Repeatable.")
+        list[str] | None,
+        typer.Option(help="renders, images, adapter, speed (against the authors' loop) or size. Repeatable."),
     ] = None,
+    adapter: Annotated[
+        str, typer.Option(help="The adapter that part `adapter` measures on the domain smart-like: a file or folder.")
+    ] = "starter:adapter",
     quick: Annotated[
         bool, typer.Option("--quick", help="Few images: they show that it runs, not how good the pack is.")
     ] = False,
@@ -59,7 +63,7 @@ def evaluate(
     if unknown := set(parts) - set(PARTS):
         raise UserError(f"part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
     cache = cache or (QUICK_CACHE if quick else EVAL_CACHE)
-    table = evaluate_pack(cache, job, tuple(dict.fromkeys(parts)), seed, quick)
+    table = evaluate_pack(cache, job, tuple(dict.fromkeys(parts)), seed, quick, adapter)
     store_figures(table, out)
     if as_json:
         print(json.dumps(table.as_json(), indent=1))

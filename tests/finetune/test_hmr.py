@@ -55,7 +55,7 @@ def test_every_method_learns_what_it_is_shown(method, tmp_path, start, real, syn
 def test_none_measures_and_copies_the_start(tmp_path, start, held_out):
     result = tune(tmp_path, start, None, method="none", validation=str(held_out))
     [point] = result.curve
-    assert point["step"] == 0 and point["pa_mpjpe"] > 0 and point["mpjpe"] > 0 and 0 <= point["pck"] <= 1
+    assert point["step"] == 0 and point["PA-MPJPE"] > 0 and point["MPJPE"] > 0 and 0 <= point["PCK"] <= 100
     before, after = load_hmr_network(str(start)).state_dict(), load_hmr_network(str(result.model)).state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -64,11 +64,11 @@ def test_the_best_weights_are_kept_and_a_flat_curve_ends_the_training(tmp_path, 
     """A rate that is too high makes the network worse: the start stays the best."""
     known = {"validation": str(held_out), "every": 1, "steps": 50, "patience": 2}
     result = tune(tmp_path, start, real, rate=0.02, **known)
-    best = min(result.curve, key=lambda point: point["pa_mpjpe"])
+    best = min(result.curve, key=lambda point: point["PA-MPJPE"])
     assert result.best_step == best["step"]
     assert result.steps == best["step"] + 2 < 50
     measured = tune(tmp_path / "again", result.model, None, method="none", validation=str(held_out))
-    assert measured.curve[0]["pa_mpjpe"] == pytest.approx(best["pa_mpjpe"], rel=1e-5)
+    assert measured.curve[0]["PA-MPJPE"] == pytest.approx(best["PA-MPJPE"], rel=1e-5)
     assert tune(tmp_path, start, real, rate=0.02, **known) == result  # nothing is left to do
 
 
