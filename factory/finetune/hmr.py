@@ -20,7 +20,15 @@ from factory.finetune.methods import Method, MethodContext
 from factory.finetune.network_files import HMR, load_start, model_path, write_network
 from factory.finetune.options import FinetuneOptions
 from factory.finetune.ranks import Ranks
-from factory.finetune.sources import joined, make_crops, people_digest, real_people, require_body, synthetic_people
+from factory.finetune.sources import (
+    joined,
+    known_people,
+    make_crops,
+    of_share,
+    people_digest,
+    require_body,
+    synthetic_people,
+)
 from factory.finetune.validation import Validation
 from factory.geometry.body import BodyModel
 from factory.labelled.base import LabelledPeople
@@ -123,8 +131,9 @@ class Training:
         self.body = BodyModel(options.body, self.device)
         self.digests: dict[str, str] = {}
         self.notes: list[str] = []  # shown when nothing is left to refuse
-        real = real_people(options) if options.real else None
-        synthetic = synthetic_people(options)
+        everybody = known_people(options) if options.real else None
+        real = None if everybody is None else of_share(everybody, options)
+        synthetic = synthetic_people(options, everybody)
         crops = make_crops(joined(synthetic), self._size("--synthetic", joined(synthetic))) if synthetic else None
         self.validation: Validation | None = None
         if options.validation:
