@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from factory.errors import UserError
 
 if TYPE_CHECKING:
     from factory.finetune.options import FinetuneOptions
@@ -14,8 +12,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CellTraining:
-    """One fine-tuning. made: data sets of the experiment, of which `from_real` are made from the real images; given:
-    other synthetic data. The other fields are those of `finetune.options.FinetuneOptions`."""
+    """One fine-tuning and its test. test: the labelled people that the result is measured on. The other fields are
+    those of `finetune.options.FinetuneOptions`."""
 
     model: str
     body: str
@@ -23,9 +21,7 @@ class CellTraining:
     real: str
     test: str
     method: str
-    made: tuple[str, ...]
-    from_real: tuple[str, ...]
-    given: tuple[str, ...]
+    synthetic: tuple[str, ...]
     where: str | None
     share: float
     seed: int
@@ -64,45 +60,12 @@ def train_cell(training: CellTraining, folder: Path) -> dict[str, Any]:
 
 
 def cell_options(training: CellTraining, folder: Path) -> FinetuneOptions:
-    """The options of `factory finetune hmr` for a cell. With a smaller share, pairs come from its real images alone.
-    UserError: pairs of other images would be in."""
+    """The options of `factory finetune hmr` for a cell."""
     from factory.finetune.options import FinetuneOptions
 
-    where = training.where
-    if training.share < 1 and training.from_real:
-        if training.from_real != training.made or training.given:
-            raise UserError(
-                "shares below 1 mean pairs of the chosen real images alone, which must then all be made from them"
-            )
-        where = _of_images(cell_options(replace(training, share=1.0), folder), training.share, where)
-    return FinetuneOptions(
-        model=training.model,
-        out=folder,
-        real=training.real,
-        method=training.method,
-        synthetic=[*training.made, *training.given],
-        where=where,
-        share=training.share,
-        mix=training.mix,
-        body=training.body,
-        prior=training.prior,
-        steps=training.steps,
-        every=training.every,
-        batch=training.batch,
-        rate=training.rate,
-        seed=training.seed,
-        workers=training.workers,
-    )
-
-
-def _of_images(options: FinetuneOptions, share: float, where: str | None) -> str:
-    """The condition for samples that were made from the real images of the share, besides `where`."""
-    from factory.finetune.sources import real_people
-
-    names = sorted(set(real_people(replace(options, share=share)).images))
-    quoted = ", ".join("'" + name.replace("'", "''") + "'" for name in names)
-    chosen = f"source in ({quoted})"
-    return f"({where}) and {chosen}" if where else chosen
+    values = asdict(training)
+    del values["test"]
+    return FinetuneOptions(**{**values, "synthetic": list(training.synthetic)}, out=folder)
 
 
 def measure_estimator(model: str | Path, body: str, test: str) -> dict[str, Any]:

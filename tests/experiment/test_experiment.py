@@ -8,18 +8,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from factory.errors import UserError
-from factory.experiment import measuring
 from factory.experiment.paper import paper_table
 from factory.experiment.run import chosen_steps, run_experiment
 from factory.experiment.steps import load_experiment
-from factory.finetune.options import FinetuneOptions
-from factory.finetune.sources import real_people
 from tests.support.command import ROOT, Run, refused
 
 pytestmark = pytest.mark.heavy(8)
@@ -100,22 +95,6 @@ def test_parts_share_the_cells_and_need_the_same_data(written: Callable[..., Pat
     assert sorted(names) == sorted(step.name for step in experiment.steps if step.cell)
     for part in parts:
         assert ("data/r" in [step.name for step in part]) == any("data/r" in step.needs for step in part)
-
-
-def test_pairs_of_a_smaller_share_come_from_its_images_alone(people: Path, tmp_path: Path):
-    real = str(people / "real" / "people.npz")
-    training = measuring.CellTraining(
-        model=str(people / "start"), body="starter:body", prior="starter:vposer", real=real, test=real, method="ours",
-        made=("made",), from_real=("made",), given=(), where="oks > 0.5", share=0.5, seed=3, steps=1, batch=2,
-        rate=1e-4, mix=0.5, every=1, workers=1,
-    )  # fmt: skip
-    options = measuring.cell_options(training, tmp_path)
-    chosen = real_people(FinetuneOptions(model="m", out=tmp_path, real=real, share=0.5, seed=3)).images
-    assert options.where == f"(oks > 0.5) and source in ({', '.join(repr(name) for name in sorted(chosen))})"
-    assert len(chosen) == 3
-    assert measuring.cell_options(replace(training, share=1.0), tmp_path).where == "oks > 0.5"
-    with pytest.raises(UserError, match="must then all be made from them"):
-        measuring.cell_options(replace(training, given=("x.npz",)), tmp_path)
 
 
 def test_what_cannot_be_done_says_why_and_the_rest_goes_on(factory: Run, written: Callable[..., Path], values: dict):
