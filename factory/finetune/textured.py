@@ -1,10 +1,10 @@
 """Images of textured bodies over backgrounds, with exact labels: the synthetic images of the method dapa (Weng et al.
-2022, domain adaptive pose and shape), drawn while a network trains. No diffusion model takes part.
+2022, Domain Adaptive 3D Pose Augmentation), drawn while a network trains. No diffusion model takes part.
 
-The pose of each image is the network's estimate of a person of the real images, varied in the latent code of a pose
-prior. Its colours are those that another estimate lies on in its real image, see `textures`, in place of the texture
-that DAPA's network predicts. The background is a piece of a real image in which the person is filled up. A light from a
-random side shades the body.
+The pose of an image is the network's estimate of a person in a real image, varied in the latent code of a pose prior.
+Its colours are those of a person in a real image, taken where the estimate lies on it (`textures`); DAPA has a network
+for them. Its background is a piece of a real image in which other pixels cover the person. A light from a random side
+shades the body. What the renderings know of the domain is in the real images alone.
 
 Rotations (N, 24, 3, 3) are of the camera frame, the root's first; cameras (N, 3) = (s, tx, ty), see `geometry.camera`.
 """
