@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from factory.errors import UserError
+from factory.evaluate import study_cli
 
 app = typer.Typer(
     help="Measure what data sets are worth, with the metrics of the field.",
@@ -16,11 +17,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps `images` a verb of its own while it is the only one."""
 
 
 @app.command()
@@ -98,3 +94,7 @@ def images(
         print(json.dumps(plain(comparison), indent=2))
     else:
         show_comparison(open_console(), comparison)
+
+
+app.command()(study_cli.study)
+app.command("study-sum")(study_cli.study_sum)

@@ -89,12 +89,12 @@ def fit(picture: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(image)
 
 
-def data_uri(picture: np.ndarray, lossless: bool = False) -> str:
-    """The picture inside a link, so that a page needs no files beside it."""
+def data_uri(picture: np.ndarray, lossless: bool = False, quality: int = 85) -> str:
+    """The picture inside a link, so that a page needs no files beside it. quality: of lossy WebP, 0 to 100."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "WEBP", lossless=lossless, quality=85, method=4)
+    Image.fromarray(picture).save(buffer, "WEBP", lossless=lossless, quality=quality, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
