@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from factory.finetune.diffusion_cli import diffusion
 from factory.finetune.options import FinetuneOptions
 from factory.training.flags import from_fields
 
@@ -13,11 +14,6 @@ finetune = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-
-
-@finetune.callback()
-def _group() -> None:
-    """Keeps each verb a verb of its own while it is the only one."""
 
 
 @finetune.command()
@@ -32,3 +28,6 @@ def hmr(options: FinetuneOptions) -> None:
 
     result, console = finetune_hmr(options), open_console()
     say(console, f"{result.model}: the weights after step {result.best_step:,} of {result.steps:,}")
+
+
+finetune.command()(from_fields(diffusion))
