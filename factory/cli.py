@@ -14,6 +14,7 @@ import typer
 from factory.errors import UserError
 from factory.evaluate.cli import app as evaluate
 from factory.export.formats import FORMATS
+from factory.finetune.cli import finetune
 from factory.present.terminal import StandardOutput, open_console, say, shown
 from factory.starter.cli import starter
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(starter, name="starter")
 app.add_typer(evaluate, name="evaluate")
+app.add_typer(finetune, name="finetune")
 Job = Annotated[Path, typer.Argument(metavar="JOB", help="A job file, such as jobs/demo.yaml.", show_default=False)]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="A data set: the job's output.", show_default=False)]
 Set = Annotated[

@@ -33,7 +33,8 @@ engine
 present
 schema loader export training labelled
 doctor
-api evaluate finetune starter
+api evaluate finetune
+starter
 experiment
 cli
 __init__

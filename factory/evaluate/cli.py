@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from factory.errors import UserError
-from factory.evaluate import hmr_cli
+from factory.evaluate import hmr_cli, study_cli
 
 app = typer.Typer(
     help="Measure what data sets and estimators are worth, with the metrics of the field.",
@@ -97,3 +97,5 @@ def images(
 
 
 app.command()(hmr_cli.hmr)
+app.command()(study_cli.study)
+app.command("study-sum")(study_cli.study_sum)

@@ -3,17 +3,14 @@ SMART or Ski-Pose."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
-from pydantic import ValidationError
 
 from factory.errors import UserError
 from factory.home import at_home
-from factory.job import ImagesSpec
 from factory.job_stages import DetectorSpec
 from factory.present.samples import damage, spread, stored
 from factory.sources import images
@@ -24,7 +21,6 @@ from factory.store.layout import JOB
 from factory.untrusted import Unreadable
 
 FINAL, INITIAL, REAL = "final", "initial", "real"
-LISTS, TARS = (".txt", ".lst", ".list"), ".tar"
 
 
 class ImageSet(Protocol):
@@ -82,12 +78,11 @@ class Pictures:
 
     def __init__(self, path: str, limit: int | None) -> None:
         self.name = path
-        kind, path = _kind(path)
+        self.spec = images.named_source(path, "--real")
         try:
-            self.spec = ImagesSpec(kind=kind, path=path)
             found = images.listing(self.spec, 0)
-        except (UserError, ValidationError) as error:
-            words = str(error).replace("images.path", "--real", 1) if isinstance(error, UserError) else "no path"
+        except UserError as error:
+            words = str(error).replace("images.path", "--real", 1)
             raise UserError(words if words.startswith("--real") else f"--real {path}: {words}") from error
         items = found.items
         step = len(items) / limit if limit and limit < len(items) else 1.0
@@ -119,12 +114,3 @@ def real_images(path: str, limit: int | None) -> ImageSet:
     if "://" in path or (at_home(path) / JOB).is_file():
         return Samples(path, limit, as_real=True)
     return Pictures(path, limit)
-
-
-def _kind(path: str) -> tuple[str, str]:
-    """(kind of the source, its path): KIND:PATH as it is written, else after the path's ending."""
-    kind, colon, rest = path.partition(":")
-    if colon and kind in images.LISTINGS:
-        return kind, rest
-    ending = os.path.splitext(path)[1].lower()
-    return ("list" if ending in LISTS else "webdataset" if ending == TARS else "folder"), path

@@ -11,6 +11,8 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from factory.errors import UserError
 from factory.job import ImagesSpec
 from factory.sources import folder, lists, shards, skipose, smart, tars
@@ -27,7 +29,26 @@ LISTINGS = {
 LOOKED_INTO = 10_000  # images at most, evenly spread, whose bytes count for the identity of a source
 END = 32 * 1024  # bytes that count at either end of each of them
 PIXEL, SPARE = 16, 1 << 26  # an image file has at most PIXEL bytes for each pixel, and SPARE bytes besides
+LISTS, TARS = (".txt", ".lst", ".list"), ".tar"  # endings of the paths of such sources
 AT_ONCE = 16  # files that are read at the same time: a network disk takes long to answer
+
+
+def named_source(text: str, option: str) -> ImagesSpec:
+    """The source that a command's option names: KIND:PATH, with @SPLIT after the path of SMART and Ski-Pose, or a path
+    alone, whose ending tells whether it is a list, tars or a folder. UserError: no path, or no such split."""
+    kind, colon, path = text.partition(":")
+    if not colon or kind not in LISTINGS:
+        ending = os.path.splitext(text)[1].lower()
+        kind, path = ("list" if ending in LISTS else "webdataset" if ending == TARS else "folder"), text
+    values: dict[str, str] = {"kind": kind, "path": path}
+    folder, at, split = path.rpartition("@")
+    if kind in ("smart", "skipose") and at and "/" not in split:
+        values |= {"path": folder, "split": split}
+    try:
+        return ImagesSpec.model_validate(values)
+    except ValidationError as error:
+        says = "no path" if not values["path"] else f"split {split}: there are train and test"
+        raise UserError(f"{option} {text}: {says}") from error
 
 
 def listing(spec: ImagesSpec, seed: int) -> Listing:

@@ -41,8 +41,12 @@ def evaluate(
     ] = None,
     job: Annotated[Path, typer.Option(help="The job whose stages draw the images.")] = Path("jobs/demo.yaml"),
     part: Annotated[
-        list[str] | None, typer.Option(help="renders, images, speed (against the authors' loop) or size. Repeatable.")
+        list[str] | None,
+        typer.Option(help="renders, images, adapter, speed (against the authors' loop) or size. Repeatable."),
     ] = None,
+    adapter: Annotated[
+        str, typer.Option(help="The adapter that part `adapter` measures on the domain smart-like: a file or folder.")
+    ] = "starter:adapter",
     quick: Annotated[
         bool, typer.Option("--quick", help="Few images: they show that it runs, not how good the pack is.")
     ] = False,
@@ -59,7 +63,7 @@ def evaluate(
     if unknown := set(parts) - set(PARTS):
         raise UserError(f"part {', '.join(sorted(unknown))}: there are {', '.join(PARTS)}")
     cache = cache or (QUICK_CACHE if quick else EVAL_CACHE)
-    table = evaluate_pack(cache, job, tuple(dict.fromkeys(parts)), seed, quick)
+    table = evaluate_pack(cache, job, tuple(dict.fromkeys(parts)), seed, quick, adapter)
     store_figures(table, out)
     if as_json:
         print(json.dumps(table.as_json(), indent=1))
@@ -78,3 +82,27 @@ def sheet(
 
     draw_sheet(out, seed, each)
     print(out)
+
+
+@starter.command()
+def domain(
+    name: Annotated[str, typer.Argument(metavar="smart-like|ski-like", help="Which one.", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.", show_default=False)],
+    train: Annotated[
+        int | None, typer.Option(min=1, help="Images of each action for training.", show_default="100, or 600 skiers")
+    ] = None,
+    test: Annotated[
+        int | None, typer.Option(min=1, help="Held-out images, of all actions together.", show_default="500")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives other images.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that render.", show_default="one for each core")
+    ] = None,
+) -> None:
+    """Write a target domain: images in SMART's or Ski-Pose's layout, and test.npz with the truth of held-out ones."""
+    from factory.present.terminal import open_console, say
+    from factory.starter.world.domain_files import write_domain
+
+    console = open_console()
+    done = write_domain(name, out, train, test, seed, workers, console)
+    say(console, f"{'Done' if done else 'Nothing to do'}: {out} holds {name}.")

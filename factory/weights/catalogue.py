@@ -323,7 +323,7 @@ def needs(job: JobSpec) -> list[Need]:
     prior, detector, hmr = estimate.prior, estimate.detector, estimate.hmr
     named = []
     if generate.model and not job.images:
-        kind = _release(DIFFUSION, generate.model)
+        kind = release(DIFFUSION, generate.model)
         named.append(Need("stages.generate.model", generate.model, kind, generate.revision))
         if generate.adapter:
             named.append(Need("stages.generate.adapter", generate.adapter, ADAPTER))
@@ -334,16 +334,16 @@ def needs(job: JobSpec) -> list[Need]:
         Need("stages.estimate.prior.model", prior.model, BY_KIND[prior.kind]),
         Need("stages.estimate.detector.model", detector.model, BY_KIND[detector.kind]),
         Need("body.model", job.body.model, SMPL),
-        Need("stages.refine.model", refine.model, _release(DIFFUSION, refine.model), refine.revision),
+        Need("stages.refine.model", refine.model, release(DIFFUSION, refine.model), refine.revision),
     ]
     if refine.controlnet:
-        named.append(Need("stages.refine.controlnet", refine.controlnet, _release(CONTROLNET, refine.controlnet)))
+        named.append(Need("stages.refine.controlnet", refine.controlnet, release(CONTROLNET, refine.controlnet)))
     if refine.adapter:
         named.append(Need("stages.refine.adapter", refine.adapter, ADAPTER))
     return named
 
 
-def _release(kind: ModelKind, model: str) -> ModelKind:
+def release(kind: ModelKind, model: str) -> ModelKind:
     """The entry of RELEASES whose word is in the model's name; `kind` itself where none is."""
     name = model.lower()
     return next((entry for entry in RELEASES if entry.title == kind.title and entry.word in name), kind)

@@ -18,7 +18,7 @@ from tests.support.command import Run, refused
 
 
 def test_the_commands_are_there():
-    assert {"train", "evaluate", "sheet"} == set(typer.main.get_command(app).commands["starter"].commands)
+    assert {"train", "evaluate", "sheet", "domain"} == set(typer.main.get_command(app).commands["starter"].commands)
 
 
 def test_a_model_is_trained_from_the_command_line(command: Run, tmp_path):

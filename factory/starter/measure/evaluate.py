@@ -21,20 +21,23 @@ from factory.starter.measure.size import megabytes
 from factory.starter.world import cache as world_cache
 from factory.starter.world.actions import ACTIONS
 
-PARTS = ("renders", "images", "speed", "size")
+PARTS = ("renders", "images", "adapter", "speed", "size")
 PACK_MB = 32  # goal
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much is measured: held-out scenes, images of each action, images of a speed run."""
+    """How much is measured: held-out scenes, images of each action, images of a target domain, images of a speed run;
+    and images of each action in the domain's training split, which is written with it."""
 
     scenes: int
     images: int
+    domain: int
     speed: int
+    train: int = adapter.TRAIN
 
 
-FULL, QUICK = Extent(400, 20, 96), Extent(48, 1, 16)
+FULL, QUICK = Extent(400, 20, 500, 96), Extent(48, 1, 12, 16, train=2)
 
 
 @dataclass(frozen=True)
@@ -74,32 +77,43 @@ def evaluate_pack(
     parts: tuple[str, ...],
     seed: int,
     quick: bool = False,
+    adapter_name: str = "starter:adapter",
     console: Console | None = None,
 ) -> FigureTable:
     """Measure `parts`, a selection of PARTS.
 
     cache: folder of the held-out scenes, rendered where they are missing; UserError where it holds others. job: the
     file whose stages draw the images. seed: of these images, at least 1; 0 is the demo's own. quick: see QUICK.
+    adapter_name: the adapter that is measured, on a target domain whose folder lies beside the cache.
     """
     extent = QUICK if quick else FULL
     console = console or open_console(stderr=True)
     spec = load_job(job)
     rows: list[Figure] = []
     actions: dict[str, dict[str, float]] = {}
+    bar = partial(track, console=console)
     if "renders" in parts:  # first of all, because a cache of other scenes is refused here
         world_cache.build(cache, world_cache.HELD_OUT, extent.scenes, os.cpu_count() or 1, console)
     if "images" in parts:
-        bar = partial(track, console=console)
         drawn = images.draw(spec, extent.images, seed, partial(bar, description="drawing"))
         rows += images.image_figures(drawn, spec, partial(bar, description="estimating"))
     if "renders" in parts:
         figures, actions = _renders(world_cache.load_cache(cache), extent.scenes)
         rows += figures
+    if "adapter" in parts:
+        folder = Path(cache).with_name(f"{adapter.DOMAIN}{'-quick' * quick}")
+        scenes = world_cache.load_cache(cache) if "renders" in parts else None
+        drawing = partial(bar, description="drawing")
+        rows += adapter.adapter_figures(
+            adapter_name, folder, extent.domain, scenes, extent.train, console=console, bar=drawing
+        )
     if "speed" in parts:
         rows += speed.speed_figures(spec, extent.speed)
     if "size" in parts:
         rows.append(Figure("size", "pack in the repository", megabytes(), 1, "pack", "MB", PACK_MB, True))
     settings = {"cache": Path(cache).name, "job": Path(job).name, "quick": quick, "seed": seed, "parts": list(parts)}
+    if "adapter" in parts:
+        settings["adapter"] = adapter_name
     return FigureTable(rows, actions, settings)
 
 
@@ -109,7 +123,6 @@ def _renders(data: world_cache.Cache, scenes: int) -> tuple[list[Figure], dict[s
     rows, actions = renders.estimator_figures(data, detections)
     rows += _yardstick(data, detections)
     rows += renders.prior_figures(data, scenes) + renders.segmenter_figures(data, detections)
-    rows += adapter.adapter_figures(data, scenes)
     return rows, actions
 
 

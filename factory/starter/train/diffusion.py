@@ -55,18 +55,14 @@ class Painter(nn.Module):
 
 
 @torch.no_grad()
-def encode_latents(vae: AutoencoderKL, cache: Cache, path: Path, rows: np.ndarray | None = None) -> np.ndarray:
-    """(N, 2, 4, 32, 32) float16 scaled latents of each image and of its mirror image, kept in the file `path`.
-
-    rows (N,): the rows of the cache to encode; None for all.
-    """
+def encode_latents(vae: AutoencoderKL, cache: Cache, path: Path) -> np.ndarray:
+    """(N, 2, 4, 32, 32) float16 scaled latents of each image and of its mirror image, kept in the file `path`."""
     if path.exists():
         return np.load(path, mmap_mode="r")
-    rows = np.arange(len(cache)) if rows is None else rows
-    latents = np.empty((len(rows), 2, 4, 32, 32), np.float16)
+    latents = np.empty((len(cache), 2, 4, 32, 32), np.float16)
     scale = float(vae.config.scaling_factor)
-    for i in range(0, len(rows), 64):
-        image = images_to_tensor(cache.images[rows[i : i + 64]]).to(vae.device)
+    for i in range(0, len(cache), 64):
+        image = images_to_tensor(cache.images[i : i + 64]).to(vae.device)
         for side, mirrored in enumerate((image, image.flip(3))):
             latents[i : i + 64, side] = (vae.encode(mirrored).latent_dist.mode() * scale).cpu().numpy()
     path.parent.mkdir(parents=True, exist_ok=True)

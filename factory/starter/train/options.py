@@ -1,4 +1,4 @@
-"""The options of `factory starter train`: those of every training, and what the starter's seven models need beside."""
+"""The options of `factory starter train`: those of every training, and what the starter's six models need beside."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StarterOptions(TrainingOptions):
         list[str],
         Argument(
             metavar="[MODEL]...",
-            help="vae, diffusion, adapter, hmr, base, detector, vposer; none: all.",
+            help="vae, diffusion, hmr, base, detector, vposer; none: all.",
             show_default=False,
         ),
     ] = field(default_factory=list)

@@ -14,7 +14,7 @@ from factory.store.contents import digest
 from factory.weights.locate import WEIGHTS
 
 # The budget of each model in minutes on two cores, in the order of training: later models use earlier ones.
-MINUTES = {"vae": 30, "diffusion": 120, "adapter": 10, "hmr": 120, "base": 120, "detector": 60, "vposer": 10}
+MINUTES = {"vae": 30, "diffusion": 120, "hmr": 120, "base": 120, "detector": 60, "vposer": 10}
 FOLDER = {"vae": "text-to-image/vae", "diffusion": "."}  # in a pack; the others have the folder of their own name
 
 
@@ -50,10 +50,6 @@ def _train(name: str, options: StarterOptions) -> None:
             from factory.starter.train.diffusion import train_diffusion
 
             train_diffusion(own, cache.load_cache(own.cache), autoencoder(options), start)
-        case "adapter":
-            from factory.starter.train.adapter import train_adapter
-
-            train_adapter(own, cache.load_cache(own.cache), diffusion_models(options), start)
         case "hmr":
             from factory.starter.train.hmr import train_hmr
 

@@ -60,17 +60,6 @@ def diffusion_samples(export: Path | str, cache: Cache, count: int = 4, steps: i
     return contact_sheet(list(zip(text, images, redrawn, strict=True)), columns=2, side=SIDE)
 
 
-def adapter_samples(export: Path | str, base: Path | str, cache: Cache, rows: np.ndarray, count: int = 8) -> np.ndarray:
-    """For prompts of scenes: the image that the text-to-image model of the pack `base` draws, and the one that it draws
-    from the same noise with the adapter."""
-    from factory.models.diffusion.text_to_image import TextToImage
-
-    prompts = [cache.prompts[i] for i in _spread(rows, count)]
-    model, wanted = str(Path(base) / "text-to-image"), (prompts, list(range(len(prompts))), SIDE, 12, 2.5)
-    plain, tuned = (TextToImage(model, adapter=name).generate(*wanted) for name in (None, str(export)))
-    return contact_sheet(list(zip(plain, tuned, strict=True)), side=SIDE)
-
-
 def hmr_samples(export: Path | str, cache: Cache, people: VisiblePeople, count: int = 8) -> np.ndarray:
     """Crops of people, each beside the body that is estimated from it."""
     from factory.geometry.body import BodyModel

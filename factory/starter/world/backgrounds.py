@@ -17,11 +17,12 @@ class Background:
 
     floor: Colour
     floor2: Colour  # the second colour of the floor's pattern
-    pattern: str  # of the floor: plain, checker, lanes or waves
+    pattern: str  # of the floor: plain, checker, lanes, waves, blotches or rings
     back: Colour  # of the wall, or of the hills
     back2: Colour  # of a stripe on the wall, or of the sky at the horizon
     sky: Colour = (0.45, 0.65, 0.9)  # overhead
     wall: bool = False  # a wall behind the people; otherwise hills under a sky
+    crowd: float = 0  # how strongly spectators stand out from the wall or the hills, 0 to 1
 
 
 BACKGROUNDS = {
@@ -78,6 +79,8 @@ def paint(
         "checker": lambda: (np.floor(u / 0.8) + np.floor(v / 0.8)) % 2,
         "lanes": lambda: ((u / 0.9) % 1 < 0.2).astype(float),
         "waves": lambda: 0.5 + 0.5 * np.sin(4 * v + 1.5 * np.sin(2 * u)),
+        "blotches": lambda: (np.sin(3.1 * u + np.sin(2.3 * v)) + np.sin(2.7 * v + np.sin(1.9 * u)) > 0.3).astype(float),
+        "rings": lambda: (np.hypot(u, v) % 0.7 < 0.2).astype(float),
     }[background.pattern]()
     colour = _mix(background.floor, background.floor2, mix * floor)
     points = eye + rays * to_wall[..., None]
@@ -96,6 +99,11 @@ def paint(
         behind = np.where(
             (height < hills)[..., None], np.array(background.back), _mix(background.back2, background.sky, climb)
         )
+    if background.crowd:
+        spectators = rng.random((97, 89, 3), np.float32)
+        row, seat = np.floor(height / 0.22), np.floor(along / 0.16)
+        shirts = spectators[row.astype(int) % 97, (seat + 7 * row).astype(int) % 89]
+        behind = behind + background.crowd * np.where((height > 0.9)[..., None], shirts - 0.5, 0)
     colour = np.where(floor[..., None], colour, behind) + tint
     return np.clip(colour, 0, 1).astype(np.float32), floor
 

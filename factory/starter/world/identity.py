@@ -14,6 +14,8 @@ from factory.weights.locate import resolve
 
 PACKAGE = Path(__file__).parents[2]  # the folder of `factory`
 START = "factory.starter.world.scene"
+# Hash of code that was only moved -> the hash of the code that drew the same scenes before, which caches bear.
+SAME_SCENES = {"a3c6dca59a5ef264": "001f121554c37f2e"}
 ROOMS = ("factory.starter.world", "factory.geometry")  # what other modules do to a scene shows in the body file
 
 
@@ -26,7 +28,7 @@ def world_hash(package: Path = PACKAGE, body: str | Path = "starter:body") -> st
     for module, tree in sorted(_reached(package).items()):
         digest.update(f"{module} {_plain(tree)!r}\n".encode())
     digest.update(Path(resolve(body)).read_bytes())
-    return digest.hexdigest()
+    return SAME_SCENES.get(digest.hexdigest(), digest.hexdigest())
 
 
 def _reached(package: Path) -> dict[str, ast.Module]:

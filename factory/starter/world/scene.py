@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,16 +13,16 @@ from factory.geometry.body import BodyModel
 from factory.geometry.depth import inverse_depth
 from factory.geometry.rasteriser import interpolate, rasterise
 from factory.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
-from factory.starter.world.actions import ACTIONS, sample_pose
-from factory.starter.world.backgrounds import BACKGROUNDS, paint
+from factory.starter.world.actions import ACTIONS, Action, sample_pose
+from factory.starter.world.backgrounds import paint
+from factory.starter.world.look import Look, Viewpoint
 from factory.starter.world.pose import to_smpl
 from factory.starter.world.props import Prop, Setting, build_prop, occluder
 from factory.starter.world.wardrobe import Wardrobe
 from factory.weights.locate import resolve
 
-SIZE = 128  # px
+SIZE = 128  # px: the side of images for which a view's lengths are meant
 LATENT = 32  # px of the latent grid
-SUPERSAMPLING = 2
 MAX_PEOPLE = 3
 FIRST_OBJECT = 10  # instance ids: 0 is the background, people count from 1, objects from here
 # Height of the body's lowest point over the ground, metres (lowest, highest), by what carries the body.
@@ -70,10 +71,10 @@ PLURAL = ("women", "men", "children", "several people", "multiple people", "some
 
 @dataclass
 class Scene:
-    """A rendered scene of P people. Camera frame: OpenCV axes, metres.
+    """A rendered scene of P people. Camera frame: OpenCV axes, metres. The side r is the look's `view.size`.
 
-    image (128, 128, 3) uint8; instances (128, 128) uint8: the id visible in each pixel; pose (P, 72) axis-angle; betas
-    (P, 10); transl (P, 3) m; K (3, 3) px; depth (128, 128) float32 m of people, 0 where another thing is visible.
+    image (r, r, 3) uint8; instances (r, r) uint8: the id visible in each pixel; pose (P, 72) axis-angle; betas
+    (P, 10); transl (P, 3) m; K (3, 3) px; depth (r, r) float32 m of people, 0 where another thing is visible.
     objects: the label of each prop; the first has the id FIRST_OBJECT.
     """
 
@@ -99,28 +100,32 @@ class Scene:
 class World:
     """Draws scenes. The same seed gives the same bytes on the same machine."""
 
-    def __init__(self, body_path: str = "starter:body") -> None:
+    def __init__(
+        self, body_path: str = "starter:body", look: Look | None = None, actions: Mapping[str, Action] = ACTIONS
+    ) -> None:
+        """look: how it looks; None: as the world that the starter pack was trained on. actions: what people do."""
         path = resolve(body_path)
-        self.body = BodyModel(path)
+        self.body, self.look, self.actions = BodyModel(path), look or Look(), actions
         with np.load(path) as stored:
-            self.wardrobe = Wardrobe(
-                stored["part_labels"], stored["part_names"].tolist(), stored["v_template"].astype(np.float32)
-            )
+            rest = stored["v_template"].astype(np.float32)
+            self.wardrobe = Wardrobe(stored["part_labels"], stored["part_names"].tolist(), rest, self.look.outfit)
 
     @cached_property
     def _faces(self) -> np.ndarray:
         return self.body.faces.numpy()
 
     def sample(self, seed: int, action: str | None = None) -> Scene:
-        """The scene of a seed. action: a key of ACTIONS; None draws one."""
-        rng = np.random.default_rng(seed)
-        name = action or str(rng.choice(list(ACTIONS)))
-        act = ACTIONS[name]
-        subject = str(rng.choice([s for s in SUBJECTS if s not in PLURAL] if rng.random() < 0.8 else PLURAL))
+        """The scene of a seed. action: a key of the world's actions; None draws one."""
+        rng, look = np.random.default_rng(seed), self.look
+        name = action or str(rng.choice(list(self.actions)))
+        act = self.actions[name]
+        singular = look.subjects or tuple(s for s in SUBJECTS if s not in PLURAL)
+        subject = str(rng.choice(singular if rng.random() < look.alone else PLURAL))
         prompt = f"{rng.choice(DESCRIPTIONS)} {subject} doing {name}"
         count = int(rng.integers(2, MAX_PEOPLE + 1)) if subject in PLURAL else 1
         betas = np.stack([_shape(SUBJECTS[subject], rng) for _ in range(count)])
-        yaw = rng.normal(0, 45) if rng.random() < 0.6 else rng.uniform(-180, 180)
+        facing, spread = look.view.facing
+        yaw = rng.normal(0, spread) if rng.random() < facing else rng.uniform(-180, 180)
         pose = np.stack([to_smpl(sample_pose(act, rng), yaw + rng.normal(0, 25 if i else 0)) for i in range(count)])
         vertices, joints = self._pose(pose, betas)
         rest_pelvis = joints[:, 0].copy()
@@ -130,8 +135,8 @@ class World:
         front = np.array([np.sin(np.radians(yaw)), 0, np.cos(np.radians(yaw))])
         settings = [Setting(joints[i], vertices[i], front, rng) for i in range(count)]
         props = [build_prop(p, setting) for p in act.props if rng.random() < 0.85 for setting in settings]
-        rotation, eye, K = _camera(vertices, rng)
-        if rng.random() < 0.25:
+        rotation, eye, K = _camera(vertices, look.view, rng)
+        if rng.random() < look.hidden:
             towards = (eye - joints[0, 0]) * [1, 0, 1]
             props.append(occluder(settings[0], towards / np.linalg.norm(towards)))
         dressed = [
@@ -190,13 +195,17 @@ class World:
         K: np.ndarray,
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Image (128, 128, 3) uint8, instances (128, 128) uint8, depth of visible people (128, 128) float32 m.
+        """Image (r, r, 3) uint8, instances (r, r) uint8, depth of visible people (r, r) float32 m.
 
         vertices (P, V, 3) m, world frame; dressed: (V, 3) colours of each; rotation, eye and K: the camera.
         """
-        size = SIZE * SUPERSAMPLING
-        big = torch.from_numpy(np.diag([SUPERSAMPLING, SUPERSAMPLING, 1.0]) @ K).float()
-        sun = _unit(np.array([rng.normal(0, 0.7), rng.uniform(0.7, 1.6), 0]) + 0.8 * _unit(eye * [1, 0, 1]))
+        light, side, fine = self.look.light, self.look.view.size, self.look.view.supersampling
+        size = side * fine
+        big = torch.from_numpy(np.diag([fine, fine, 1.0]) @ K).float()
+        sun = _unit(
+            np.array([rng.normal(0, light.sideways), rng.uniform(*light.height), 0])
+            + light.behind * _unit(eye * [1, 0, 1])
+        )
         parts = [(v, self._faces, c, 1 + i) for i, (v, c) in enumerate(zip(vertices, dressed, strict=True))]
         parts += [
             (p.vertices, p.faces, np.tile(p.colour, (len(p.vertices), 1)), FIRST_OBJECT + j)
@@ -214,24 +223,27 @@ class World:
 
         v, u = np.mgrid[:size, :size].astype(np.float32) + 0.5
         rays = np.stack([u, v, np.ones_like(u)], -1) @ (np.linalg.inv(big.numpy()).T @ rotation).astype(np.float32)
-        image, floor = paint(BACKGROUNDS[background], rays, eye.astype(np.float32), rng)
+        image, floor = paint(self.look.backgrounds[background], rays, eye.astype(np.float32), rng)
         shadow_points = points - sun * (points[:, 1:2] / sun[1])
         ground = torch.from_numpy((shadow_points - eye) @ rotation.T).float()
         low = torch.from_numpy(K).float().expand(2, 3, 3)
         plain = rasterise(
-            torch.stack([seen, ground]), faces, low, SIZE, SIZE
+            torch.stack([seen, ground]), faces, low, side, side
         )  # the ground truth at pixel centres, and the shadow
         shade = (plain.face[1] >= 0).numpy()
-        shade = shade.repeat(SUPERSAMPLING, 0).repeat(SUPERSAMPLING, 1)
-        image = image * np.where(floor & shade, 0.62, 1.0)[..., None]
+        shade = shade.repeat(fine, 0).repeat(fine, 1)
+        image = image * np.where(floor & shade, light.shadow, 1.0)[..., None]
 
         normals = _normals(points, faces.numpy())
         attributes = torch.from_numpy(np.concatenate([colour, normals], 1)).float()
         pixel = interpolate(face, seen, faces, big, attributes).numpy()
         normal = pixel[..., 3:] / np.maximum(np.linalg.norm(pixel[..., 3:], axis=-1, keepdims=True), 1e-6)
-        light = 0.5 + 0.1 * normal[..., 1] + 0.5 * np.clip(normal @ sun, 0, None)
-        image = np.where(hit[..., None], pixel[..., :3] * light[..., None], image)
-        image = _shrink(np.clip(image, 0, 1)) * 255 + 0.5
+        lit = light.everywhere + light.above * normal[..., 1] + light.sun * np.clip(normal @ sun, 0, None)
+        image = np.where(hit[..., None], pixel[..., :3] * lit[..., None], image) * np.array(light.colour)
+        image = _shrink(np.clip(image, 0, 1), fine)
+        if light.noise:
+            image = np.clip(image + rng.normal(0, light.noise, image.shape), 0, 1)
+        image = image * 255 + 0.5
         instances = np.where(plain.face[0] >= 0, ids[plain.face[0].numpy()], 0).astype(np.uint8)
         people = (instances > 0) & (instances < FIRST_OBJECT)
         return image.astype(np.uint8), instances, np.where(people, plain.depth[0].numpy(), 0).astype(np.float32)
@@ -251,9 +263,11 @@ def _shape(kind: str, rng: np.random.Generator) -> np.ndarray:
     return betas
 
 
-def _camera(vertices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _camera(
+    vertices: np.ndarray, view: Viewpoint, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """World -> camera rotation (3, 3), eye (3,) m, K (3, 3) px of a camera whose image the people nearly fill."""
-    elevation, roll = np.radians(rng.uniform(-2, 22)), np.radians(rng.normal(0, 2))
+    elevation, roll = np.radians(rng.uniform(*view.elevation)), np.radians(rng.normal(0, view.roll))
     back = np.array(
         [0, np.sin(elevation), np.cos(elevation)]
     )  # from the people to the eye; the view from other sides comes from their yaw
@@ -265,13 +279,14 @@ def _camera(vertices: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray,
     flat = points @ rotation.T
     low, high = flat.min(0), flat.max(0)
     extent = max(high[0] - low[0], high[1] - low[1])
-    focal = rng.uniform(300, 560)
-    distance = max(focal * extent / (rng.uniform(0.76, 0.98) * SIZE), extent + 1.5)
+    focal = rng.uniform(*view.focal)
+    distance = max(focal * extent / (rng.uniform(*view.fill) * SIZE), extent + 1.5)
     target = rotation.T @ ((low + high) / 2)
     eye = target + distance * back
-    eye[1] = max(eye[1], 0.15)
-    shift = rng.normal(0, 2.5, 2)
-    return rotation, eye, np.array([[focal, 0, SIZE / 2 + shift[0]], [0, focal, SIZE / 2 + shift[1]], [0, 0, 1]])
+    eye[1] = max(eye[1], view.lowest)
+    shift = rng.normal(0, view.shift, 2)
+    K = np.array([[focal, 0, SIZE / 2 + shift[0]], [0, focal, SIZE / 2 + shift[1]], [0, 0, 1]])
+    return rotation, eye, np.diag([view.size / SIZE, view.size / SIZE, 1]) @ K
 
 
 def _normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -282,9 +297,8 @@ def _normals(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
     return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
 
 
-def _shrink(image: np.ndarray) -> np.ndarray:
-    """(H, W, C) -> the mean of each block of SUPERSAMPLING px squared."""
-    s = SUPERSAMPLING
+def _shrink(image: np.ndarray, s: int) -> np.ndarray:
+    """(H, W, C) -> the mean of each block of s px squared."""
     return image.reshape(image.shape[0] // s, s, image.shape[1] // s, s, -1).mean((1, 3))
 
 

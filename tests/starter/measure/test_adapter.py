@@ -1,14 +1,16 @@
-"""The starter pack's adapter: it changes what both models draw, and makes its domain easier to draw."""
+"""The starter pack's adapter, which changes what both models draw; and what is measured of an adapter."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from factory.finetune.latent_model import LatentModel
+from factory.finetune.lora import LoRA
 from factory.models.diffusion.depth_to_image import DepthToImage
 from factory.models.diffusion.text_to_image import TextToImage
-from factory.starter.measure.adapter import adapter_figures
-from factory.starter.world import cache as world_cache
+from factory.starter.measure.adapter import MODEL, adapter_figures, distances
 from factory.weights.locate import WEIGHTS
 from tests.support.images import apart
 
@@ -16,12 +18,24 @@ pytestmark = pytest.mark.skipif(not (WEIGHTS / "adapter").exists(), reason="the 
 PROMPT, SEED = ["a photo of an athlete doing diving"], [3]
 
 
-def test_its_domain_is_easier_with_it_than_without(tmp_path):
-    """On scenes that no training saw; the same noise for both."""
-    world_cache.build(tmp_path, world_cache.HELD_OUT, 32)
-    domain, rest = adapter_figures(world_cache.load_cache(tmp_path), 32)
-    assert domain.n + rest.n == 32 and domain.n > 4
-    assert domain.reached and domain.value < min(100, rest.value)
+def test_an_adapter_that_changes_nothing_is_worth_nothing(tmp_path):
+    """A LoRA as a training begins with: it adds zero. The loss and the distances stay as they are."""
+    lora = LoRA(LatentModel(MODEL).unet, 2, "attention")
+    (tmp_path / "zero").mkdir()
+    lora.save(tmp_path / "zero")
+    rows = adapter_figures(str(tmp_path / "zero"), tmp_path / "domain", 8, train=1, steps=2)
+    assert [round(row.value, 2) for row in rows] == [100.0, 100.0, 100.0]
+    loss, *apart_from_it = rows
+    assert loss.goal == 85 and not loss.reached and loss.n == 8
+    assert all(row.goal == 100 for row in apart_from_it)
+
+
+def test_images_nearer_to_the_domain_have_smaller_distances():
+    random = torch.Generator().manual_seed(0)
+    real, far = (torch.randn(40, 4, generator=random, dtype=torch.float64) + shift for shift in (0, 3))
+    near = torch.randn(40, 4, generator=random, dtype=torch.float64) + 1
+    assert all(row.value < 50 and row.reached for row in distances(real, far, near))
+    assert not any(row.reached for row in distances(real, near, far))
 
 
 def test_one_file_changes_what_both_models_draw():

@@ -77,7 +77,7 @@ def test_the_verdict_claims_no_more_than_was_measured():
     some, few = {**ALL, "parts": ["size"]}, {**ALL, "quick": True}
     for rows, settings, reached, words in [
         ([good], ALL, True, "Every goal is reached."),
-        ([good], some, None, "Every goal measured is reached (not measured: renders, images, speed)."),
+        ([good], some, None, "Every goal measured is reached (not measured: renders, images, adapter, speed)."),
         ([good], few, None, "Every goal measured is reached (few images, --quick)."),
         ([good, bad], ALL, False, "1 goal is missed."),
         ([bad, bad], few, False, "2 goals are missed (few images, --quick)."),
@@ -130,7 +130,7 @@ def test_a_linked_file_counts_once(tmp_path):
 
 def test_other_scenes_than_the_held_out_ones_are_refused(tmp_path, monkeypatch):
     """Scenes that may have been trained on, or too few of them."""
-    monkeypatch.setattr(evaluation, "FULL", Extent(2, 1, 1))
+    monkeypatch.setattr(evaluation, "FULL", Extent(2, 1, 8, 1))
     world_cache.build(tmp_path, first_seed=3, count=2)
     assert world_cache.complete(tmp_path) and not world_cache.held_out(tmp_path)
     with pytest.raises(UserError, match="another folder"):
@@ -145,11 +145,11 @@ def test_other_scenes_than_the_held_out_ones_are_refused(tmp_path, monkeypatch):
 
 def test_figures_on_renders_are_the_same_twice(tmp_path, monkeypatch):
     """Of real models and held-out scenes, on one CPU."""
-    monkeypatch.setattr(evaluation, "QUICK", Extent(6, 1, 1))
+    monkeypatch.setattr(evaluation, "QUICK", Extent(6, 1, 8, 1))
     first, again = (evaluate_pack(tmp_path, DEMO, ("renders",), 1, quick=True) for _ in range(2))
     assert first.as_json() == again.as_json()
     parts = {row.part for row in first.rows}
-    assert parts == {"HMR", "VPoser", "adapter", "segmenter", "yardstick"}
+    assert parts == {"HMR", "VPoser", "segmenter", "yardstick"}
     found = {row.measure: row for row in first.rows}
     assert found["person IoU on renders"].n == 6 and 0.5 < found["person IoU on renders"].value < 1
     assert 10 < found["PA-MPJPE on held-out renders"].value < 250

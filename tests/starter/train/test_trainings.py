@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
-from safetensors.torch import load_file
 
 from factory.errors import UserError
 from factory.geometry.body import BodyModel
 from factory.models.diffusion.depth_to_image import DepthToImage
 from factory.models.diffusion.text_to_image import TextToImage
 from factory.models.hmr.part_hmr import PartHMR
-from factory.starter.train import adapter, detector, diffusion, hmr, pipelines, vae, vposer
+from factory.starter.train import detector, diffusion, hmr, pipelines, vae, vposer
 from factory.starter.world import cache as world_cache
 from factory.starter.world.cache import Cache
 from factory.starter.world.people import visible_people
 from factory.training.options import TrainingOptions
 from factory.training.progress import TrainingProgress
 from factory.training.randomness import step_rng
-from factory.weights.locate import WEIGHTS
 
 SCENES = 10
 Training = Callable[[TrainingOptions, Cache, Path], None]  # options, scenes, an autoencoder
@@ -35,7 +32,6 @@ TRAININGS: dict[str, Training] = {
     "vposer": lambda options, *_: vposer.train_vposer(options, pool_size=50),
     "vae": lambda options, cache, _: vae.train_vae(options, cache),
     "diffusion": lambda options, cache, autoencoder: diffusion.train_diffusion(options, cache, autoencoder),
-    "adapter": lambda options, cache, _: adapter.train_adapter(options, cache, WEIGHTS),
 }
 
 
@@ -130,10 +126,6 @@ def load_export(name: str, folder: Path, trained: dict[str, torch.Tensor]) -> No
     elif name == "diffusion":
         pipe = DepthToImage(str(folder / "depth-to-image")).pipe
         loaded = torch.nn.ModuleDict({"text": pipe.text_encoder, "unet": pipe.unet})
-    elif name == "adapter":
-        state = {name.removeprefix("unet."): value for name, value in load_file(folder / adapter.FILE).items()}
-        assert TextToImage(str(WEIGHTS / "text-to-image"), adapter=str(folder)).pipe.get_active_adapters() == ["job"]
-        loaded = SimpleNamespace(state_dict=lambda: state)
     else:
         from human_body_prior.tools.model_loader import load_vposer
 

@@ -64,7 +64,7 @@ def test_other_words_leave_the_world_as_it_is(copy):
 @pytest.mark.parametrize(
     ("module", "pattern", "replacement"),
     [
-        ("starter/world/scene.py", "SUPERSAMPLING = 2", "SUPERSAMPLING = 3"),
+        ("starter/world/look.py", "supersampling: int = 2", "supersampling: int = 3"),
         ("starter/world/actions.py", '"hip_l": 28', '"hip_l": 29'),
         ("starter/world/backgrounds.py", "WALL_DISTANCE = \\(2.5", "WALL_DISTANCE = (2.6"),
         ("starter/world/scene.py", '"a photo of"', '"a picture of"'),

@@ -101,3 +101,11 @@ def test_a_mirrored_pose_is_the_mirror_image():
     pairs = [0, 2, 1, 3, 5, 4, 6, 8, 7, 9, 11, 10, 12, 14, 13, 15, 17, 16, 19, 18, 21, 20, 23, 22]
     flipped = joints[1, pairs] * torch.tensor([-1, 1, 1])
     assert (flipped - joints[0, :24]).abs().max() < 2e-3
+
+
+def test_scenes_of_a_seed_stay_what_they_were(world):
+    """The starter pack was trained on them, and caches on disk are still read."""
+    scene = world.sample(0)
+    assert scene.prompt == "a high resolution photo of an old person doing diving"
+    assert scene.image.mean() == pytest.approx(156.291, abs=0.5)
+    assert scene.K[0] == pytest.approx([313.5255, 0, 61.0755], abs=1e-3)
