@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.finetune import drawn, held_out, preserved
 from factory.finetune.captions import Captions
@@ -175,7 +175,7 @@ def test_a_depth_model_learns_a_data_set_of_ours(tiny_depth_to_image, job: JobSp
     values = job.model_dump(exclude_unset=True)
     values |= {"images": {"path": str(pictures)}, "sample": {"extras": ["initial", "depth"]}, "records": 11}
     made = JobSpec.model_validate(values)
-    run(made, [Generate, People, Depth, Finish])
+    run_job(made, [Generate, People, Depth, Finish])
     domain = open_domain(made.output, depth=True)
     assert 4 < len(domain.names) <= 10 and len(set(domain.names)) == len(domain.names)
     learnt = list(domain.read(list(range(len(domain.names))), 64))
@@ -196,7 +196,7 @@ def test_a_depth_model_learns_a_data_set_of_ours(tiny_depth_to_image, job: JobSp
         open_domain(made.output, where="people = 77")
     varied = {**values, "output": str(tmp_path / "varied"), "name": "varied"}
     varied["stages"]["estimate"]["augment"] = {"variants": 1}
-    run(JobSpec.model_validate(varied), [Generate, People, Depth, Finish])
+    run_job(JobSpec.model_validate(varied), [Generate, People, Depth, Finish])
     with pytest.raises(UserError, match="its poses are varied"):
         open_domain(varied["output"], depth=True)
     assert open_domain(varied["output"]).names
