@@ -14,7 +14,7 @@ import typer
 from factory.errors import UserError
 from factory.evaluate.cli import app as evaluate
 from factory.export.formats import FORMATS
-from factory.finetune.cli import app as finetune
+from factory.finetune.cli import finetune
 from factory.present.terminal import StandardOutput, open_console, say, shown
 from factory.starter.cli import starter
 

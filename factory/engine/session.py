@@ -27,21 +27,29 @@ def session(job: JobSpec, stages: list[type[Stage]]) -> Iterator[list[Node]]:
     UserError when the cluster does not answer, refuses the token or has no room for the workers (Ray would wait for
     ever).
     """
+    hosts = [(stage.name, spec(stage, job)) for stage in stages]
+    cpus = sum(host.workers * host.cpus for _, host in hosts)
+    with connected(job.ray_address, cpus):
+        yield place(hosts, _nodes(job))
+
+
+@contextmanager
+def connected(address: str | None, cpus: float) -> Iterator[None]:
+    """Be connected to the cluster at the address, or without one to a local Ray with at least so many CPUs. A process
+    that is already connected stays so. UserError when the cluster does not answer or refuses the token."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # or it warns of Ray Data's own way to make actors
     os.environ.setdefault("RAY_enable_output_error_log_if_still_retry", "0")  # failures that Ray retries
     import ray
 
-    hosts = [(stage.name, spec(stage, job)) for stage in stages]
-    cpus = sum(host.workers * host.cpus for _, host in hosts)
     with contextlib.ExitStack() as stack:
         if ray.is_initialized():
             pass
-        elif job.ray_address:
-            _join(job.ray_address, stack)
+        elif address:
+            _join(address, stack)
         else:  # more CPUs than there are do no harm: workers share cores. GPUs are never claimed that do not exist
             stack.enter_context(local(max(os.cpu_count() or 1, math.ceil(cpus))))
-        yield place(hosts, _nodes(job))
+        yield
 
 
 def _nodes(job: JobSpec) -> list[Node]:

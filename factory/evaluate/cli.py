@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from factory.errors import UserError
-from factory.evaluate import study_cli
+from factory.evaluate import hmr_cli, study_cli
 
 app = typer.Typer(
-    help="Measure what data sets are worth, with the metrics of the field.",
+    help="Measure what data sets and estimators are worth, with the metrics of the field.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -96,5 +96,6 @@ def images(
         show_comparison(open_console(), comparison)
 
 
+app.command()(hmr_cli.hmr)
 app.command()(study_cli.study)
 app.command("study-sum")(study_cli.study_sum)

@@ -8,7 +8,7 @@ from factory.finetune.diffusion_cli import diffusion
 from factory.finetune.options import FinetuneOptions
 from factory.training.flags import from_fields
 
-app = typer.Typer(
+finetune = typer.Typer(
     help="Train pretrained models further on the images of a domain.",
     no_args_is_help=True,
     add_completion=False,
@@ -16,16 +16,18 @@ app = typer.Typer(
 )
 
 
-@app.command()
+@finetune.command()
 @from_fields
 def hmr(options: FinetuneOptions) -> None:
     """Train an estimator of bodies on real images with 2D keypoints and on synthetic images with bodies.
 
     The same command resumes a training that was stopped.
     """
-    from factory.errors import UserError
+    from factory.finetune.hmr import finetune_hmr
+    from factory.present.terminal import open_console, say
 
-    raise UserError("factory finetune hmr: not built yet")
+    result, console = finetune_hmr(options), open_console()
+    say(console, f"{result.model}: the weights after step {result.best_step:,} of {result.steps:,}")
 
 
-app.command()(from_fields(diffusion))
+finetune.command()(from_fields(diffusion))

@@ -20,7 +20,7 @@ from factory.finetune.captions import Captions
 from factory.finetune.diffusion_options import DiffusionOptions
 from factory.finetune.domain import DomainImage, DomainImages, open_domain
 from factory.finetune.drawn import comparison
-from factory.finetune.held_out import Curve, HeldOutLoss, image_losses
+from factory.finetune.held_out import HeldOutLoss, LossCurve, image_losses
 from factory.finetune.latent_batches import LatentImages, draw_batch, encode_images
 from factory.finetune.latent_model import LatentModel
 from factory.finetune.lora import LoRA
@@ -29,7 +29,7 @@ from factory.models.device import quiet_diffusers
 from factory.models.diffusion.depth_to_image import DepthToImage
 from factory.models.diffusion.text_to_image import TextToImage
 from factory.present.terminal import open_console, say
-from factory.training.learner import Batch, Descent, Learner
+from factory.training.learner import Descent, Learner
 from factory.training.loop import fit
 from factory.training.randomness import seed_everything, step_rng
 from factory.training.settings import Settings
@@ -77,7 +77,7 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
     if not options.steps and not options.minutes:
         options = replace(options, steps=math.ceil(options.epochs * len(learnt) / batch_size))
     bfloat = bfloat16_is_fast() and not options.full_precision
-    curve = Curve(options.out / "figures.json")
+    curve = LossCurve(options.out / "figures.json")
     without = image_losses(model, held, bfloat) if held is not None else None
     lora = LoRA(model.unet.train(), options.rank, options.layers)
     if options.save_memory:
@@ -87,7 +87,7 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
     budget = f"{options.steps:,} steps" if options.steps else f"{options.minutes:g} minutes"
     say(console, f"{len(learnt):,} images to learn, {len(held or ()):,} held out, {count:,} weights, {budget}")
 
-    def terms(batch: Batch) -> dict[str, Tensor]:
+    def terms(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat):
             predicted = model.predict(batch).float()
         errors = (batch["weight"] * (predicted - batch["target"]).square()).mean((1, 2, 3))

@@ -21,7 +21,8 @@ METHODS = {
     "ours": "--synthetic: data sets of the factory",
 }
 WITH_SYNTHETIC = ("controlnet", "ours")
-DATA = "a data set, smart:DIR, skipose:DIR or FILE.npz[:IMAGES]"
+PRIORS = ("vposer-v1", "vposer-v2")
+DATA = "a data set, smart:DIR[@SPLIT], skipose:DIR[@SPLIT] or FILE.npz[:IMAGES]"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,6 @@ class FinetuneOptions:
             metavar="DATA", help="What the curve is measured on, and the best weights chosen by.", show_default=False
         ),
     ] = None
-    split: Annotated[str, Option(help="Split of --real, where the data has splits.")] = "train"
-    validation_split: Annotated[str, Option(help="Split of --validation, where the data has splits.")] = "test"
     validation_limit: Annotated[
         int | None, Option(min=1, help="At most so many people of --validation.", show_default=False)
     ] = None
@@ -63,9 +62,11 @@ class FinetuneOptions:
     ] = 1.0
     mix: Annotated[float, Option(help="Share of synthetic images in each batch, between 0 and 1.")] = 0.5
     body: Annotated[str, Option(help="SMPL's file, or starter:body.")] = "starter:body"
-    prior: Annotated[str, Option(help="VPoser, for spin-ft and dapa: its folder, or starter:vposer.")] = (
-        "starter:vposer"
-    )
+    prior: Annotated[
+        str,
+        Option(metavar="[KIND=]MODEL", help="VPoser, for spin-ft and dapa: vposer-v1=FOLDER or vposer-v2=FOLDER."),
+    ] = "starter:vposer"
+    fit_steps: Annotated[int, Option(min=1, help="Steps of each stage of SMPLify, for spin-ft.")] = 100
     steps: Annotated[int, Option(min=1, help="Steps of the training.")] = 600
     every: Annotated[int, Option(min=1, help="Steps between two measurements, each with a checkpoint.")] = 100
     patience: Annotated[
@@ -97,6 +98,9 @@ class FinetuneOptions:
             raise UserError(f"--mix {self.mix:g}: give a number between 0 and 1, such as 0.5")
         if not self.rate > 0:
             raise UserError(f"--rate {self.rate:g}: give a number above 0")
+        kind, named, _ = self.prior.rpartition("=")
+        if named and kind not in PRIORS:
+            raise UserError(f"--prior {self.prior}: there are {' and '.join(PRIORS)}, such as vposer-v2=FOLDER")
         if self.method in WITH_SYNTHETIC and not self.synthetic:
             raise UserError(f"--method {self.method}: give the synthetic images, --synthetic OUT")
         if self.synthetic and self.method not in WITH_SYNTHETIC:

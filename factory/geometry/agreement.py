@@ -7,6 +7,7 @@ import numpy as np
 from factory.geometry.joints import BENCHMARK_PART, COCO17_SIGMAS, SPIN49_OF_COCO17
 
 BOX_TO_AREA = 0.53  # the area of a person over that of its box, as CrowdPose and others take it where masks are missing
+PCK_THRESHOLD = 0.1  # of the crop's side: the paper's 22.4 px of 224
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -29,25 +30,57 @@ def oks(points: np.ndarray, target: np.ndarray, bbox: np.ndarray) -> np.ndarray:
     return np.where(count, similar.sum(1) / np.maximum(count, 1), np.nan)
 
 
-def procrustes(points: np.ndarray, target: np.ndarray) -> np.ndarray:
+def procrustes(points: np.ndarray, target: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """points, target (N, J, 3) -> (N, J, 3): the points of each sample moved, turned and scaled to lie closest to its
-    target in the sum of squares. Reflections are not allowed."""
-    mean, goal = points.mean(1, keepdims=True), target.mean(1, keepdims=True)
-    x, y = points - mean, target - goal
-    u, singular, vt = np.linalg.svd(x.transpose(0, 2, 1) @ y)
-    sign = np.ones_like(singular)
-    sign[:, 2] = np.sign(np.linalg.det(u @ vt))
-    scale = (singular * sign).sum(1) / (x**2).sum((1, 2))
-    return scale[:, None, None] * (x @ ((u * sign[:, None]) @ vt)) + goal
+    target in the sum of squares over the points that are known (N, J) bool; None: all are. Reflections are not
+    allowed. A sample without a known point gives NaN."""
+    weight = np.ones(points.shape[:2]) if known is None else known.astype(np.float64)
+    weight = weight[..., None]
+    count = weight.sum(1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean, goal = ((np.where(weight > 0, each, 0)).sum(1, keepdims=True) / count for each in (points, target))
+        x, y = (np.where(weight > 0, each - middle, 0) for each, middle in ((points, mean), (target, goal)))
+        u, singular, vt = np.linalg.svd(x.transpose(0, 2, 1) @ y)
+        sign = np.ones_like(singular)
+        sign[:, 2] = np.sign(np.linalg.det(u @ vt))
+        scale = (singular * sign).sum(1) / (x**2).sum((1, 2))
+        return scale[:, None, None] * ((points - mean) @ ((u * sign[:, None]) @ vt)) + goal
 
 
-def mean_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a, b (N, J, 3) m -> (N,) mm: the mean over the points of their distance."""
-    return 1000 * np.linalg.norm(a - b, axis=-1).mean(1)
+def mean_distance(a: np.ndarray, b: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """a, b (N, J, 3) m -> (N,) mm: the mean over the points that are known (N, J) bool, None: all, of their distance.
+    NaN for a sample without a known point. With both roots in the origin it is the MPJPE."""
+    distance = np.linalg.norm(a - b, axis=-1)
+    return 1000 * (distance.mean(1) if known is None else known_mean(distance, known))
+
+
+def aligned_distance(points: np.ndarray, target: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """`mean_distance` after `procrustes`, computed in float64: the PA-MPJPE of whatever joints these are."""
+    points, target = points.astype(np.float64), target.astype(np.float64)
+    return mean_distance(procrustes(points, target, known), target, known)
 
 
 def pa_mpjpe(points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """points, target (N, 49, >=3) m in SPIN-49 order -> (N,) mm: the mean distance, after `procrustes`, of the 14
-    joints that benchmarks use."""
-    points, target = (joints[:, BENCHMARK_PART, :3].astype(np.float64) for joints in (points, target))
-    return mean_distance(procrustes(points, target), target)
+    """points, target (N, 49, >=3) m in SPIN-49 order -> (N,) mm: `aligned_distance` of the 14 joints that benchmarks
+    use."""
+    return aligned_distance(points[:, BENCHMARK_PART, :3], target[:, BENCHMARK_PART, :3])
+
+
+def crop_distances(points: np.ndarray, keypoints: np.ndarray, side: np.ndarray) -> np.ndarray:
+    """points (N, J, >=2) px; keypoints (N, J, 3) px and confidence; side (N,) px: of each person's crop -> (N, J): the
+    distances as shares of the crop's side; NaN where the confidence is below 1, because PCK counts sure points alone.
+    """
+    distance = np.linalg.norm(points[..., :2] - keypoints[..., :2], axis=-1) / side[:, None]
+    return np.where(keypoints[..., 2] >= 1, distance, np.nan)
+
+
+def pck(distances: np.ndarray, threshold: float = PCK_THRESHOLD) -> np.ndarray:
+    """distances (N, J) of `crop_distances` -> (N,) in 0 ... 1: the share of each person's points that are nearer than
+    the threshold; NaN for a person without points. The paper's PCK is its mean. An infinite distance is a miss."""
+    return known_mean(distances < threshold, ~np.isnan(distances))
+
+
+def known_mean(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """values, known (N, J) -> (N,): the mean over the known ones; NaN where there are none."""
+    count = known.sum(1)
+    return np.where(count > 0, np.where(known, values, 0).sum(1) / np.maximum(count, 1), np.nan)

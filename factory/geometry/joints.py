@@ -112,6 +112,21 @@ COCO17_SIGMAS = (
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089,
     0.089,
 )  # fmt: skip
+# The numbers in J24 of H36M17's joints, as SPIN stores Human3.6M: its thorax is LSP's neck, its hips are LSP's.
+J24_OF_H36M17 = picks(
+    tuple(
+        {"pelvis": "pelvis_mpii", "thorax": "neck_lsp", "left_hip": "left_hip_lsp", "right_hip": "right_hip_lsp"}.get(
+            name, name
+        )
+        for name in H36M17
+    ),
+    J24,
+)
+# Of H36M17: the 14 joints of LSP, which 3DPW's and Human3.6M's benchmarks score, and the 16 that Ski-Pose scores.
+LSP14_OF_H36M17 = (3, 2, 1, 4, 5, 6, 16, 15, 14, 11, 12, 13, 8, 10)
+SKI16_OF_H36M17 = tuple(j for j in range(17) if j != 9)
+# The rows of J_regressor_h36m.npy have the left leg before the right one: the row of each joint of H36M17.
+REGRESSOR_ROW_OF_H36M17 = (0, 4, 5, 6, 1, 2, 3, *range(7, 17))
 
 # The torso on both sides, right and then left: (shoulder, hip), by their numbers in each order.
 OPENPOSE_TORSOS = ((2, 9), (5, 12))  # also of SPIN-49, which begins with OpenPose's joints

@@ -82,6 +82,16 @@ def interpolate(face: Tensor, vertices: Tensor, faces: Tensor, K: Tensor, attrib
     return out
 
 
+def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
+    """vertices (N, V, 3), faces (F, 3) -> (N, V, 3): unit normals that point outwards, weighted by area."""
+    a, b, c = (vertices[:, faces[:, i]] for i in range(3))
+    face = torch.cross(b - a, c - a, dim=-1)
+    out = torch.zeros_like(vertices)
+    for i in range(3):
+        out.index_add_(1, faces[:, i], face)
+    return torch.nn.functional.normalize(out, dim=-1)
+
+
 def _project(vertices: Tensor, K: Tensor) -> Tensor:
     z = vertices[..., 2:].clamp(min=NEAR)
     homogeneous = vertices @ K.transpose(-1, -2)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from factory.geometry.body import BodyModel
 
 PERSON = (66, 133, 244)
@@ -51,7 +49,7 @@ def overlay(
     import torch
     from PIL import Image
 
-    from factory.geometry.rasteriser import interpolate, rasterise
+    from factory.geometry.rasteriser import interpolate, rasterise, vertex_normals
 
     height, width = image.shape[:2]
     scale = max(1, round(side / max(height, width)))
@@ -66,7 +64,7 @@ def overlay(
         vertices, _ = body.forward(global_orient, body_pose, betas, transl)
         K = K * torch.tensor([scale, scale, 1.0])[:, None]
         fragments = rasterise(vertices, body.faces, K, height * scale, width * scale)
-        normals = _normals(vertices, body.faces)
+        normals = vertex_normals(vertices, body.faces)
         nearest = np.full(canvas.shape[:2], np.inf, np.float32)
         shaded = np.zeros_like(canvas)
         for i in range(count):
@@ -80,18 +78,6 @@ def overlay(
     seen = np.isfinite(nearest)
     canvas[seen] = (1 - alpha) * canvas[seen] + alpha * shaded[seen]
     return canvas.clip(0, 255).astype(np.uint8)
-
-
-def _normals(vertices: Tensor, faces: Tensor) -> Tensor:
-    """(N, V, 3), faces (F, 3) -> outward vertex normals (N, V, 3), weighted by area."""
-    import torch
-
-    a, b, c = (vertices[:, faces[:, i]] for i in range(3))
-    face = torch.cross(b - a, c - a, dim=-1)
-    out = torch.zeros_like(vertices)
-    for i in range(3):
-        out.index_add_(1, faces[:, i], face)
-    return torch.nn.functional.normalize(out, dim=-1)
 
 
 def fit(picture: np.ndarray, side: int) -> np.ndarray:

@@ -123,6 +123,13 @@ SMPL = ModelKind(
     file=True,
     beside="J_regressor_extra.npy",  # SPIN's regressor of nine further joints
 )
+H36M_REGRESSOR = ModelKind(
+    "joint regressor",
+    published="J_regressor_h36m.npy",
+    source="SPIN's fetch_data.sh, to lie beside the body model",
+    licence="bound to SMPL's, non-commercial",
+    file=True,
+)
 SPIN = ModelKind(
     "HMR model",
     published="model_checkpoint.pt",

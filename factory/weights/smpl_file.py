@@ -18,7 +18,7 @@ import numpy as np
 from factory.errors import UserError
 from factory.untrusted import Unreadable, arrays, text
 from factory.untrusted.inert_values import Placeholder, Thing, Vocabulary
-from factory.weights.catalogue import SMPL, SPIN
+from factory.weights.catalogue import H36M_REGRESSOR, SMPL, SPIN
 from factory.weights.files import is_torch_file
 from factory.weights.pickles import LARGEST, load_arrays, load_npz, require_finite
 
@@ -26,6 +26,7 @@ WHAT = SMPL.title
 VERTICES, JOINTS = 6890, 24
 EXTRA = "joint_regressor_extra"  # SPIN's regressor of nine further joints, in a file of ours
 EXTRA_FILE = SMPL.beside  # and beside SMPL's own
+REGRESSED = (17, 14)  # rows of J_regressor_h36m.npy: Human3.6M's joints, or LSP's alone
 SHAPES: dict[str, tuple[int | str, ...]] = {  # name -> shape of each array that a body model has
     "v_template": (VERTICES, 3),
     "shapedirs": (VERTICES, 3, "10 or more"),
@@ -99,6 +100,25 @@ def require_extra_regressor(path: Path) -> Path:
             f"{WHAT} {path}: SPIN's {EXTRA_FILE} must lie beside it ({SPIN.source} brings it; non-commercial)"
         )
     return beside
+
+
+def h36m_regressor(path: Path) -> np.ndarray | None:
+    """(17, 6890) or (14, 6890) float32: the regressor of Human3.6M's joints that lies beside a body model's file. None:
+    there is none. UserError: it is damaged."""
+    file = path.with_name(H36M_REGRESSOR.published)
+    if not file.is_file():
+        return None
+    try:
+        rows = arrays.npy(text.read_text(file, LARGEST))
+    except (Unreadable, OSError) as error:
+        raise UserError(f"{file} is damaged ({error}); get {H36M_REGRESSOR.origin}") from error
+    if rows.shape not in [(count, VERTICES) for count in REGRESSED] or rows.dtype.kind != "f":
+        raise UserError(
+            f"{file} is {rows.dtype} {rows.shape}, not floats (17, {VERTICES}) or (14, {VERTICES}); get "
+            f"{H36M_REGRESSOR.origin}"
+        )
+    require_finite({H36M_REGRESSOR.title: rows}, str(file))
+    return rows.astype(np.float32)
 
 
 def _is_zip(path: Path) -> bool:

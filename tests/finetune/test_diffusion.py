@@ -120,7 +120,7 @@ def test_it_resumes_to_the_same_weights(models, pictures, tmp_path):
 
 def test_the_loss_on_what_was_not_learnt_falls(models, pictures, tmp_path):
     figures = finetune_diffusion(
-        options(models["sd2"], pictures, tmp_path, steps=8, layers="all", held_out=0.3, rate=0.02, every=100)
+        options(models["sd2"], pictures, tmp_path, steps=16, layers="all", held_out=0.3, rate=0.02, every=100)
     )
     assert len(figures.without) == 3 and figures.share < 0.97 and figures.interval[1] < 1
     assert "held-out" in str(figures) and f"{100 * (figures.share - 1):+.1f} %" in str(figures)

@@ -73,6 +73,19 @@ def test_gradients_reach_pose_and_shape(body):
     assert all(x.grad.abs().sum() > 0 for x in (orient, pose, betas, transl))
 
 
+def test_joints_without_the_mesh_are_those_of_the_mesh(body):
+    """`joints54` poses the few vertices that joints are made of; so do its gradients agree."""
+    draw = torch.Generator().manual_seed(0)
+    rotations = axis_angle_to_matrix(0.5 * torch.randn(3, 24, 3, generator=draw)).requires_grad_()
+    betas = torch.randn(3, 10, generator=draw).requires_grad_()
+    expected = body(rotations[:, :1], rotations[:, 1:], betas, torch.zeros(3, 3))[1]
+    found = body.joints54(rotations, betas)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    weight = torch.randn(found.shape, generator=draw)
+    gradients = [torch.autograd.grad((joints * weight).sum(), (rotations, betas)) for joints in (found, expected)]
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-4)
+
+
 def test_a_missing_file_is_refused_in_one_line(tmp_path):
     with pytest.raises(UserError, match="not found.*smpl.is.tue.mpg.de"):
         BodyModel(tmp_path / "absent.npz")

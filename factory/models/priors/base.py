@@ -22,6 +22,12 @@ class PosePrior(Protocol):
         mode `sample`: of one code drawn by the row's seed; `expected`: the mean over all draws.
         """
 
+    def energy(self, body_pose: Tensor) -> Tensor:
+        """body_pose (N, 69) on the prior's device -> (N,): |mu|^2, the sum of squares of the code's mean.
+
+        Differentiable with respect to the pose: it is what a fit of a body to keypoints keeps small.
+        """
+
     def encode(self, body_pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """body_pose (N, 69) -> mean and standard deviation of its code, (N, 32) float32 each (Eq. 8)."""
 
@@ -52,6 +58,10 @@ class VPoserPrior:
             return _squares(code.mean).add(_squares(code.stddev)).cpu().numpy()
         draws = [torch.randn(code.mean.shape[1], generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return _squares(code.mean + code.stddev * torch.stack(draws).to(self.device)).cpu().numpy()
+
+    def energy(self, body_pose: Tensor) -> Tensor:
+        """See `PosePrior`."""
+        return _squares(self.network.encode(body_pose[:, :BODY]).mean)
 
     @torch.no_grad()
     def encode(self, body_pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,6 +33,17 @@ def test_reads_what_the_package_itself_reads(folder):
     assert torch.equal(ours.network.decode(code.mean), theirs.decode(code.mean))
 
 
+def test_the_energy_leads_to_everyday_poses(folder):
+    """It is that of the code's mean, and its gradient reaches the joints that the prior knows."""
+    prior = load_prior("vposer-v1", str(folder))
+    poses = torch.from_numpy(POSES).requires_grad_()
+    energy = prior.energy(poses)
+    np.testing.assert_allclose(energy.detach(), (prior.encode(POSES)[0] ** 2).sum(1), rtol=1e-5)
+    (gradient,) = torch.autograd.grad(energy.sum(), poses)
+    assert (gradient[:, :63] != 0).any(1).all() and (gradient[:, 63:] == 0).all()
+    assert (prior.energy(poses - 1e-3 * gradient) < energy).all()
+
+
 def test_the_folders_python_is_not_run(tmp_path, tiny_vposer):
     folder = shutil.copytree(tiny_vposer, tmp_path / "vposer")
     (folder / "vposer_smpl.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
