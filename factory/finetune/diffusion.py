@@ -112,6 +112,10 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
     latest = list[HeldOutLoss]()
 
     def export() -> None:
+        if not all(value.isfinite().all() for value in parameters):
+            raise UserError(
+                f"--rate {options.rate:g}: the weights are not finite any more; remove {options.out}, take less"
+            )
         options.export.mkdir(parents=True, exist_ok=True)
         lora.save(options.export)
         if held is not None and without is not None:
