@@ -20,9 +20,9 @@ from factory.geometry.crops import MEAN, STD, cut
 from factory.geometry.joints import FLIP24, FLIP49, OPENPOSE_PART
 from factory.labelled.base import LabelledPeople
 from factory.training.augment import cut_turned
+from factory.training.learner import Batch
 from factory.training.tensors import ImageRows, to_device
 
-Batch = dict[str, Tensor]
 # SPIN's augmentation: the turn is normally distributed (degrees), cut off at two deviations, and 0 in most of the
 # images; the factor of each colour channel is uniform in 1 +- COLOUR. The paper leaves the scale as it is.
 TURN, UNTURNED, COLOUR = 30.0, 0.6, 0.4

@@ -20,7 +20,7 @@ from factory.finetune.captions import Captions
 from factory.finetune.diffusion_options import DiffusionOptions
 from factory.finetune.domain import DomainImage, DomainImages, open_domain
 from factory.finetune.drawn import comparison
-from factory.finetune.held_out import HeldOutLoss, LossCurve, image_losses
+from factory.finetune.held_out import HeldOutCurve, HeldOutLoss, image_losses
 from factory.finetune.latent_batches import LatentImages, draw_batch, encode_images
 from factory.finetune.latent_model import LatentModel
 from factory.finetune.lora import LoRA
@@ -77,7 +77,7 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
     if not options.steps and not options.minutes:
         options = replace(options, steps=math.ceil(options.epochs * len(learnt) / batch_size))
     bfloat = bfloat16_is_fast() and not options.full_precision
-    curve = LossCurve(options.out / "figures.json")
+    curve = HeldOutCurve(options.out / "figures.json")
     without = image_losses(model, held, bfloat) if held is not None else None
     lora = LoRA(model.unet.train(), options.rank, options.layers)
     if options.save_memory:

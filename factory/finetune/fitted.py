@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from factory.finetune import smplify
-from factory.finetune.crops import Batch, Views, seen_so, unseen_so
+from factory.finetune.crops import Views, seen_so, unseen_so
 from factory.finetune.methods import Method, MethodContext
 from factory.geometry.joints import J24_PART
 from factory.geometry.rotations import matrix_to_axis_angle
 from factory.training.checkpoint import Stateful
+from factory.training.learner import Batch
 
 
 class Fitted(Method):

@@ -73,7 +73,7 @@ def image_losses(model: LatentModel, images: LatentImages, bfloat: bool = False)
     return torch.cat(losses).double().numpy()
 
 
-class LossCurve:
+class HeldOutCurve:
     """The held-out loss at each checkpoint, in a file beside it: step -> loss with the adapter; step 0: without.
 
     step: the steps that are made. As a part of the checkpoint it is kept there, and so follows a resumed training.

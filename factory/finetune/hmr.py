@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from factory.errors import UserError
 from factory.finetune.choice import make_method
-from factory.finetune.crops import Batch, Shuffled, Views
+from factory.finetune.crops import Shuffled, Views
 from factory.finetune.curve import Curve
 from factory.finetune.losses import spin_losses
 from factory.finetune.methods import Method, MethodContext
@@ -35,7 +35,7 @@ from factory.labelled.base import LabelledPeople
 from factory.labelled.choice import open_people
 from factory.present.terminal import say
 from factory.training.checkpoint import Checkpoint, Stateful
-from factory.training.learner import Descent, Terms
+from factory.training.learner import Batch, Descent, Terms
 from factory.training.progress import TrainingProgress
 from factory.training.randomness import seed_everything, step_rng
 from factory.training.tensors import bfloat16_is_fast, training_device

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from factory.finetune.crops import Batch, Crops, Labels, Shuffled, Views
+from factory.finetune.crops import Crops, Labels, Shuffled, Views
 from factory.finetune.network_files import HMR
 from factory.finetune.options import FinetuneOptions
 from factory.finetune.ranks import Ranks
@@ -24,6 +24,7 @@ from factory.geometry.joints import J24_PART
 from factory.models.priors.base import VPoserPrior
 from factory.models.priors.choice import load_prior
 from factory.training.checkpoint import Stateful
+from factory.training.learner import Batch
 
 VPOSER = "vposer-v1"  # the kind of a prior that is named without one, as in jobs
 BATCH = 64  # crops that an estimate looks at a time

@@ -105,7 +105,7 @@ def test_unknown_joints_neither_count_nor_pull():
 
 
 def test_pck_of_a_hand_made_case():
-    """Crops of 448 and 112 px: 22.4 px of 224 are 44.8 and 11.2 px there. The last joint is not sure, so not counted."""
+    """Crops of 448 and 112 px: 22.4 px of 224 are 44.8 and 11.2 px. The last joint is not sure, so not counted."""
     keypoints = np.zeros((3, 4, 3))
     keypoints[:, :3, 2], keypoints[:, 3, 2], keypoints[2, :, 2] = 1, 0.9, 0
     points = np.zeros((3, 4, 2))
