@@ -299,18 +299,24 @@ def validate(
 def doctor(
     job: Annotated[Path | None, typer.Argument(metavar="[JOB]", help="Also check what it needs.")] = None,
     set_: Set = None,
+    evaluation: Annotated[
+        bool, typer.Option("--evaluation", help="Also look for the weights that `factory evaluate` can use.")
+    ] = False,
 ) -> None:
     """Check this machine and a job's models, and say where to get them."""
+    from itertools import chain
+
     from rich.markup import escape
 
     from factory.config import load_job
     from factory.doctor.checks import checks
+    from factory.doctor.evaluation import evaluation_weights
 
-    console, sound = open_console(), True
+    console, sound, spec = open_console(), True, load_job(job, set_ or ()) if job else None
     marks = {"ok": "[green]ok[/]  ", "fault": "[red]no[/]  ", "note": "[yellow]-[/]   "}
-    for finding in checks(load_job(job, set_ or ()) if job else None):
+    for finding in chain(checks(spec), evaluation_weights(spec) if evaluation else ()):
         sound &= not finding.fault
-        name = f"[bold]{finding.name:<{30 if job else 16}}[/]"
+        name = f"[bold]{finding.name:<{30 if job else 20 if evaluation else 16}}[/]"
         console.print(f"{marks[finding.level]}{name}  {escape(shown(finding.says))}", highlight=False, soft_wrap=True)
     if not sound:
         raise typer.Exit(1)

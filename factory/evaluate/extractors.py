@@ -18,7 +18,7 @@ from factory.evaluate.inception import SIDE, load_inception
 from factory.evaluate.resizing import resized
 from factory.geometry.crops import MEAN, STD
 from factory.models.device import quiet
-from factory.weights.catalogue import CLIP, DINOV2, INCEPTION, ModelKind
+from factory.weights.catalogue import CLIP, DINOV2, INCEPTION, ModelKind, evaluation_needs
 from factory.weights.files import check_file
 from factory.weights.folders import check_pointers
 from factory.weights.locate import locate, resolve
@@ -28,11 +28,10 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 DEFAULT = "starter"
 Colour = tuple[float, float, float]
 Read = Callable[[Any, Tensor], Tensor]  # (network, normalised images) -> features
+EVALUATION = evaluation_needs()
 MODELS = {  # kind -> where its weights are looked for, if no other place is named
     "starter": "starter:hmr",
-    "inception": f"weights/{INCEPTION.published}",
-    "dinov2": DINOV2.published,
-    "clip": CLIP.published,
+    **{kind: EVALUATION[kind].model for kind in ("inception", "dinov2", "clip")},
 }
 FIGURES = {  # kind -> statistic (a function of `statistics`) -> name of the figure
     "starter": {

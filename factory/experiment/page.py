@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from factory.evaluate.hmr import EVERYBODY
 from factory.experiment.show import digits, gain_lines, spread_lines
 from factory.experiment.steps import Experiment
-from factory.experiment.tables import EVERYBODY, Column, ResultTable
+from factory.experiment.tables import Column, ResultTable
 
 PAGE, TEMPLATE = "table.html", "page.html.j2"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 280, 46, 16, 14, 30  # of the chart by share, px

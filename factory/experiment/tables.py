@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from factory.evaluate.hmr import EVERYBODY
 from factory.experiment.paper import PAPER_ACTIONS, PaperFigures, PaperTable, paper_table
 from factory.experiment.spec import EstimatorsSpec, ImagesTableSpec
 from factory.experiment.steps import Experiment, Step
 
-EVERYBODY = "all"
 BASELINE = "2d"  # the method that gains are told against
 SHORT = {"gymnastics on uneven bars": "uneven bars", "gymnastics on a balance beam": "balance beam"}
 MORE_IS_BETTER = ("PCK", "precision", "recall", "preference")
@@ -199,7 +199,10 @@ def _preference(study: str, images: str) -> Value | None:
 
     summary = summarise_study(*load_study([study]))
     share = summary.shares.get(images)
-    return None if share is None else Value(share.value, (share.high - share.low) / 2, {None: share.value})
+    if share is None or share.value is None or share.interval is None:
+        return None
+    low, high = share.interval
+    return Value(share.value, (high - low) / 2, {None: share.value})
 
 
 def over_seeds(found: Mapping[int | None, Mapping[str, float]]) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from factory.training.checkpoint import Checkpoint, Stateful
 from factory.training.learner import Batch, Descent, Terms
 from factory.training.progress import TrainingProgress
 from factory.training.randomness import seed_everything, step_rng
+from factory.training.settings import Settings
 from factory.training.tensors import bfloat16_is_fast, training_device
 
 CURVE = "curve.jsonl"
@@ -98,22 +99,10 @@ def read_result(options: FinetuneOptions) -> Result:
     return Result(model_path(options.model, options.out), best, curve.points, last)
 
 
-class Asked:
-    """The options and the data of a training, as a part of its checkpoint: another training is not resumed."""
-
-    def __init__(self, options: FinetuneOptions, digests: dict[str, str]) -> None:
-        asked = {name: str(value) for name, value in asdict(options).items() if name not in FREE}
-        self.values = asked | {f"people of {name}": value for name, value in digests.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The options by name."""
-        return self.values
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """ValueError where the stored ones are others."""
-        for name in sorted(self.values.keys() | state.keys()):
-            if self.values.get(name) != state.get(name):
-                raise ValueError(f"{name} was {state.get(name)} and is {self.values.get(name)}")
+def settings_of(options: FinetuneOptions, digests: dict[str, str]) -> Settings:
+    """What must not change when the training resumes. digests: name of an option -> of the people that it names."""
+    asked = {name: str(value) for name, value in asdict(options).items() if name not in FREE}
+    return Settings(asked | {f"people of {name}": value for name, value in digests.items()})
 
 
 def train_rank(options: FinetuneOptions, rank: int, count: int, progress: Progress) -> None:
@@ -178,8 +167,8 @@ class Training:
         options, checkpoint = self.options, Checkpoint(self.options.out)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=options.rate, fused=True)
         self.parts: dict[str, Stateful] = {
-            "asked": Asked(options, self.digests), "curve": self.curve, "model": self.network, "optimizer": optimizer,
-            **(self.method.parts if self.method else {}),
+            "settings": settings_of(options, self.digests), "curve": self.curve,
+            "model": self.network, "optimizer": optimizer, **(self.method.parts if self.method else {}),
         }  # fmt: skip
         index, _ = checkpoint.load(**self.parts)
         steps = options.steps if self.method else 0

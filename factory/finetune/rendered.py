@@ -12,7 +12,7 @@ from torch import Tensor
 from factory.finetune.crops import Views, normalised
 from factory.finetune.methods import Method, MethodContext, estimate
 from factory.finetune.textured import Textured
-from factory.geometry.joints import OPENPOSE_PART
+from factory.geometry.joints import J24_PART, OPENPOSE_PART
 from factory.geometry.rotations import matrix_to_axis_angle
 from factory.training.learner import Batch
 from factory.training.tensors import to_device
@@ -41,7 +41,8 @@ class Rendered(Method):
         )
         rotations, betas, camera = estimate(context.start(), context.real)
         pose = matrix_to_axis_angle(rotations).flatten(1)
-        return Textured(context.body, self.prior, images, pose, betas, camera)
+        keypoints = context.real.labels.keypoints[:, J24_PART]
+        return Textured(context.body, self.prior, images, pose, betas, camera, keypoints=keypoints)
 
     def renew(self) -> None:
         """See `Method`."""

@@ -82,9 +82,9 @@ def fit(
 ) -> Fit:
     """Fit N bodies to their keypoints from the given start, in `steps` steps of each of the two stages.
 
-    A person without a known keypoint is only drawn towards the priors; its loss says so. prior: on the device of the
-    body. Nothing that is given is changed, and no network gets a gradient. The fit of a person does not depend on the
-    others of the batch.
+    Only the priors move a person without a known keypoint, whose loss is inf. prior: on the device of the body. Nothing
+    that is given is changed, and no network gets a gradient. The fit of a person does not depend on the others of the
+    batch, but for rounding.
     """
     weight = keypoints[..., 2].square()
     camera, orient = _placed(body, pose, betas, camera, keypoints, weight, steps)
@@ -94,7 +94,7 @@ def fit(
 
     def joint_loss() -> Tensor:  # (N, 24) px^2
         joints = _joints(body, torch.cat([orient, body_pose], 1), betas)
-        squares = (_distance(joints, camera, keypoints)).square()
+        squares = _distance(joints, camera, keypoints).square()
         return weight * (SIGMA**2 * squares / (SIGMA**2 + squares)).sum(-1)
 
     def objective() -> Tensor:

@@ -1,10 +1,10 @@
 """Images of textured bodies over backgrounds, with exact labels: the synthetic images of the method dapa (Weng et al.
-2022, domain adaptive pose and shape), drawn while a network trains. No diffusion model takes part.
+2022, Domain Adaptive 3D Pose Augmentation), drawn while a network trains. No diffusion model takes part.
 
-The pose of each image is the network's estimate of a person of the real images, varied in the latent code of a pose
-prior. Its colours are those that another estimate lies on in its real image, see `textures`, in place of the texture
-that DAPA's network predicts. The background is a piece of a real image in which the person is filled up. A light from a
-random side shades the body.
+The pose of an image is the network's estimate of a person in a real image, varied in the latent code of a pose prior.
+Its colours are those of a person in a real image, taken where the estimate lies on it (`textures`); DAPA has a network
+for them. Its background is a piece of a real image in which other pixels cover the person. A light from a random side
+shades the body. What the renderings know of the domain is in the real images alone.
 
 Rotations (N, 24, 3, 3) are of the camera frame, the root's first; cameras (N, 3) = (s, tx, ty), see `geometry.camera`.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from factory.errors import UserError
-from factory.finetune.textures import seen_vertices, vertex_colours, without_people
+from factory.finetune.textures import bones, looked_at, seen_vertices, vertex_colours, widened, without_people
 from factory.geometry.body import BodyModel, spin49
 from factory.geometry.camera import full_image_K, project_on_crop, weak_to_transl
 from factory.geometry.crops import LOOSE, person_crop
@@ -51,9 +51,12 @@ class Textured:
         betas: Tensor,
         camera: Tensor,
         strength: float = STRENGTH,
+        keypoints: Tensor | None = None,
     ) -> None:
         """crops (M, 3, S, S): real images of people, uint8 or floats in 0 ... 1; pose (M, 72) axis-angle in rad, betas
-        (M, 10), camera (M, 3): the network's estimates on them. strength: the s of `draw`.
+        (M, 10), camera (M, 3): the network's estimates on them. strength: the s of `draw`. keypoints (M, 24, 3) of the
+        people, in the order J24, x and y in crop coordinates and confidence, 0 = unknown: where they are given, colours
+        are taken near them alone, and no limb that the estimate misses is left in a background.
 
         UserError where hardly any of the bodies lies in its image.
         """
@@ -66,9 +69,14 @@ class Textured:
             images = _floats(crops[some]).to(body.device)
             picks = torch.from_numpy(some).to(body.device)
             vertices = self._placed(axis_angle_to_matrix(self.pose[picks]), self.betas[picks], self.camera[picks])
-            seen, outlines = seen_vertices(body, vertices, self.size)
-            found, enough = vertex_colours(body, images, vertices, seen)
-            background, gone = without_people(images, outlines)
+            seen, pixels, people = seen_vertices(body, vertices, self.size)
+            if keypoints is not None:
+                lines = bones(keypoints[picks.to(keypoints.device)].to(body.device), self.size)
+                known = lines.any((1, 2))[:, None]  # without a bone the estimate is believed
+                seen &= looked_at(widened(lines), pixels) | ~known
+                people |= lines
+            found, enough = vertex_colours(body, images, pixels, seen)
+            background, gone = without_people(images, widened(people))
             colours.append((found[enough] * 255).round().byte())
             backgrounds.append((background * 255).round().byte())
             filled.append(gone)

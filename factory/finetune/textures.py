@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from factory.geometry.body import BodyModel
 from factory.geometry.camera import full_image_K, project
+from factory.geometry.joints import J24, picks
 from factory.geometry.rasteriser import rasterise, vertex_normals
 
 FACING = 0.4  # cosine of a vertex's normal to the line of sight: towards the outline the estimate misses the person
@@ -24,34 +25,74 @@ ACROSS, UP, THROUGH = 1.0, 1.0, 0.3
 LEAST = 0.05  # share of the vertices; of a body of which less is seen no colours are taken
 SHIFTS = (0.3, -0.3, 0.45, -0.45)  # of the crop's side: where the pixels come from that replace a person's
 EDGE = 2  # px
-MARGIN = 1 / 12  # of the crop's side, by which the outline of the estimate is widened to cover the person
+MARGIN = 1 / 12  # of the crop's side: so far from its outline, or from its bones, a person may reach
+# Pairs of J24 between which a person's flesh lies, and how far beyond the second: hands, feet and the crown.
+BONES = tuple(
+    picks(pair, J24)
+    for pair in (
+        *((f"{side}_{first}", f"{side}_{second}") for side in ("left", "right") for first, second in (
+            ("knee", "ankle"), ("hip_lsp", "knee"), ("hip_lsp", "shoulder"), ("shoulder", "elbow"), ("elbow", "wrist"),
+        )),
+        ("left_hip_lsp", "right_shoulder"), ("right_hip_lsp", "left_shoulder"), ("left_shoulder", "right_shoulder"),
+        ("left_hip_lsp", "right_hip_lsp"), ("neck_lsp", "head_top"), ("neck_lsp", "nose"), ("left_ear", "right_ear"),
+    )
+)  # fmt: skip
+BEYOND = 1.3
 
 
-def seen_vertices(body: BodyModel, vertices: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Which vertices of N bodies are seen well, (N, V) bool, and the outlines of the bodies, masks (N, S, S).
+def bones(keypoints: Tensor, size: int) -> Tensor:
+    """Masks (N, S, S) of the lines between known keypoints. keypoints (N, 24, 3) in the order J24: crop coordinates,
+    -1 ... 1 from edge to edge, and confidence, 0 = unknown."""
+    first, second = (keypoints[:, [bone[end] for bone in BONES]] for end in (0, 1))
+    along = torch.linspace(0, BEYOND, 2 * size, device=keypoints.device)[:, None]
+    points = first[:, :, None, :2] * (1 - along) + second[:, :, None, :2] * along  # (N, bones, 2 S, 2)
+    pixels = ((points + 1) * size / 2).floor()
+    drawn = ((pixels >= 0) & (pixels < size)).all(-1) & (first[..., 2:] > 0) & (second[..., 2:] > 0)
+    column, row = pixels.clamp(0, size - 1).long().unbind(-1)
+    person = torch.arange(len(keypoints), device=keypoints.device)[:, None, None].expand_as(row)
+    mask = torch.zeros(len(keypoints), size, size, dtype=torch.bool, device=keypoints.device)
+    mask[person[drawn], row[drawn], column[drawn]] = True
+    return mask
+
+
+def widened(masks: Tensor) -> Tensor:
+    """masks (N, S, S), and all pixels within MARGIN of them."""
+    reach = max(1, round(MARGIN * masks.shape[-1]))
+    return F.max_pool2d(masks[:, None].float(), 2 * reach + 1, 1, reach)[:, 0] > 0
+
+
+def looked_at(masks: Tensor, points: Tensor) -> Tensor:
+    """What the masks (N, S, S) say at points (N, V, 2) px; outside of them nothing: (N, V) bool."""
+    size = masks.shape[-1]
+    inside = ((points >= 0) & (points < size)).all(-1)
+    column, row = points.nan_to_num().clamp(0, size - 1).long().unbind(-1)
+    return inside & masks.flatten(1).gather(1, row * size + column)
+
+
+def seen_vertices(body: BodyModel, vertices: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Which vertices of N bodies are seen well, (N, V) bool; where they are seen, (N, V, 2) px; and the outlines of the
+    bodies, masks (N, S, S).
 
     vertices (N, V, 3) m, in the camera of a crop of `size` px (`geometry.camera.full_image_K`).
     """
     K = torch.from_numpy(full_image_K(size, size)).to(vertices.device)
     drawn = rasterise(vertices, body.faces, K, size, size)
     pixels = project(vertices, K)
-    inside = ((pixels >= 0) & (pixels < size)).all(-1)
     column, row = pixels.nan_to_num().clamp(0, size - 1).long().unbind(-1)
-    nearest = drawn.depth.flatten(1).gather(1, row * size + column)
+    front = vertices[..., 2] < drawn.depth.flatten(1).gather(1, row * size + column) + BEHIND
     sight = F.normalize(vertices, dim=-1)
     facing = -(vertex_normals(vertices, body.faces) * sight).sum(-1) > FACING
-    return inside & facing & (nearest > 0) & (vertices[..., 2] < nearest + BEHIND), drawn.face >= 0
+    outlines = drawn.face >= 0
+    return looked_at(outlines, pixels) & facing & front, pixels, outlines
 
 
-def vertex_colours(body: BodyModel, images: Tensor, vertices: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+def vertex_colours(body: BodyModel, images: Tensor, pixels: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
     """(N, V, 3) in 0 ... 1: the colour that each vertex has in the image of its body; and (N,) bool, whether enough of
-    the body is seen, without which its colours are 0. vertices, seen: as in `seen_vertices`.
+    the body is seen, without which its colours are 0. pixels (N, V, 2) px, seen (N, V) bool: of `seen_vertices`.
 
     An unseen vertex takes the colours of the seen ones nearest to it on the T-posed body.
     """
-    size = images.shape[-1]
-    K = torch.from_numpy(full_image_K(size, size)).to(vertices.device)
-    points = project(vertices, K) * (2 / size) - 1
+    points = pixels * (2 / images.shape[-1]) - 1
     looked = F.grid_sample(images, points[:, None], padding_mode="border", align_corners=False)[:, :, 0].mT
     enough = seen.float().mean(1) >= LEAST
     rest = body.smpl.v_template.cpu().numpy() * np.array([ACROSS, UP, THROUGH], np.float32)
@@ -66,18 +107,17 @@ def vertex_colours(body: BodyModel, images: Tensor, vertices: Tensor, seen: Tens
     return colours, enough
 
 
-def without_people(images: Tensor, outlines: Tensor) -> tuple[Tensor, Tensor]:
-    """The images with other pixels inside the outlines, masks (N, S, S), and near them; and masks (N, S, S) of these.
+def without_people(images: Tensor, people: Tensor) -> tuple[Tensor, Tensor]:
+    """The images with other pixels where the masks people (N, S, S) are, and masks (N, S, S) of these pixels.
 
     A pixel is replaced by the one so many SHIFTS to its side that shows no person, since floors, walls and skies go on
     sideways, and where each of these shows one by a blur of the surroundings. The black border that a crop has beyond
     the edge of its image stays.
     """
     size = images.shape[-1]
-    reach = max(1, round(MARGIN * size))
     lit = images.amax(1) > 0
     image = (lit.any(1, keepdim=True) & lit.any(2, keepdim=True))[:, None].float()  # whole rows and columns are black
-    person = F.max_pool2d(outlines[:, None].float(), 2 * reach + 1, 1, reach) * image
+    person = people[:, None] * image
     # The outermost pixels of the image are mixed with black, also where the border is narrower than a pixel.
     known = (1 - F.max_pool2d(F.pad(1 - image, [EDGE] * 4, value=1), 2 * EDGE + 1, 1)) * (1 - person)
     for shift in SHIFTS:

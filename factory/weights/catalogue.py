@@ -304,6 +304,19 @@ class Need:
         return self.kind.remedy
 
 
+def evaluation_needs(job: JobSpec | None = None) -> dict[str, Need]:
+    """Kind of features -> the weights that they are made with and where they are looked for if no other place is named;
+    `regressor`: the one beside the body model, the job's or SMPL's."""
+    body = job.body.model if job and not job.body.model.startswith(PREFIX) else "models/smpl/SMPL_NEUTRAL.npz"
+    beside = str(Path(body).with_name(H36M_REGRESSOR.published))
+    return {
+        "inception": Need("images: inception", f"weights/{INCEPTION.published}", INCEPTION),
+        "dinov2": Need("images: dinov2", DINOV2.published, DINOV2),
+        "clip": Need("images: clip", CLIP.published, CLIP),
+        "regressor": Need("hmr: joint regressor", beside, H36M_REGRESSOR),
+    }
+
+
 def needs(job: JobSpec) -> list[Need]:
     """Every model that the job names, in the order of use."""
     generate, estimate, refine = job.stages.generate, job.stages.estimate, job.stages.refine

@@ -88,7 +88,7 @@ def test_the_command_compares_initial_and_final_of_several_data_sets(made, facto
     assert len(rows) == 6
     for line, kind in zip(rows, ["initial", "final", "final"] * 2, strict=True):
         assert kind in line[:2]
-    assert rows[1][3:6] == ["0.00", "+-", rows[1][5]]  # the real images are the first one's final ones
+    assert rows[1][3:6] == ["0.0000", "+-", "0.0000"]  # the real images are the first one's final ones
     assert "warning: below 2,000 images" in done.stdout and "the smallest set here has" in done.stdout
     assert f"note: {made}/plain holds no initial images" in done.stdout
     assert "files that are no pictures, such as notes.txt" in done.stdout

@@ -132,6 +132,32 @@ def test_sets_far_apart():
     assert (precision.value, recall.value) == (0, 0)
 
 
+@pytest.mark.parametrize(("count", "width"), [(60, 8), (20, 24)])
+def test_the_interval_of_a_frechet_distance_is_that_of_the_influence_of_each_image(count, width):
+    """Weighing one image a little more moves the distance by its influence; also where a covariance is singular."""
+    x, y = features(count, width, scale=1.4, shift=0.5), features(count + 5, width, seed=3)
+    step, moved = 1e-4, []
+    for rows, other in ((x, y), (y, x)):
+        weights = np.full(len(rows), 1 / len(rows))
+        slopes = []
+        for i in range(len(rows)):
+            shifted = [weights + sign * step * (np.eye(len(rows))[i] - weights) for sign in (1, -1)]
+            above, below = (weighted_fid(rows.numpy(), each, other.numpy()) for each in shifted)
+            slopes.append((above - below) / (2 * step))
+        moved.append(np.var(slopes) / len(rows))
+    assert frechet_distance(x, y).spread == pytest.approx(1.96 * sum(moved) ** 0.5, rel=0.03)
+
+
+def weighted_fid(x: np.ndarray, weights: np.ndarray, y: np.ndarray) -> float:
+    """Through singular values, as roots of singular matrices are too coarse to be differentiated."""
+    mean = weights @ x
+    root = np.sqrt(weights * len(x) / (len(x) - 1))[:, None] * (x - mean)
+    other = (y - y.mean(0)) / np.sqrt(len(y) - 1)
+    cross = np.linalg.svd(root @ other.T, compute_uv=False).sum()
+    shift = mean - y.mean(0)
+    return float(shift @ shift + (root**2).sum() + (other**2).sum() - 2 * cross)
+
+
 def test_an_interval_shrinks_as_sets_grow():
     few = frechet_distance(features(50, 8), features(50, 8, seed=5, shift=1)).spread
     many = frechet_distance(features(3200, 8), features(3200, 8, seed=5, shift=1)).spread

@@ -142,7 +142,7 @@ def test_a_method_goes_on_as_if_it_had_not_stopped(method, tmp_path, start, real
 def test_the_checkpoint_of_another_training_is_refused_and_left_alone(tmp_path, start, real, held_out):
     tune(tmp_path, start, real, steps=1)
     before = written(tmp_path)
-    with pytest.raises(UserError, match="checkpoint of another training .*batch was 8 and is 4"):
+    with pytest.raises(UserError, match="checkpoint of another training .*batch was 8, not 4"):
         tune(tmp_path, start, real, steps=1, batch=4)
     with pytest.raises(UserError, match="another training"):
         tune(tmp_path, start, held_out, steps=1)

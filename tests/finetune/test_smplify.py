@@ -159,14 +159,15 @@ def test_an_unknown_joint_pulls_at_nothing(body, prior, few):
 
 @pytest.mark.heavy(2)
 def test_a_misplaced_keypoint_hardly_moves_the_others(body, prior, few):
-    """Half a crop away, as when an annotator takes another person's hand. Squares would pull the body along."""
+    """A crop's side away, as when an annotator takes another person's hand. Squares would pull the body along, by 6 px
+    and more."""
     people, _ = few(4)
     keypoints = people.keypoints.clone()
-    keypoints[:, J24.index("left_wrist"), 0] += 1.0
+    keypoints[:, J24.index("left_wrist"), 0] += 2.0
     fitted = fit(body, *people.body, keypoints, prior)
     known = people.keypoints.clone()
     known[:, J24.index("left_wrist"), 2] = 0
-    assert reprojection(body, fitted.pose, fitted.betas, fitted.camera, known).mean() < 5  # px
+    assert reprojection(body, fitted.pose, fitted.betas, fitted.camera, known).mean() < 2  # px
 
 
 @pytest.mark.heavy(2)

@@ -75,6 +75,28 @@ def test_the_colours_are_the_persons_and_the_background_shows_nobody(textured):
     torch.testing.assert_close(textured.backgrounds / 255, blue, atol=0.01, rtol=0)
 
 
+def test_keypoints_find_the_person_whom_the_estimate_misses(body, prior, estimates, painted):
+    """An estimate half a body too far to the right: its colours would be the background's, and the person would stay
+    in the background."""
+    pose, betas, camera = estimates
+    joints = spin49(body.joints54(axis_angle_to_matrix(pose.view(COUNT, 24, 3)), betas))[:, J24_PART]
+    keypoints = torch.cat([project_on_crop(joints, camera), torch.ones(COUNT, 24, 1)], 2)
+    wrong = pose, betas, camera + torch.tensor([0, 0.12, 0])
+
+    def shares(drawer: Textured) -> tuple[Tensor, Tensor]:
+        """Of the vertices that are red, and of the background that is."""
+        return tuple((x[0] > x[1]).float().mean() for x in (
+            (drawer.colours[..., 0], drawer.colours[..., 2]), (drawer.backgrounds[:, 0], drawer.backgrounds[:, 2])
+        ))  # fmt: skip
+
+    blind, told = (Textured(body, prior, painted, *wrong, keypoints=known) for known in (None, keypoints))
+    assert 10 * shares(told)[1] < shares(blind)[1]  # the paint is a little wider than a person
+    assert shares(told)[0] > max(shares(blind)[0], 0.8)
+    keypoints[..., 2] = 0  # nothing is known: the estimate is believed
+    unknown = Textured(body, prior, painted, *wrong, keypoints=keypoints)
+    assert torch.equal(unknown.backgrounds, blind.backgrounds) and torch.equal(unknown.colours, blind.colours)
+
+
 def test_a_red_person_is_drawn_before_blue(textured):
     batch = textured.draw(np.random.default_rng(0), 6)
     image = batch["image"]
