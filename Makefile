@@ -10,11 +10,18 @@ WORKERS ?= 3
 REPEATS ?= 20
 SEED ?= 1
 
-.PHONY: demo test test-fast chaos bench lint clean
+.PHONY: demo mini test test-fast chaos bench lint clean
 
 demo: .venv/.package
 	@$(BIN)/factory run jobs/demo.yaml
 	@$(BIN)/factory inspect out/demo
+
+# Does such data help? The paper's Table 2 in miniature, from the embedded pack alone: some hours of two cores, and a page
+# at the end. The same command goes on where it stopped. Smaller: make mini MINI="--set seeds=[0] --set steps=100".
+MINI ?=
+mini: .venv/.package
+	@$(BIN)/python -c 'import h5py' 2>/dev/null || $(PIP) h5py
+	@$(BIN)/factory experiment jobs/experiments/mini-table2.yaml $(MINI)
 
 # Each file of tests runs in one of WORKERS processes, so that what a file sets up (a Ray, a server) is set up once; the
 # files that take longest begin. The ten slowest tests are told at the end. On two cores three processes: many tests wait
