@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -44,6 +44,51 @@ ALPINE = Action(
     hard=True,
     noise=9,
 )
+
+# A clip of SMART shows the whole movement. The world's actions are the moment that is hardest; these are take-off,
+# turning and landing around it. With them an estimator of everyday actions is wrong in the domain, and not lost.
+_REACH = {"lift": 86, "elbow": 6, "hip": 0, "knee": 3, "spread": 2, "point": 45}
+_AROUND: dict[str, tuple[dict[str, float], ...]] = {
+    "high jump": (
+        {"hip_l": 80, "knee_l": 85, "hip_r": -12, "knee_r": 8, "lift": 40, "elbow": 40, "bend": -8, "point_r": 40},
+        {"hip_l": 55, "knee_l": 70, "hip_r": 10, "knee_r": 30, "lift_l": 75, "lift_r": 10, "elbow": 30, "twist": 25},
+        {"pitch": -40, "hip": 30, "knee": 60, "lift": 10, "elbow": 30, "bend": -15},
+    ),
+    "vault": (
+        {"lift": 70, "forward": 40, "elbow": 15, "hip": 20, "knee": 35, "bend": 10},
+        {"lift": 20, "elbow": 10, "hip": 55, "knee": 70, "bend": 25},
+        {**_REACH, "pitch": 65, "hip": 20},
+    ),
+    "pole vault": (
+        {"hip_l": 70, "knee_l": 80, "hip_r": -15, "knee_r": 15, "lift": 70, "forward": 50, "elbow": 30},
+        {"pitch": -40, "hip": 60, "knee": 60, "lift": 80, "forward": 30, "elbow": 25},
+        {"pitch": 40, "hip": 35, "knee": 10, "lift": 30, "forward": 60, "elbow": 40},
+    ),
+    "diving": (
+        _REACH,
+        {"lift": 75, "hip": 85, "knee": 95, "bend": 25, "point": 35},
+        {"hip": 100, "knee": 8, "bend": 35, "lift": -10, "forward": 80, "elbow": 8, "pitch": 30},
+        {**_REACH, "lift": 20, "bend": -15, "pitch": 40},
+    ),
+    "gymnastics on uneven bars": (
+        {**_REACH, "hip": 70},
+        {**_REACH, "pitch": 25, "spread": 25},
+        {"lift": -60, "forward": 40, "elbow": 10, "hip": 15, "knee": 3, "bend": 10, "point": 40},
+        {"lift": -55, "forward": 60, "elbow": 15, "hip": 60, "knee": 10, "pitch": 20},
+    ),
+    "gymnastics on a balance beam": (
+        {"lift": 0, "elbow": 6, "hip_l": 25, "knee_l": 10, "point_l": 40},
+        {"hip_l": 70, "knee_l": 100, "hip_r": 40, "knee_r": 60, "lift": 10, "elbow": 15},
+        {"lift": 60, "elbow": 15, "hip_l": 40, "knee_l": 15, "hip_r": -25, "knee_r": 5, "bend": -8},
+        {"lift": 15, "elbow": 10, "hip_l": 85, "knee_l": 85, "point": 35},
+    ),
+}
+
+
+def _whole_movement(name: str) -> Action:
+    action = ACTIONS[name]
+    return replace(action, keys=(*action.keys, *(key_pose(**angles) for angles in _AROUND[name])))
+
 
 _TRICOTS = np.array(
     [[0.95, 0.1, 0.5], [0.1, 0.85, 0.7], [0.55, 0.95, 0.15], [0.3, 0.1, 0.6], [1.0, 0.55, 0.0], [0.05, 0.1, 0.35]]
@@ -114,7 +159,7 @@ class Domain:
 DOMAINS = {
     domain.name: domain
     for domain in (
-        Domain("smart-like", "smart", ARENA, {name: ACTIONS[name] for name in SMART}, 100),
+        Domain("smart-like", "smart", ARENA, {name: _whole_movement(name) for name in SMART}, 100),
         Domain("ski-like", "skipose", PISTE, {SKIING: ALPINE}, 600),
     )
 }
