@@ -13,6 +13,7 @@ import typer
 
 from factory.errors import UserError
 from factory.evaluate.cli import app as evaluate
+from factory.experiment.cli import experiment
 from factory.export.formats import FORMATS
 from factory.finetune.cli import finetune
 from factory.present.terminal import StandardOutput, open_console, say, shown
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.add_typer(starter, name="starter")
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(finetune, name="finetune")
+app.command()(experiment)
 Job = Annotated[Path, typer.Argument(metavar="JOB", help="A job file, such as jobs/demo.yaml.", show_default=False)]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="A data set: the job's output.", show_default=False)]
 Set = Annotated[
@@ -322,10 +324,10 @@ def doctor(
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(metavar="[job|sample]", help="Which one.")] = "job",
-    write: Annotated[Path | None, typer.Option(metavar="DIR", help="Write both there as NAME.schema.json.")] = None,
+    name: Annotated[str, typer.Argument(metavar="[job|experiment|sample]", help="Which one.")] = "job",
+    write: Annotated[Path | None, typer.Option(metavar="DIR", help="Write all there as NAME.schema.json.")] = None,
 ) -> None:
-    """Print the JSON Schema of job files or of samples."""
+    """Print the JSON Schema of job files, of experiment files or of samples."""
     from factory.schema import texts, write_schema
 
     if write:
@@ -334,7 +336,8 @@ def schema(
         return
     schemas = texts()
     if name not in schemas:
-        raise UserError(f"schema {name}: there are {' and '.join(schemas)}")
+        *others, last = schemas
+        raise UserError(f"schema {name}: there are {', '.join(others)} and {last}")
     print(schemas[name], end="")
 
 

@@ -1,5 +1,5 @@
-"""The JSON Schemas under schemas/: one for job files, used by editors, and one for the json of a sample, for its
-readers."""
+"""The JSON Schemas under schemas/: for job files and experiment files, used by editors, and for the json of a sample,
+for its readers."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 
 
 def texts() -> dict[str, str]:
-    """'job' and 'sample' -> text of the JSON Schema."""
+    """'job', 'experiment' and 'sample' -> text of the JSON Schema."""
     from pydantic import BaseModel
 
+    from factory.experiment.spec import ExperimentSpec
     from factory.job import JobSpec
     from factory.store.sample import SampleJson
 
-    models: dict[str, type[BaseModel]] = {"job": JobSpec, "sample": SampleJson}
+    models: dict[str, type[BaseModel]] = {"job": JobSpec, "experiment": ExperimentSpec, "sample": SampleJson}
     draft = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {name: json.dumps(draft | model.model_json_schema(), indent=2) + "\n" for name, model in models.items()}
 
 
 def write_schema(folder: str | Path) -> list[Path]:
-    """Write both schemas as NAME.schema.json into the folder; returns their paths."""
+    """Write all schemas as NAME.schema.json into the folder; returns their paths."""
     paths = []
     for name, text in texts().items():
         path = Path(folder) / f"{name}.schema.json"

@@ -31,11 +31,12 @@ stages
 store
 engine
 present
-schema loader export training labelled
+loader export training labelled
 doctor
 api evaluate finetune
 starter
 experiment
+schema
 cli
 __init__
 """

@@ -45,4 +45,4 @@ def test_command_prints_it(factory: Run) -> None:
 def test_unknown_schema(factory: Run) -> None:
     result = factory("schema", "jbo")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "error: schema jbo: there are job and sample\n"
+    assert result.stderr == "error: schema jbo: there are job, experiment and sample\n"

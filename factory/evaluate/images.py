@@ -157,6 +157,6 @@ def _limits(rows: Iterable[Row]) -> list[str]:
 def spread_words() -> str:
     """What stands beside each figure, in a line."""
     return (
-        f"+-: half the 95 % interval over images, by bootstrap, or for a Fréchet distance by each image's influence; "
+        "+-: half the 95 % interval over images, by bootstrap, or for a Fréchet distance by each image's influence; "
         f"for a kernel distance the standard deviation over {SUBSETS} subsets"
     )

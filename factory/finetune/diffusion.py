@@ -29,7 +29,7 @@ from factory.models.device import quiet_diffusers
 from factory.models.diffusion.depth_to_image import DepthToImage
 from factory.models.diffusion.text_to_image import TextToImage
 from factory.present.terminal import open_console, say
-from factory.training.learner import Batch, Descent, Learner
+from factory.training.learner import Descent, Learner
 from factory.training.loop import fit
 from factory.training.randomness import seed_everything, step_rng
 from factory.training.settings import Settings
@@ -87,7 +87,7 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
     budget = f"{options.steps:,} steps" if options.steps else f"{options.minutes:g} minutes"
     say(console, f"{len(learnt):,} images to learn, {len(held or ()):,} held out, {count:,} weights, {budget}")
 
-    def terms(batch: Batch) -> dict[str, Tensor]:
+    def terms(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         with torch.autocast(device.type, torch.bfloat16, enabled=bfloat):
             predicted = model.predict(batch).float()
         errors = (batch["weight"] * (predicted - batch["target"]).square()).mean((1, 2, 3))
@@ -112,6 +112,10 @@ def finetune_diffusion(options: DiffusionOptions) -> HeldOutLoss | None:
     latest = list[HeldOutLoss]()
 
     def export() -> None:
+        if not all(value.isfinite().all() for value in parameters):
+            raise UserError(
+                f"--rate {options.rate:g}: the weights are not finite any more; remove {options.out}, take less"
+            )
         options.export.mkdir(parents=True, exist_ok=True)
         lora.save(options.export)
         if held is not None and without is not None:

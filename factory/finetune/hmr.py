@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,7 +20,15 @@ from factory.finetune.methods import Method, MethodContext
 from factory.finetune.network_files import HMR, load_start, model_path, write_network
 from factory.finetune.options import FinetuneOptions
 from factory.finetune.ranks import Ranks
-from factory.finetune.sources import joined, make_crops, people_digest, real_people, require_body, synthetic_people
+from factory.finetune.sources import (
+    joined,
+    known_people,
+    make_crops,
+    of_share,
+    people_digest,
+    require_body,
+    synthetic_people,
+)
 from factory.finetune.validation import Validation
 from factory.geometry.body import BodyModel
 from factory.labelled.base import LabelledPeople
@@ -30,6 +38,7 @@ from factory.training.checkpoint import Checkpoint, Stateful
 from factory.training.learner import Batch, Descent, Terms
 from factory.training.progress import TrainingProgress
 from factory.training.randomness import seed_everything, step_rng
+from factory.training.settings import Settings
 from factory.training.tensors import bfloat16_is_fast, training_device
 
 CURVE = "curve.jsonl"
@@ -90,22 +99,10 @@ def read_result(options: FinetuneOptions) -> Result:
     return Result(model_path(options.model, options.out), best, curve.points, last)
 
 
-class Asked:
-    """The options and the data of a training, as a part of its checkpoint: another training is not resumed."""
-
-    def __init__(self, options: FinetuneOptions, digests: dict[str, str]) -> None:
-        asked = {name: str(value) for name, value in asdict(options).items() if name not in FREE}
-        self.values = asked | {f"people of {name}": value for name, value in digests.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The options by name."""
-        return self.values
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """ValueError where the stored ones are others."""
-        for name in sorted(self.values.keys() | state.keys()):
-            if self.values.get(name) != state.get(name):
-                raise ValueError(f"{name} was {state.get(name)} and is {self.values.get(name)}")
+def settings_of(options: FinetuneOptions, digests: dict[str, str]) -> Settings:
+    """What must not change when the training resumes. digests: name of an option -> of the people that it names."""
+    asked = {name: str(value) for name, value in asdict(options).items() if name not in FREE}
+    return Settings(asked | {f"people of {name}": value for name, value in digests.items()})
 
 
 def train_rank(options: FinetuneOptions, rank: int, count: int, progress: Progress) -> None:
@@ -123,8 +120,9 @@ class Training:
         self.body = BodyModel(options.body, self.device)
         self.digests: dict[str, str] = {}
         self.notes: list[str] = []  # shown when nothing is left to refuse
-        real = real_people(options) if options.real else None
-        synthetic = synthetic_people(options)
+        everybody = known_people(options) if options.real else None
+        real = None if everybody is None else of_share(everybody, options)
+        synthetic = synthetic_people(options, everybody)
         crops = make_crops(joined(synthetic), self._size("--synthetic", joined(synthetic))) if synthetic else None
         self.validation: Validation | None = None
         if options.validation:
@@ -169,8 +167,8 @@ class Training:
         options, checkpoint = self.options, Checkpoint(self.options.out)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=options.rate, fused=True)
         self.parts: dict[str, Stateful] = {
-            "asked": Asked(options, self.digests), "curve": self.curve, "model": self.network, "optimizer": optimizer,
-            **(self.method.parts if self.method else {}),
+            "settings": settings_of(options, self.digests), "curve": self.curve,
+            "model": self.network, "optimizer": optimizer, **(self.method.parts if self.method else {}),
         }  # fmt: skip
         index, _ = checkpoint.load(**self.parts)
         steps = options.steps if self.method else 0

@@ -14,7 +14,6 @@ from factory.finetune.captions import Captions
 from factory.finetune.domain import DomainImage
 from factory.finetune.latent_model import AT_ONCE, LatentModel
 from factory.training.diffusion_loss import add_noise
-from factory.training.learner import Batch
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def encode_images(
 def draw_batch(
     model: LatentModel, images: LatentImages, rng: np.random.Generator, rows: np.ndarray, no_caption: float = 0.0,
     mirror: bool = True,
-) -> Batch:  # fmt: skip
+) -> dict[str, Tensor]:  # fmt: skip
     """What `LatentModel.predict` takes for the images of `rows` (B,), with the `target` of its prediction and the
     `weight` of the squared error. `rng` draws captions, mirror images, times and noise."""
     views = rng.integers(images.latents.shape[1], size=len(rows)) if mirror else np.zeros(len(rows), int)

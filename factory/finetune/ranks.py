@@ -80,10 +80,8 @@ class SharedBatchNorm(nn.BatchNorm2d):
         """x (B, C, H, W) -> the same shape."""
         if not self.training:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
         own = torch.cat([x.float().mean((0, 2, 3)), x.float().square().mean((0, 2, 3))])
-        mean, square = (all_reduce(own) / dist.get_world_size()).chunk(2)
+        mean, square = (_Sum.apply(own) / dist.get_world_size()).chunk(2)
         variance = square - mean.square()
         with torch.no_grad():
             count = x.numel() // x.shape[1] * dist.get_world_size()
@@ -95,3 +93,17 @@ class SharedBatchNorm(nn.BatchNorm2d):
         scale = self.weight * (variance + self.eps).rsqrt()
         shift = self.bias - mean * scale
         return (x * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; so is its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        total = own.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return _Sum.forward(ctx, gradients[0].contiguous())

@@ -15,16 +15,18 @@ from factory.finetune.crops import Crops, Labels, crop_keypoints
 from factory.finetune.options import FinetuneOptions
 from factory.geometry.joints import J24_PART
 from factory.geometry.rotations import axis_angle_to_matrix
+from factory.home import at_home
 from factory.labelled.base import OPEN_BODY, LabelledPeople, ReadImages
 from factory.labelled.choice import open_people
+from factory.store.layout import JOB
 from factory.training.tensors import to_device
 from factory.weights.locate import PREFIX
 
 STARTER_BODY = f"{PREFIX}body"
 
 
-def real_people(options: FinetuneOptions) -> LabelledPeople:
-    """The people of --real, of the chosen share. UserError: none has a keypoint."""
+def known_people(options: FinetuneOptions) -> LabelledPeople:
+    """The people of --real who have 2D keypoints. UserError: nobody has."""
     assert options.real is not None
     people = open_people(options.real, split="train")
     known = np.flatnonzero((people.keypoints[:, J24_PART, 2] > 0).any(1))
@@ -32,7 +34,16 @@ def real_people(options: FinetuneOptions) -> LabelledPeople:
         raise UserError(
             f"--real {options.real}: no person has 2D keypoints; give images with keypoints (part, or openpose)"
         )
-    people = people.take(known)
+    return people.take(known)
+
+
+def real_people(options: FinetuneOptions) -> LabelledPeople:
+    """The people of --real who have 2D keypoints, of the share that --share and --seed choose."""
+    return of_share(known_people(options), options)
+
+
+def of_share(people: LabelledPeople, options: FinetuneOptions) -> LabelledPeople:
+    """Those of the people whose image is chosen."""
     chosen = chosen_images(people.images, options.share, options.seed)
     return people.take([row for row, image in enumerate(people.images) if image in chosen])
 
@@ -44,11 +55,15 @@ def chosen_images(images: Sequence[str], share: float, seed: int) -> set[str]:
     return {distinct[i] for i in order[: max(1, math.ceil(share * len(distinct) - 1e-9))]}
 
 
-def synthetic_people(options: FinetuneOptions) -> list[LabelledPeople]:
-    """The people with bodies of each --synthetic. UserError: nobody has a body, or bodies are of another model."""
+def synthetic_people(options: FinetuneOptions, real: LabelledPeople | None) -> list[LabelledPeople]:
+    """The people with bodies of each --synthetic. UserError: nobody has a body, or bodies are of another model.
+
+    real: all people of --real. Samples of the factory's own data sets that were made from one of their images are left
+    out where --share leaves out that image: the training would see it all the same.
+    """
     found = []
     for name in options.synthetic:
-        people = open_people(name, split="train", where=options.where)
+        people = _open_synthetic(name, options, real)
         if people.pose is None or people.betas is None:
             raise UserError(f"--synthetic {name}: has no bodies (pose and shape); they are what it would teach")
         require_body(people, options.body)
@@ -57,6 +72,32 @@ def synthetic_people(options: FinetuneOptions) -> list[LabelledPeople]:
             raise UserError(f"--synthetic {name}: nobody has a body (has_smpl is 0 everywhere)")
         found.append(people.take(labelled))
     return found
+
+
+def _open_synthetic(name: str, options: FinetuneOptions, real: LabelledPeople | None) -> LabelledPeople:
+    condition = _condition(name, options, real)
+    try:
+        return open_people(name, split="train", where=condition)
+    except UserError as error:
+        if condition == options.where:
+            raise
+        # The condition lists thousands of images.
+        words = str(error).replace(
+            repr(condition), f"{options.where or ''!r} among the images of --share {options.share:g}"
+        )
+        raise UserError(words) from None
+
+
+def _condition(name: str, options: FinetuneOptions, real: LabelledPeople | None) -> str | None:
+    """The condition on the samples of a data set of the factory's own; for other data, the user's."""
+    ours = "://" in name or (at_home(name) / JOB).is_file()
+    if not ours or real is None or options.share == 1:
+        return options.where
+    unseen = sorted(set(real.images) - chosen_images(real.images, options.share, options.seed))
+    if not unseen:
+        return options.where
+    quoted = ", ".join("'" + image.replace("'", "''") + "'" for image in unseen)
+    return f"{f'({options.where}) and ' if options.where else ''}source not in ({quoted})"
 
 
 def require_body(people: LabelledPeople, body: str) -> None:

@@ -9,7 +9,9 @@ import torch
 
 from factory.finetune.network_files import write_network
 from factory.geometry.rotations import axis_angle_to_matrix, matrix_to_sixd
+from factory.job import JobSpec
 from factory.models.hmr.part_hmr import PartHMR
+from tests.support import small
 from tests.support.labelled_people import write_people
 
 
@@ -42,3 +44,20 @@ def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def held_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """8 people with bodies, to measure by."""
     return write_people(tmp_path_factory.mktemp("people") / "held-out", 8, seed=2)
+
+
+@pytest.fixture(scope="session")
+def data_set(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of the factory, made from the 12 real images: 12 samples, of which 3 is rejected."""
+    out = tmp_path_factory.mktemp("data") / "out"
+    nothing = {"model": "none"}
+    values = {
+        "name": "pairs", "output": str(out), "records": 12, "image_size": 64, "unit_size": 12, "samples_per_shard": 12,
+        "engine": "inline", "body": {"model": "starter:body", "name": "mine"},
+        "images": {"kind": "folder", "path": str(real.parent), "min_side": 16}, "prompts": {"action": ["vault"]},
+        "stages": {
+            "generate": {}, "estimate": {"hmr": nothing, "prior": nothing, "detector": nothing}, "refine": nothing,
+        },
+    }  # fmt: skip
+    small.make(JobSpec.model_validate(values), two=())
+    return out

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.finetune import drawn, held_out, preserved
 from factory.finetune.captions import Captions
@@ -120,7 +120,7 @@ def test_it_resumes_to_the_same_weights(models, pictures, tmp_path):
 
 def test_the_loss_on_what_was_not_learnt_falls(models, pictures, tmp_path):
     figures = finetune_diffusion(
-        options(models["sd2"], pictures, tmp_path, steps=8, layers="all", held_out=0.3, rate=0.02, every=100)
+        options(models["sd2"], pictures, tmp_path, steps=16, layers="all", held_out=0.3, rate=0.02, every=100)
     )
     assert len(figures.without) == 3 and figures.share < 0.97 and figures.interval[1] < 1
     assert "held-out" in str(figures) and f"{100 * (figures.share - 1):+.1f} %" in str(figures)
@@ -175,7 +175,7 @@ def test_a_depth_model_learns_a_data_set_of_ours(tiny_depth_to_image, job: JobSp
     values = job.model_dump(exclude_unset=True)
     values |= {"images": {"path": str(pictures)}, "sample": {"extras": ["initial", "depth"]}, "records": 11}
     made = JobSpec.model_validate(values)
-    run(made, [Generate, People, Depth, Finish])
+    run_job(made, [Generate, People, Depth, Finish])
     domain = open_domain(made.output, depth=True)
     assert 4 < len(domain.names) <= 10 and len(set(domain.names)) == len(domain.names)
     learnt = list(domain.read(list(range(len(domain.names))), 64))
@@ -196,7 +196,7 @@ def test_a_depth_model_learns_a_data_set_of_ours(tiny_depth_to_image, job: JobSp
         open_domain(made.output, where="people = 77")
     varied = {**values, "output": str(tmp_path / "varied"), "name": "varied"}
     varied["stages"]["estimate"]["augment"] = {"variants": 1}
-    run(JobSpec.model_validate(varied), [Generate, People, Depth, Finish])
+    run_job(JobSpec.model_validate(varied), [Generate, People, Depth, Finish])
     with pytest.raises(UserError, match="its poses are varied"):
         open_domain(varied["output"], depth=True)
     assert open_domain(varied["output"]).names

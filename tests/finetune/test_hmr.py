@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ import torch
 from factory.errors import UserError
 from factory.finetune.hmr import Result, finetune_hmr
 from factory.finetune.options import FinetuneOptions
+from factory.finetune.sources import chosen_images, known_people, real_people, synthetic_people
 from factory.models.hmr.choice import load_hmr
 from factory.models.hmr.spin import SPIN, SpinHMR, load_hmr_network
+from factory.store.dataset import open_data
 from tests.support.command import refused
 from tests.support.labelled_people import write_people
+from tests.support.smpl_files import write_pickle
 
 
 def tune(out: Path, start: Path, real: Path | None, **values: Any) -> Result:
@@ -138,7 +142,7 @@ def test_a_method_goes_on_as_if_it_had_not_stopped(method, tmp_path, start, real
 def test_the_checkpoint_of_another_training_is_refused_and_left_alone(tmp_path, start, real, held_out):
     tune(tmp_path, start, real, steps=1)
     before = written(tmp_path)
-    with pytest.raises(UserError, match="checkpoint of another training .*batch was 8 and is 4"):
+    with pytest.raises(UserError, match="checkpoint of another training .*batch was 8, not 4"):
         tune(tmp_path, start, real, steps=1, batch=4)
     with pytest.raises(UserError, match="another training"):
         tune(tmp_path, start, held_out, steps=1)
@@ -146,8 +150,6 @@ def test_the_checkpoint_of_another_training_is_refused_and_left_alone(tmp_path, 
 
 
 def test_a_share_is_part_of_a_larger_one(tmp_path, start, real):
-    from factory.finetune.sources import chosen_images
-
     names = [f"{i}.jpg" for i in range(200)]
     shares = [chosen_images(names, share, seed=3) for share in (0.01, 0.05, 0.5, 1)]
     assert [len(share) for share in shares] == [2, 10, 100, 200]
@@ -156,7 +158,23 @@ def test_a_share_is_part_of_a_larger_one(tmp_path, start, real):
     assert tune(tmp_path, start, real, share=0.01, steps=1).steps == 1  # one image is enough
 
 
-def test_what_a_user_can_mend_is_one_line(tmp_path, start, real, synthetic, held_out, factory):
+def test_pairs_that_were_made_of_unchosen_images_are_left_out(start, real, data_set, tmp_path):
+    everybody = FinetuneOptions(
+        model=str(start), out=tmp_path, real=str(real), method="ours", synthetic=[str(data_set)], where="people = 1"
+    )
+    known = known_people(everybody)
+    [people] = synthetic_people(everybody, known)
+    assert len(people) == 11
+    half = replace(everybody, share=0.5)
+    [some] = synthetic_people(half, known)
+    source = {row["key"]: row["source"] for row in open_data(data_set).rows.to_pylist()}
+    chosen = set(real_people(half).images)
+    assert len(chosen) == 6 and {source[key] for key in some.images} <= chosen
+    assert {source[key] for key in people.images} & chosen == {source[key] for key in some.images}
+    assert tune(tmp_path, start, real, method="ours", synthetic=[str(data_set)], share=0.5, steps=1).steps == 1
+
+
+def test_what_a_user_can_mend_is_one_line(tmp_path, start, real, synthetic, held_out, data_set, factory):
     def answers(*words: str, **changes: Path | str) -> None:
         given = {"start": start, "real": real, "synthetic": synthetic, "held_out": held_out, **changes}
         refused(factory(*arguments(tmp_path / "out", **given), *extra), *words)
@@ -172,6 +190,14 @@ def test_what_a_user_can_mend_is_one_line(tmp_path, start, real, synthetic, held
     unlabelled = write_people(tmp_path / "unlabelled", 2, has_smpl=np.zeros(2))
     answers("--synthetic", "nobody has a body", synthetic=unlabelled)
     answers("nothing labelled is there", real=tmp_path / "nowhere")
+    extra = ["--where", "score > 1000"]
+    answers("no sample fits --where 'score > 1000'", synthetic=data_set)
+    extra = ["--where", "score > 1000", "--share", "0.1"]
+    answers("'score > 1000' among the images of --share 0.1", synthetic=data_set)
+    smpl = write_pickle(tmp_path)
+    extra = ["--body", str(smpl)]
+    answers("its bodies are of open-body", f"--body is {smpl}", synthetic=data_set)
+    extra = []
     gone = shutil.copytree(held_out.parent, tmp_path / "gone")
     (gone / "3.png").unlink()
     late = factory(*arguments(tmp_path / "late", start, real, synthetic, gone / "people.npz"))

@@ -67,6 +67,21 @@ def test_the_predicted_velocity_gives_back_the_clean_latents():
     )
 
 
+def test_an_error_of_the_clean_latents_costs_the_same_whatever_is_predicted():
+    clean = torch.randn(64, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    alphas, wrong = torch.linspace(0.999, 0.01, 1000), clean + 0.1
+    costs = []
+    for prediction in ("sample", "epsilon", "v_prediction"):
+        noisy = add_noise(clean, alphas, step_rng(0, 0), prediction)
+        alpha = alphas[noisy.time][:, None, None, None]
+        noise = (noisy.latents - alpha.sqrt() * wrong) / (1 - alpha).sqrt()  # that a model would see if it believed so
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * wrong
+        predicted = {"sample": wrong, "epsilon": noise, "v_prediction": velocity}[prediction]
+        costs.append((noisy.weight * (predicted - noisy.target).square()).mean((1, 2, 3)))
+    torch.testing.assert_close(costs[1], costs[0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(costs[2], costs[0], rtol=1e-3, atol=0)
+
+
 def test_the_rate_warms_up_and_ends_near_nothing():
     rates = [learning_rate(1.0, step, step / 1000) for step in range(1000)]
     assert rates[0] == pytest.approx(1 / 200) and max(rates) > 0.85 and rates[-1] < 0.03

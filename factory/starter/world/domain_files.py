@@ -1,11 +1,13 @@
-"""Writes a target domain in the layout of the data set that it stands for, with test.npz beside it.
+"""Writes a target domain in the layout of the data set that it stands for, with train.npz and test.npz beside it.
 
 smart    annotations/*.json and images/*.jpg, as `sources.smart` reads them. The clips for training come first, as many
          as the authors take; a clip of diving holds each image for ten frames, because every tenth frame is used. No
          file holds the 3D truth of an image for training.
 skipose  SPLIT/labels.h5 with 2D and 3D, and SPLIT/seq_*/cam_*/image_*.png, as `sources.skipose` reads them.
 test.npz the held-out images with their truth, in SPIN's layout: imgname, center, scale, pose, shape, has_smpl, S, part,
-         openpose; and action (N,).
+         openpose; and action (N,). test.txt lists them with their actions, as a source of images.
+
+train.npz the 2D keypoints of the images for training, in SPIN's layout: what a job's `images.keypoints` takes.
 
 Keypoints for training are as inexact as annotators' are, by COCO's sigmas; those for testing are exact.
 """
@@ -32,6 +34,7 @@ from factory.geometry.body import spin49
 from factory.geometry.camera import project
 from factory.geometry.crops import LOOSE, keypoint_crop
 from factory.geometry.joints import COCO17, COCO17_SIGMAS, H36M17, J24_PART, JOINTS54, OPENPOSE25, OPENPOSE_PART, picks
+from factory.labelled.choice import open_people
 from factory.sources import skipose, smart
 from factory.starter.world.domains import DomainWorld, Split, find_domain
 from factory.starter.world.scene import FIRST_OBJECT, Scene
@@ -102,6 +105,7 @@ def write_domain(
             rows.append({key: stored[key] for key in stored})
     {"smart": _write_smart, "skipose": _write_skipose}[domain.layout](out, shots, rows)
     _write_test(out, shots, rows)
+    write_keypoints(out, domain.layout)
     _put(out / ABOUT, json.dumps({**about, "complete": True}, indent=1).encode())
     shutil.rmtree(out / ROWS)
     return True
@@ -256,6 +260,20 @@ def _write_test(out: Path, shots: list[Shot], rows: list[dict[str, np.ndarray]])
         action=np.array([shot.action for shot, _ in chosen]),
     )
     os.replace(temporary, out / "test.npz")
+    _put(out / "test.txt", "".join(f"{shot.file}\t{shot.action}\n" for shot, _ in chosen).encode())
+
+
+def write_keypoints(out: Path, layout: str) -> None:
+    """Write train.npz: the keypoints of the images for training, as the layout's reader gives them."""
+    people = open_people(f"{layout}:{out}@train")
+    temporary = out / f"train.{os.getpid()}.npz"
+    np.savez(
+        temporary,
+        imgname=np.array(people.images),
+        openpose=people.keypoints[:, OPENPOSE_PART],
+        part=people.keypoints[:, J24_PART],
+    )
+    os.replace(temporary, out / "train.npz")
 
 
 def _put(path: Path, content: bytes) -> None:

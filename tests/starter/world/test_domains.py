@@ -16,7 +16,7 @@ from PIL import Image
 
 from factory.geometry.joints import H36M17, J24
 from factory.job import ImagesSpec
-from factory.sources import skipose, smart
+from factory.sources import images, skipose, smart
 from factory.starter.world.domain_files import H36M17_IN_54, ROWS, SIGMAS, annotated, write_domain
 from factory.starter.world.domains import DOMAINS
 from tests.support.command import Run, refused
@@ -67,7 +67,10 @@ def test_nothing_tells_the_3d_truth_of_an_image_for_training(athletes):
     with np.load(athletes / "test.npz") as stored:
         assert all(name.startswith("images/test-") for name in stored["imgname"])
     held = {path.relative_to(athletes).parts[0] for path in athletes.rglob("*") if path.is_file()}
-    assert held == {"annotations", "images", "domain.json", "test.npz"}
+    assert held == {"annotations", "images", "domain.json", "test.npz", "test.txt", "train.npz"}
+    with np.load(athletes / "train.npz") as stored:
+        assert set(stored) == {"imgname", "openpose", "part"} and len(stored["imgname"]) == 6
+    assert len(images.listing(ImagesSpec(kind="list", path=str(athletes / "test.txt")), 0)) == 6
 
 
 def test_truth_of_held_out_images_is_as_spin_s_and_true(athletes):

@@ -1,0 +1,1 @@
+"""Experiments: a file that describes a whole table, and what computes it cell by cell."""
