@@ -34,6 +34,7 @@ BY_FOLDER = {
     "training": 5,
     "evaluate": 5,
     "finetune": 2,
+    "experiment": 3,
     "stages": 1,
     "doctor": 1,
     "models": 0.3,
