@@ -28,7 +28,17 @@ from tests.support.seeded_stages import STAGES  # noqa: E402
 
 # Seconds of a core that a test may take: one with such a fixture, one in such a folder.
 BY_FIXTURE = {"command": 5, "nodes": 5, "on_ray": 10, "cluster": 10, "guest": 5, "url": 1}
-BY_FOLDER = {"chaos": 30, "starter": 5, "training": 5, "evaluate": 5, "stages": 1, "doctor": 1, "models": 0.3}
+BY_FOLDER = {
+    "chaos": 30,
+    "starter": 5,
+    "training": 5,
+    "evaluate": 5,
+    "finetune": 2,
+    "experiment": 3,
+    "stages": 1,
+    "doctor": 1,
+    "models": 0.3,
+}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -15,11 +15,11 @@ from factory.present.terminal import say, shown
 
 
 def show_estimator(console: Console, model: str, found: EstimatorFigures) -> None:
-    """A table of the figures in mm and one of those in per cent: a line for all people and one for each action."""
-    for unit, title in (("mm", f"{model} on {found.data}: errors in mm"), ("%", "agreement in the image, in per cent")):
+    """A table of the figures in mm and one of those in %: a line for all people and one for each action."""
+    for unit, title in (("mm", "errors in mm"), ("%", "agreement in the image in %")):
         names = [name for name in found.figures[EVERYBODY] if UNITS[name] == unit]
         if names:
-            console.print(_table(title, names, found))
+            console.print(_table(f"{model} on {found.data}: {title}", names, found))
     for line in found.methods:
         console.print(f"[dim]{escape(shown(line))}[/]", highlight=False, soft_wrap=True)
     for line in found.notes:
@@ -40,7 +40,9 @@ def _table(title: str, names: list[str], found: EstimatorFigures) -> Table:
 
 
 def _words(figure: IntervalValue) -> str:
-    return f"{figure.value:.1f} [dim]{figure.low:.0f}-{figure.high:.0f}[/]"
+    """The value and its interval, which one person alone does not have."""
+    interval = f"[dim]{figure.low:.0f}-{figure.high:.0f}[/]" if figure.count > 1 else ""
+    return f"{figure.value:.1f} {interval}"
 
 
 def estimator_json(model: str, found: EstimatorFigures) -> dict[str, Any]:

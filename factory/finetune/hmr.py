@@ -183,7 +183,8 @@ class Training:
         network = self.ranks.wrap(self.network, self.device).train()
         descent = Descent(self._terms(network, self.method), optimizer, list(self.network.parameters()), record=False)
         self.method.renew()
-        while index < steps and not self.ranks.agree(self.curve.flat(options.patience)):
+        flat = self.ranks.agree(self.curve.flat(options.patience))
+        while index < steps and not flat:
             torch.manual_seed(int(np.random.default_rng((options.seed, index, self.ranks.rank)).integers(2**63)))
             values = self.ranks.mean(descent(self._batch(self.method, index)))
             index += 1
@@ -193,6 +194,7 @@ class Training:
             if index % options.every == 0 or index == steps:
                 self._measure(index, checkpoint)
                 self.method.renew()
+                flat = self.ranks.agree(self.curve.flat(options.patience))
 
     def _measure(self, step: int, checkpoint: Checkpoint) -> None:
         """Add a point to the curve, and write what a resumed training and its user need."""

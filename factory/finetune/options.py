@@ -12,14 +12,15 @@ from factory.errors import UserError
 
 # Name of each method -> what it trains on beside the real images and their 2D keypoints.
 METHODS = {
-    "none": "nothing: the start is measured and copied",
-    "2d": "nothing beside",
-    "spin-ft": "bodies that SMPLify fits to the keypoints during the training",
-    "dapa": "renderings of textured bodies in varied poses over backgrounds of the real images",
-    "controlnet": "--synthetic: images drawn in another way, with labels",
-    "self": "the start's own estimates on the real images",
-    "ours": "--synthetic: data sets of the factory",
+    "none": "the start is measured and copied",
+    "2d": "nothing",
+    "spin-ft": "bodies that SMPLify fits to the keypoints",
+    "dapa": "renderings of textured bodies in varied poses",
+    "controlnet": "images drawn in another way, with bodies",
+    "self": "the start's own estimates",
+    "ours": "data sets of the factory",
 }
+METHOD_WORDS = "; ".join(f"{name}: {words}" for name, words in METHODS.items())
 WITH_SYNTHETIC = ("controlnet", "ours")
 PRIORS = ("vposer-v1", "vposer-v2")
 DATA = "a data set, smart:DIR[@SPLIT], skipose:DIR[@SPLIT] or FILE.npz[:IMAGES]"
@@ -40,7 +41,9 @@ class FinetuneOptions:
     real: Annotated[
         str | None, Option(metavar="DATA", help=f"Real images with 2D keypoints: {DATA}.", show_default=False)
     ] = None
-    method: Annotated[str, Option(metavar="|".join(METHODS), help="What is trained on beside the real images.")] = "2d"
+    method: Annotated[str, Option(metavar="METHOD", help=f"What is learnt beside those keypoints. {METHOD_WORDS}.")] = (
+        "2d"
+    )
     synthetic: Annotated[
         list[str], Option(metavar="DATA", help=f"Synthetic images with bodies: {DATA}. Repeatable.")
     ] = field(default_factory=list)
@@ -58,7 +61,10 @@ class FinetuneOptions:
         int | None, Option(min=1, help="At most so many people of --validation.", show_default=False)
     ] = None
     share: Annotated[
-        float, Option(help="Share of the real images, above 0 and up to 1. A smaller share is part of a larger one.")
+        float,
+        Option(
+            help="Share of the real images, and of the pairs made of them. A smaller share is part of a larger one."
+        ),
     ] = 1.0
     mix: Annotated[float, Option(help="Share of synthetic images in each batch, between 0 and 1.")] = 0.5
     body: Annotated[str, Option(help="SMPL's file, or starter:body.")] = "starter:body"
@@ -76,10 +82,12 @@ class FinetuneOptions:
     batch: Annotated[int, Option(min=2, help="Images of one step, of all workers together.")] = 64
     rate: Annotated[float, Option(help="Learning rate of Adam.")] = 1e-4
     seed: Annotated[int, Option(min=0, help="Seed of the share, the batches and the augmentation.")] = 0
-    workers: Annotated[int, Option(min=1, help="Processes that share each batch, on Ray: one for each GPU.")] = 1
+    workers: Annotated[
+        int, Option(min=1, help="Processes that share each batch, on Ray: one for each GPU. All nodes must see --out.")
+    ] = 1
     ray_address: Annotated[
         str | None,
-        Option(help="Ray cluster of --workers, such as auto or ray://HOST:10001.", show_default="a local Ray"),
+        Option(help="Ray cluster of --workers, such as auto or HOST:6379.", show_default="a local Ray"),
     ] = None
     threads: Annotated[
         int | None, Option(min=1, help="CPU threads of each process.", show_default="PyTorch's choice")

@@ -16,6 +16,7 @@ PARTS = {  # name of a part -> its path in the pack
     "depth-to-image": "depth-to-image",
     "adapter": "adapter",
     "hmr": "hmr",
+    "base": "base",
     "vposer": "vposer",
     "detector": "detector",
 }

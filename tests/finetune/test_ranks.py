@@ -50,7 +50,7 @@ ONE = ["--steps", "2", "--every", "1", "--batch", "8", "--threads", "1", "--full
 
 @pytest.mark.slow
 def test_two_workers_learn_what_one_learns_and_resume(tmp_path, start, real, synthetic, held_out, command):
-    """Two processes on Ray, each with half of every batch, are killed by a step's limit, resume, and end where one
+    """Two processes on Ray, each with half of every batch, stop after a step, resume, and end where one
     process ends."""
     data = ["--real", real, "--method", "ours", "--synthetic", synthetic, "--validation", held_out, *ONE]
     done = command("finetune", "hmr", start, "--out", tmp_path / "one", *data)
@@ -61,7 +61,7 @@ def test_two_workers_learn_what_one_learns_and_resume(tmp_path, start, real, syn
     networks = [load_hmr_network(str(tmp_path / name / "model")).state_dict() for name in ("one", "two")]
     for name, value in networks[0].items():
         torch.testing.assert_close(networks[1][name], value, rtol=1e-2, atol=1e-3, msg=name)
-    refused(command(*two, "--batch", "10"), "checkpoint of another training")
+    refused(command(*two, "--rate", "1"), "checkpoint of another training", "rate was 0.0001, not 1.0")
     assert not (tmp_path / "two" / ".ray").exists()
 
 

@@ -47,7 +47,7 @@ ALPINE = Action(
 
 # A clip of SMART shows the whole movement. The world's actions are the moment that is hardest; these are take-off,
 # turning and landing around it. With them an estimator of everyday actions is wrong in the domain, and not lost.
-_REACH = {"lift": 86, "elbow": 6, "hip": 0, "knee": 3, "spread": 2, "point": 45}
+_REACH: dict[str, float] = {"lift": 86, "elbow": 6, "hip": 0, "knee": 3, "spread": 2, "point": 45}
 _AROUND: dict[str, tuple[dict[str, float], ...]] = {
     "high jump": (
         {"hip_l": 80, "knee_l": 85, "hip_r": -12, "knee_r": 8, "lift": 40, "elbow": 40, "bend": -8, "point_r": 40},
