@@ -9,7 +9,7 @@ from pathlib import Path
 from factory.evaluate.hmr import EVERYBODY
 from factory.experiment.show import digits, gain_lines, spread_lines
 from factory.experiment.steps import Experiment
-from factory.experiment.tables import Column, ResultTable
+from factory.experiment.tables import Column, ResultTable, Value
 
 PAGE, TEMPLATE = "table.html", "page.html.j2"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 380, 230, 40, 12, 12, 26  # of the chart by share, px
