@@ -9,10 +9,10 @@ from pathlib import Path
 from factory.evaluate.hmr import EVERYBODY
 from factory.experiment.show import digits, gain_lines, spread_lines
 from factory.experiment.steps import Experiment
-from factory.experiment.tables import Column, ResultTable
+from factory.experiment.tables import Column, ResultTable, Value
 
 PAGE, TEMPLATE = "table.html", "page.html.j2"
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 280, 46, 16, 14, 30  # of the chart by share, px
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 380, 230, 40, 12, 12, 26  # of the chart by share, px
 SERIES = 8  # colours of the page
 
 
@@ -62,7 +62,7 @@ def write_page(experiment: Experiment, table: ResultTable) -> Path:
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"figure": figure_text}
+    environment.filters |= {"figure": figure_text, "spread": spread_text}
     template = environment.from_string(Path(__file__).with_name(TEMPLATE).read_text("utf-8"))
     done, planned = table.cells
     by_share = table.paper.number == 2
@@ -73,8 +73,8 @@ def write_page(experiment: Experiment, table: ResultTable) -> Path:
         best={column.key: best_row(table, column) for column in table.columns},
         bars=[] if by_share else [bar_chart(table, column) for column in main_columns(table)],
         lines=[chart for figure in ("PA-MPJPE", "MPJPE") if (chart := line_chart(table, figure))] if by_share else [],
-        gains=gain_lines(table),
-        notes=[*spread_lines(table), *table.notes],
+        gains=[line.replace("+-", "±") for line in gain_lines(table)],
+        notes=[line.replace("+-", "±") for line in (*spread_lines(table), *table.notes)],
         size={"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM},
     )
     path = experiment.workspace.root / PAGE
@@ -85,6 +85,11 @@ def write_page(experiment: Experiment, table: ResultTable) -> Path:
 def figure_text(value: float | None) -> str:
     """The figure as tables show it; empty for None."""
     return "" if value is None else f"{value:.{digits(value)}f}"
+
+
+def spread_text(value: Value) -> str:
+    """The spread of a value, with as many digits as the value has."""
+    return f"{value.spread or 0:.{digits(value.value)}f}"
 
 
 def best_row(table: ResultTable, column: Column) -> str:

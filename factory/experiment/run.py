@@ -65,6 +65,8 @@ def run_experiment(experiment: Experiment, steps: Sequence[Step], say: Say) -> O
     for number, step in enumerate(open_steps, 1):
         why = _blocked(experiment, step, outcome)
         if why:
+            if why not in outcome.blocked.values():
+                say(f"{step.name} cannot be done: {why}")
             outcome.blocked[step.name] = why
             continue
         left = _left(spent, len(open_steps) - number + 1) if step.cell else ""
@@ -97,7 +99,7 @@ def _blocked(experiment: Experiment, step: Step, outcome: Outcome) -> str:
         if need in outcome.blocked:
             return outcome.blocked[need]
         if experiment.workspace.result(need, by_name[need].asked) is None:
-            return f"{need} is not made yet"
+            return f"{need} is not made yet: --cell {need} makes it"
     return ""
 
 

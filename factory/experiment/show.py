@@ -39,14 +39,15 @@ def print_table(console: Console, table: ResultTable) -> None:
 
 
 def gain_lines(table: ResultTable) -> list[str]:
-    """Each row against the baseline, in a line."""
+    """Each row against the baseline, in a line; of a table by share, in PA-MPJPE alone."""
+    by_share = table.paper.number == 2
     lines = []
     for row in dict.fromkeys(gain.row for gain in table.gains):
         words = [
-            f"{gain.column.figure}{f' ({gain.column.of})' if gain.column.shares and table.paper.number == 2 else ''} "
-            f"{gain.percent:+.1f} %{'' if gain.spread is None else f' +- {gain.spread:.1f}'}"
+            f"{gain.column.figure}{f' ({gain.column.of})' if by_share else ''} {gain.percent:+.1f} %"
+            f"{'' if gain.spread is None else f' +- {gain.spread:.1f}'}"
             for gain in table.gains
-            if gain.row == row
+            if gain.row == row and (not by_share or gain.column.figure == "PA-MPJPE")
         ]
         lines.append(f"{row} against {table.baseline}: {', '.join(words)}")
     return lines
