@@ -208,6 +208,19 @@ a person out of the picture | is no sample of factory.load | test_loader.py::tes
 more ranks and workers than shards | samples are divided instead; no rank is empty | test_loader.py::test_no_rank_is_left_without_samples_however_few_shards_there_are
 more readers than samples | one line with both numbers | test_loader.py::test_more_readers_than_samples_are_told_so
 
+# fine-tuning, experiments and the study
+a fine-tuning is killed with -9 | the same command ends with the same bytes | finetune/test_hmr.py::test_a_training_that_was_killed_goes_on_to_the_same_bytes
+its folder holds another training | refused, left alone | finetune/test_hmr.py::test_the_checkpoint_of_another_training_is_refused_and_left_alone
+its loss is not finite any more | it ends in one line | finetune/test_hmr.py::test_a_training_that_diverges_says_so
+pairs were made of images that --share leaves out | they are left out too | finetune/test_hmr.py::test_pairs_that_were_made_of_unchosen_images_are_left_out
+labels are bodies of another model | refused | evaluate/test_hmr.py::test_bodies_of_another_model_are_refused
+a file of SPIN names images elsewhere, or holds other arrays | refused in one line | labelled/test_people.py::test_files_that_are_not_as_spins
+an experiment is killed | it goes on within its cell | experiment/test_experiment.py::test_a_killed_run_goes_on_within_the_cell_and_ends_with_the_same_figures
+results of other settings lie in an experiment's folder | they are never taken | experiment/test_experiment.py::test_results_of_other_settings_are_never_taken
+data or weights of an experiment are missing | --check names source and licence; the other rows are made | experiment/test_experiment.py::test_check_names_what_is_missing_with_its_source_and_licence
+a rater closes the page half way | the answers are still there | evaluate/test_study.py::test_at_a_desk_a_rater_answers_by_keys_and_mouse_and_goes_on_another_day
+answers to another study, or of the same rater twice | refused in one line | evaluate/test_study_sum.py::test_what_is_no_answer_to_this_study_is_refused_in_one_line
+
 # standard output
 it cannot show a character (ASCII, Latin-1) | it is written as its escape; bars turn to ASCII | present/test_terminal.py::test_an_output_of_few_characters_gets_plain_bars
 a prompt or an error holds terminal escapes | they are shown, not obeyed | present/test_terminal.py::test_what_an_error_holds_does_not_reach_the_terminal_as_a_command
