@@ -124,7 +124,7 @@ def test_a_domain_goes_on_where_it_was_killed_and_does_nothing_twice(athletes, t
     }
     drawn = {path: path.stat().st_mtime_ns for path in out.glob("images/*") if f"{path.stem.split('0')[0]}" in kept}
     assert len(drawn) >= 3
-    assert write_domain("smart-like", out, **SMART, workers=2)
+    assert write_domain("smart-like", out, **SMART, workers=1)
     assert contents(out) == contents(athletes)
     assert {path: path.stat().st_mtime_ns for path in drawn} == drawn, "what was rendered is not rendered again"
     assert not write_domain("smart-like", out, **SMART)
