@@ -31,7 +31,7 @@ def draw(job: Path, to: Path, columns: Sequence[str], samples: int, side: int, p
         rows = [row for row in open_data(spec.output).rows.to_pylist() if row["state"] == "ok"][:samples]
         paint = painter(spec, BodyModel(resolve(spec.body.model)), columns, side)
         drawn = [[paint(open_data(spec.output).sample_files(row))[name] for name in columns] for row in rows]
-    Image.fromarray(contact_sheet(drawn, per_row, side, gap=4)).save(to, quality=85, optimize=True, progressive=True)
+    Image.fromarray(contact_sheet(drawn, per_row, side, gap=4)).save(to, quality=80, optimize=True, progressive=True)
     print(to.relative_to(ROOT), flush=True)
 
 
