@@ -64,9 +64,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing(job, whole, small_disk):
 
 def test_a_file_that_may_not_grow_is_one_line(job):
     code = (
-        "import sys; from factory.engine.run import run; from factory.errors import UserError;"
+        "import sys; from factory.engine.run import run_job; from factory.errors import UserError;"
         "from factory.job import JobSpec; from tests.support.seeded_stages import STAGES\n"
-        "try: run(JobSpec.model_validate_json(sys.argv[1]), STAGES)\n"
+        "try: run_job(JobSpec.model_validate_json(sys.argv[1]), STAGES)\n"
         "except UserError as error: print(error)"
     )
 

@@ -30,12 +30,12 @@ ZOMBIE = f"""
 import sys
 from factory.store import lock
 lock.BEAT, lock.STALE = 0.1, {STALE}
-from factory.engine.run import run
+from factory.engine.run import run_job
 from factory.errors import UserError
 from factory.job import JobSpec
 from tests.support.seeded_stages import STAGES
 try:
-    run(JobSpec.model_validate_json(sys.argv[1]), STAGES)
+    run_job(JobSpec.model_validate_json(sys.argv[1]), STAGES)
 except UserError as error:
     sys.exit(f"error: {{error}}")
 """
