@@ -13,13 +13,12 @@ from factory.errors import UserError
 from factory.geometry.body import BodyModel, spin49
 from factory.geometry.joints import J24_PART
 from factory.home import at_home
-from factory.labelled.base import OPEN_BODY, LabelledPeople
+from factory.labelled.base import OPEN_BODY, STARTER_BODY, LabelledPeople
 from factory.labelled.skeletons import RootedJoints, body_joints, regressed_joints
 from factory.weights.catalogue import H36M_REGRESSOR
-from factory.weights.locate import PREFIX, resolve
+from factory.weights.locate import resolve
 from factory.weights.smpl_file import h36m_regressor
 
-STARTER_BODY = f"{PREFIX}body"
 GENDERED = {"m": "MALE", "f": "FEMALE"}  # gender -> how SMPL's file is called
 NEUTRAL = "NEUTRAL"
 

@@ -56,11 +56,12 @@ def hmr(
 
     Everybody is shown to the estimator in the square that the labels give, as in fine-tuning.
     """
-    from factory.evaluate.bodies import STARTER_BODY, MeasuredBody
+    from factory.evaluate.bodies import MeasuredBody
     from factory.evaluate.hmr import evaluate_estimator
     from factory.evaluate.hmr_pictures import write_pictures
     from factory.evaluate.hmr_table import estimator_json, show_estimator
     from factory.evaluate.progress import ImagesProgress
+    from factory.labelled.base import STARTER_BODY
     from factory.labelled.choice import open_people
     from factory.models.device import pick
     from factory.models.hmr.choice import kinds, load_hmr

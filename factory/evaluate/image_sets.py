@@ -3,7 +3,6 @@ SMART or Ski-Pose."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -14,11 +13,11 @@ from factory.home import at_home
 from factory.job_stages import DetectorSpec
 from factory.present.samples import damage, spread, stored
 from factory.sources import images
-from factory.sources.picture import Refused, whole
+from factory.sources.item import Tally
+from factory.sources.picture import UNREADABLE, whole, why_unread
 from factory.store.dataset import open_data
 from factory.store.decode import decode_image
 from factory.store.layout import JOB
-from factory.untrusted import Unreadable
 
 FINAL, INITIAL, REAL = "final", "initial", "real"
 
@@ -91,22 +90,13 @@ class Pictures:
         self.notes = [f"{self.name}: {line}" for line in (*found.notes, *found.left_out.lines())]
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        refused: Counter[str] = Counter()
-        first: dict[str, str] = {}
+        left = Tally()
         for name in self.names:
             try:
                 yield {REAL: whole(images.read_image(self.spec, name), self.spec.min_side, self.spec.max_pixels)}
-            except Refused as error:
-                why = str(error.reason.value)
-            except (OSError, KeyError):
-                why = "not there"
-            except Unreadable:
-                why = "too large"
-            else:
-                continue
-            refused[why] += 1
-            first.setdefault(why, name)
-        self.notes += [f"{self.name}: {n:,} left out: {why}, such as {first[why]}" for why, n in refused.items()]
+            except UNREADABLE as error:
+                left.add(f"left out: {why_unread(error)}", name)
+        self.notes += [f"{self.name}: {line}" for line in left.lines()]
 
 
 def real_images(path: str, limit: int | None) -> ImageSet:

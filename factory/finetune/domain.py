@@ -7,7 +7,6 @@ depth-to-image model is conditioned on.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -18,13 +17,13 @@ from PIL import Image
 from factory.errors import UserError
 from factory.home import at_home
 from factory.sources import images
-from factory.sources.picture import Refused, square
+from factory.sources.item import Tally
+from factory.sources.picture import UNREADABLE, square, why_unread
 from factory.store.dataset import open_data
 from factory.store.decode import DecodedSample
 from factory.store.index import SCHEMA
 from factory.store.layout import JOB
 from factory.store.where import Where, select
-from factory.untrusted import Unreadable
 
 ItemT = TypeVar("ItemT")
 LEAST = 4  # images; fewer cannot be split into a training and a held-out set
@@ -96,26 +95,18 @@ def _source(text: str, limit: int | None) -> DomainImages:
     items = _spread(found.items, limit)
 
     def read(rows: list[int], size: int) -> Iterator[DomainImage]:
-        refused: Counter[str] = Counter()
-        first: dict[str, str] = {}
+        left = Tally()
         for row in rows:
             item = items[row]
             window = None if item.window is None else np.array(item.window, np.float32)
             try:
                 data = images.read_image(spec, item.name)
                 image, place = square(data, size, window, spec.min_side, spec.max_pixels)
-            except Refused as error:
-                why = str(error.reason.value)
-            except (OSError, KeyError):
-                why = "not there"
-            except Unreadable:
-                why = "too large"
+            except UNREADABLE as error:
+                left.add(f"left out: {why_unread(error)}", item.name)
             else:
                 yield DomainImage(item.name, image, float(place[2]), item.action)
-                continue
-            refused[why] += 1
-            first.setdefault(why, item.name)
-        domain.notes += [f"{text}: {n:,} left out: {why}, such as {first[why]}" for why, n in refused.items()]
+        domain.notes += [f"{text}: {line}" for line in left.lines()]
 
     notes = [f"{text}: {line}" for line in (*found.notes, *found.left_out.lines())]
     domain = DomainImages(text, [item.name for item in items], images.identity(spec, items), read, notes)

@@ -16,13 +16,10 @@ from factory.finetune.options import FinetuneOptions
 from factory.geometry.joints import J24_PART
 from factory.geometry.rotations import axis_angle_to_matrix
 from factory.home import at_home
-from factory.labelled.base import OPEN_BODY, LabelledPeople, ReadImages
+from factory.labelled.base import OPEN_BODY, STARTER_BODY, LabelledPeople, ReadImages
 from factory.labelled.choice import open_people
 from factory.store.layout import JOB
 from factory.training.tensors import to_device
-from factory.weights.locate import PREFIX
-
-STARTER_BODY = f"{PREFIX}body"
 
 
 def known_people(options: FinetuneOptions) -> LabelledPeople:

@@ -13,9 +13,11 @@ from factory.job import ImagesSpec
 from factory.sources import images
 from factory.sources.picture import Refused, whole
 from factory.untrusted import Unreadable
+from factory.weights.locate import PREFIX
 
 SKELETON_H36M17, SKELETON_J24 = "h36m17", "j24"  # of joints3d: geometry.joints.H36M17 and J24
 OPEN_BODY = "open-body"  # the name of the starter pack's body
+STARTER_BODY = f"{PREFIX}body"  # how jobs and commands name it
 ReadImages = Callable[[Sequence[str]], list[np.ndarray]]  # names -> (H, W, 3) uint8 RGB each; UserError
 
 

@@ -13,18 +13,16 @@ from factory.errors import UserError
 from factory.geometry.crops import spin_side
 from factory.geometry.joints import J24_PART
 from factory.job import JobSpec
-from factory.labelled.base import OPEN_BODY, SKELETON_J24, LabelledPeople, spread_rows
+from factory.labelled.base import OPEN_BODY, SKELETON_J24, STARTER_BODY, LabelledPeople, spread_rows
 from factory.sources import skipose, smart
 from factory.store.dataset import DataSet, open_data
 from factory.store.decode import decode_image, decode_people
 from factory.store.index import SCHEMA
 from factory.store.where import Where, select
 from factory.untrusted import Unreadable
-from factory.weights.locate import PREFIX
 
 READ = ("pose", "betas", "joints2d", "joints3d", "bbox")  # of smpl.npz
 LEAST = 1.0  # px: a person whose box is smaller is out of the picture
-BODY = f"{PREFIX}body"
 
 
 def open_data_set(name: str, where: str | None, limit: int | None) -> LabelledPeople:
@@ -69,7 +67,7 @@ def open_data_set(name: str, where: str | None, limit: int | None) -> LabelledPe
         betas=betas,
         joints3d=joints3d[:, J24_PART],
         skeleton=SKELETON_J24,
-        body=OPEN_BODY if body.model == BODY else body.name,
+        body=OPEN_BODY if body.model == STARTER_BODY else body.name,
         reader=SampleImages(name, {row["key"]: row for row in read}),
     )
 

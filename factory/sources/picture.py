@@ -13,7 +13,7 @@ from PIL import Image
 
 from factory.record import Reason
 from factory.sources.modes import rgb
-from factory.untrusted import metadata
+from factory.untrusted import Unreadable, metadata
 from factory.untrusted.pictures import PICTURE_FORMATS
 
 ORIENTATION, UPRIGHT = 0x0112, 1  # EXIF's tag, and the value of an upright image
@@ -35,6 +35,16 @@ class Refused(Exception):
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+UNREADABLE = (Refused, Unreadable, OSError, KeyError)  # what reading an image of a source raises
+
+
+def why_unread(error: Exception) -> str:
+    """Why an image is left out, in words, by one of UNREADABLE."""
+    if isinstance(error, Refused):
+        return str(error.reason.value)
+    return "too large" if isinstance(error, Unreadable) else "not there"
 
 
 def square(
